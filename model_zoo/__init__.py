@@ -1,0 +1,8 @@
+"""Residual networks: their layouts, their exact costs in closed form, and the built modules."""
+
+from model_zoo.building import build
+from model_zoo.complexity import count_flops, count_params
+from model_zoo.layout import LayoutError, ResNetLayout
+from model_zoo.presets import PRESETS
+
+__all__ = ["PRESETS", "LayoutError", "ResNetLayout", "build", "count_flops", "count_params"]

@@ -1,0 +1,142 @@
+"""The layout of a residual network: what is built, as frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+MIN_STAGES = 2
+MAX_STAGES = 6
+
+
+class LayoutError(ValueError):
+    """A layout that cannot be built; the message lists every problem with its value, limit and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResNetLayout:
+    """A residual network of BasicBlocks: 3x3 stem, 2 to 6 stages, global average pooling, one linear layer.
+
+    A block is conv-norm-ReLU-conv-norm plus a skip, which is a strided convolution and norm where the shape changes
+    and the identity elsewhere. Defaults that depend on other fields are filled in, so equal networks compare equal.
+
+    Raises:
+        LayoutError: a field is outside its range.
+
+    Source: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385.
+    """
+
+    blocks: tuple[int, ...]
+    """BasicBlocks per stage, each at least 1; the length is the number of stages."""
+    channels: tuple[int, ...]
+    """Output channels per stage, each at least 1."""
+    strides: tuple[int, ...] = ()
+    """Stride of each stage's first block, 1 or 2; empty means 1 for the first stage and 2 for the others."""
+    kernels: tuple[int, ...] = ()
+    """Side of each stage's square convolution kernels, 3 or 5; empty means 3 everywhere."""
+    stem_channels: int = 0
+    """Output channels of the stem; 0 means those of the first stage."""
+    skip_kernel: int = 1
+    """Side of the kernel of skip convolutions, 1 or 3."""
+    conv_bias: bool = False
+    """Whether the convolutions of stem, blocks and skips have a bias in front of their norm."""
+    in_channels: int = 3
+    """Channels of the input image, at least 1."""
+    classes: int = 10
+    """Outputs of the linear layer, at least 2."""
+
+    def __post_init__(self) -> None:
+        stages = len(self.blocks)
+        fill = object.__setattr__
+        for name in ("blocks", "channels", "strides", "kernels"):
+            fill(self, name, tuple(getattr(self, name)))
+        fill(self, "strides", self.strides or (1,) + (2,) * (stages - 1))
+        fill(self, "kernels", self.kernels or (3,) * stages)
+        fill(self, "stem_channels", self.stem_channels or (self.channels[0] if self.channels else 0))
+        problems = self._problems()
+        if problems:
+            raise LayoutError("; ".join(problems))
+
+    def _problems(self) -> list[str]:
+        stages = len(self.blocks)
+        found = []
+        if not MIN_STAGES <= stages <= MAX_STAGES:
+            found.append(f"blocks: {stages} stages; {MIN_STAGES} to {MAX_STAGES} are possible")
+        for name in ("channels", "strides", "kernels"):
+            if len(getattr(self, name)) != stages:
+                found.append(f"{name}: {len(getattr(self, name))} values for {stages} stages; give one per stage")
+        checks: dict[str, tuple[Any, str, Any]] = {
+            "blocks": (self.blocks, "whole numbers of at least 1", lambda n: _is_count(n)),
+            "channels": (self.channels, "whole numbers of at least 1", lambda n: _is_count(n)),
+            "strides": (self.strides, "1 or 2", lambda n: _is_count(n) and n in (1, 2)),
+            "kernels": (self.kernels, "3 or 5", lambda n: _is_count(n) and n in (3, 5)),
+            "stem_channels": ((self.stem_channels,), "a whole number of at least 1", lambda n: _is_count(n)),
+            "skip_kernel": ((self.skip_kernel,), "1 or 3", lambda n: _is_count(n) and n in (1, 3)),
+            "conv_bias": ((self.conv_bias,), "true or false", lambda n: isinstance(n, bool)),
+            "in_channels": ((self.in_channels,), "a whole number of at least 1", lambda n: _is_count(n)),
+            "classes": ((self.classes,), "a whole number of at least 2", lambda n: _is_count(n) and n >= 2),
+        }
+        for name, (values, limit, accepts) in checks.items():
+            found += [f"{name}: {value!r} given; use {limit}" for value in values if not accepts(value)]
+        return found
+
+    @property
+    def stages(self) -> int:
+        """The number of stages."""
+        return len(self.blocks)
+
+    @property
+    def depth(self) -> int:
+        """The number of weighted layers on the longest path: stem, two per block, linear."""
+        return 2 + 2 * sum(self.blocks)
+
+    @property
+    def layout_id(self) -> str:
+        """The layout as short text, equal exactly for equal layouts: `3-5-3x64-128-256` and what is not default."""
+        text = f"{_dashed(self.blocks)}x{_dashed(self.channels)}"
+        default = ResNetLayout(self.blocks, self.channels)
+        for name, mark in _MARKS.items():
+            value = getattr(self, name)
+            if value != getattr(default, name):
+                text += f"+{mark}{_dashed(value) if isinstance(value, tuple) else int(value)}"
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-compatible values; `from_dict` inverts it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ResNetLayout:
+        """The layout whose `to_dict` is `values`.
+
+        Raises:
+            LayoutError: unknown or missing fields, or a field outside its range.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        missing = {"blocks", "channels"} - set(values)
+        if unknown or missing:
+            parts = [f"{n}: not a field of a layout" for n in sorted(unknown)] + [
+                f"{n}: missing" for n in sorted(missing)
+            ]
+            raise LayoutError("; ".join(parts))
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+_MARKS = {
+    "strides": "stride",
+    "kernels": "kernel",
+    "stem_channels": "stem",
+    "skip_kernel": "skip",
+    "conv_bias": "bias",
+    "in_channels": "in",
+    "classes": "out",
+}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _dashed(values: tuple[int, ...]) -> str:
+    return "-".join(map(str, values))

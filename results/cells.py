@@ -1,0 +1,96 @@
+"""The short columns of a leaderboard as text, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ShortColumn:
+    """A column of the tables for people."""
+
+    title: str
+    source: str
+    """The leaderboard's column that it shows."""
+    text: Callable[[Any], str]
+    """The text of a value that is not null."""
+    number: bool = False
+    """Whether it is aligned to the right."""
+    importance: int = 0
+    """Narrow terminals lose the least important columns first."""
+    needed: Callable[[pd.DataFrame, pd.DataFrame], bool] = lambda shown, board: True
+    """Whether the column tells anything about the rows shown, out of all those of the leaderboard."""
+
+
+def dashed(values: Any) -> str:
+    """A list as text, `3-5-3`."""
+    return "-".join(map(str, values))
+
+
+def _plain(value: Any) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _thousands(value: Any) -> str:
+    return f"{value:,}"
+
+
+def _extras(value: Any) -> str:
+    """What a layout's id says beyond blocks and channels: `3-5-3x64-128-256+stem32` has `stem32`."""
+    return _plain(str(value).partition("+")[2].replace("+", " "))
+
+
+def _error(value: Any) -> str:
+    line = _plain(str(value).strip().split("\n")[0])
+    return line if len(line) <= 40 else line[:37] + "..."
+
+
+def _is_set(name: str) -> Callable[[pd.DataFrame, pd.DataFrame], bool]:
+    return lambda shown, board: bool(shown[name].notna().any())
+
+
+def _has_extras(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
+    return any(_extras(layout_id) for layout_id in shown["layout_id"])
+
+
+def _several_runs(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
+    return bool(board["run"].nunique() > 1)
+
+
+SHORT_COLUMNS: Final = (
+    ShortColumn("rank", "rank", str, number=True, importance=10),
+    ShortColumn("run", "run", _plain, importance=9, needed=_several_runs),
+    ShortColumn("trial", "trial", str, number=True, importance=9),
+    ShortColumn("status", "status", _plain, importance=3),
+    ShortColumn("blocks", "blocks", dashed, importance=8),
+    ShortColumn("channels", "channels", dashed, importance=7),
+    ShortColumn("extras", "layout_id", _extras, importance=2, needed=_has_extras),
+    ShortColumn("params", "params", _thousands, number=True, importance=8),
+    ShortColumn("val", "val_accuracy", _percent, number=True, importance=10),
+    ShortColumn("test", "test_accuracy", _percent, number=True, importance=5, needed=_is_set("test_accuracy")),
+    ShortColumn("epochs", "epochs", str, number=True, importance=1),
+    ShortColumn("rung", "rung", str, number=True, importance=4),
+    ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
+)
+
+
+def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortColumn, list[str]]]:
+    """The short columns that tell anything about the rows shown, each with its cells; null is an empty cell."""
+    return [
+        (column, [column.text(value) if present else "" for value, present in _values(shown[column.source])])
+        for column in SHORT_COLUMNS
+        if column.needed(shown, board)
+    ]
+
+
+def _values(column: pd.Series[Any]) -> list[tuple[Any, bool]]:
+    return list(zip(column, column.notna(), strict=True))

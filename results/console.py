@@ -1,0 +1,72 @@
+"""How every command line of the project runs: a user's mistake is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from difflib import get_close_matches
+from typing import Any, Final
+
+import typer
+
+from results.errors import UserError
+
+__all__ = ["UserError", "run_app"]
+
+# typer's own copy of click is private and, up to some version, is click: its base error is found through a public class
+_CommandLineError: Final[type[Exception]] = next(
+    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
+)
+
+
+def run_app(app: typer.Typer, argv: list[str] | None = None, *, user_errors: tuple[type[Exception], ...] = ()) -> int:
+    """Runs a command line and returns its exit code: what the command returns or raises as `typer.Exit`, 0 for nothing.
+
+    `argv` is without the program's name and defaults to the process's. A usage error, a UserError or one of
+    `user_errors` is one line `error: ...` on stderr and 2, Ctrl-C is 130, a reader that closed the pipe is 0. Other
+    exceptions pass through.
+    """
+    command = typer.main.get_command(app)
+    mistakes: tuple[type[Exception], ...] = (UserError, *user_errors)
+    try:
+        result = command.main(args=argv, standalone_mode=False)
+        sys.stdout.flush()
+    except _CommandLineError as error:
+        return _fail(_usage_message(error), int(getattr(error, "exit_code", 2)))
+    except mistakes as error:
+        return _fail(str(error) or type(error).__name__, 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        return _leave_pipe()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer turns it into an exit with 1
+            return _leave_pipe()
+        raise
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _usage_message(error: Any) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return str(message)
+    option = getattr(error, "option_name", None)
+    if option is not None and "No such option" in message:
+        known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts)]
+        near = get_close_matches(option, [name for name in [*known, "--help"] if name.startswith("-")], n=1, cutoff=0.4)
+        message = f"no such option {option}" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{message} (see {context.command_path} --help)"
+
+
+def _leave_pipe() -> int:
+    """Points stdout at nothing, so that the interpreter's last flush does not complain, and returns 0."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return 0

@@ -1,0 +1,35 @@
+"""The errors of the package, one small tree.
+
+UserError                  a mistake of the person at the keyboard: one line on stderr and exit code 2
+└── ResultsError           (also a ValueError) results that cannot be read, filtered or shown
+    ├── RecordError        an event that the record refuses
+    │   └── RecordLockedError  another live driver writes to the run
+    ├── RunNotFoundError   no run of that name
+    └── FilterError        a filter that is not one boolean expression over the columns
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake of the user, shown as one line without a traceback."""
+
+
+class ResultsError(UserError, ValueError):
+    """Results that cannot be read, filtered or shown."""
+
+
+class RecordError(ResultsError):
+    """An event that the record refuses; the message names the field or the order that is wrong."""
+
+
+class RecordLockedError(RecordError):
+    """Another live driver writes to the run; the message names its process and host."""
+
+
+class RunNotFoundError(ResultsError):
+    """No run of that name; the message names the runs that are there."""
+
+
+class FilterError(ResultsError):
+    """A filter that is not exactly one boolean expression over the table's columns."""

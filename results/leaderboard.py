@@ -1,0 +1,68 @@
+"""The command line of the leaderboard: `python -m results.leaderboard`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from results.console import run_app
+from results.rendering import OutputFormat, write_board
+
+DEFAULT_TOP: Final = 10  # rows of the formats for people
+
+EXAMPLES: Final = """\b
+Example:
+  python -m results.leaderboard
+  python -m results.leaderboard my-run --where "params < 1e6 and status = 'completed'"
+  python -m results.leaderboard --sort -params --format csv --output leaderboard.csv
+"""
+"""The end of the help, for an application that mounts the command: `app.command(epilog=EXAMPLES)`."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(name="leaderboard", epilog=EXAMPLES)
+def leaderboard_command(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help="Names or folders of runs.", show_default="all")
+    ] = None,
+    storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs"),
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Rows shown.", show_default=f"{DEFAULT_TOP} for table, markdown"),
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="EXPR", help="Keep the trials for which this SQL condition is true.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Order by a column, -COLUMN for the largest first.")
+    ] = None,
+    full_fidelity: Annotated[bool, typer.Option("--full-fidelity", help="Keep the completed trials.")] = False,
+    output_format: Annotated[OutputFormat, typer.Option("--format", help="How to write it.")] = OutputFormat.table,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout.")] = None,
+) -> None:
+    """Show the best trials of one run, several or all."""
+    # pandas, pyarrow and duckdb take most of a second to import, which --help need not wait for
+    from results.ranking import rank_table
+    from results.reading import read_runs
+
+    trials, notes = read_runs(storage, runs or ())
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    board = rank_table(trials, where=where, sort=sort, full_fidelity=full_fidelity)
+    if board.empty:
+        typer.echo("note: no trial matches" if trials.num_rows else "note: no trial yet", err=True)
+    people = output_format in (OutputFormat.table, OutputFormat.markdown)
+    write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))
+
+
+def main() -> int:
+    """Runs the command line and returns its exit code."""
+    return run_app(app)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

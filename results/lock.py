@@ -1,0 +1,46 @@
+"""One live driver per run folder: a lock that ends with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+
+from results.errors import RecordLockedError
+
+
+class RunLock:
+    """An exclusive `flock` on the folder's file `lock`, which names its holder.
+
+    The kernel drops it when the holder dies, so the file is never deleted and its content alone means nothing.
+
+    Raises:
+        RecordLockedError: a live driver holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(os.read(self._handle, 4096))
+            os.close(self._handle)
+            raise RecordLockedError(
+                f"{folder} is in use by {holder}; wait for it, end it, or name another run"
+            ) from None
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        os.close(self._handle)
+
+
+def _holder(content: bytes) -> str:
+    try:
+        fields = json.loads(content)
+        return f"process {fields['pid']} on {fields['host']}"
+    except (ValueError, TypeError, KeyError):  # between another driver's flock and its write the file is empty
+        return "another process"

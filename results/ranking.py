@@ -1,0 +1,113 @@
+"""The leaderboard: the trials of runs, filtered, ranked and sorted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+
+from results.errors import ResultsError
+from results.reading import read_runs
+from results.rule import is_ranked, rule_key
+from results.tables import TRIALS_SCHEMA
+from results.where import filter_table
+
+RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA])
+"""The leaderboard's columns as an Arrow schema."""
+
+_TYPES: Final[dict[Any, Any]] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+
+def rank_trials(
+    storage: str | Path = "runs",
+    runs: Sequence[str | Path] = (),
+    *,
+    where: str | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    full_fidelity: bool = False,
+) -> pd.DataFrame:
+    """The leaderboard of all runs below `storage`, or of those named by name or path: one row a trial.
+
+    The options are those of `rank_table`. A damaged file is a UserWarning, its run is left out or rebuilt.
+
+    Raises:
+        RunNotFoundError: a named run is absent, or `storage` holds none.
+        FilterError: `where` is not one boolean expression.
+        ResultsError: no run is readable, `sort` is no column, or `top` is below 1.
+    """
+    table, notes = read_runs(storage, runs)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return rank_table(table, where=where, sort=sort, top=top, full_fidelity=full_fidelity)
+
+
+def rank_table(
+    trials: pa.Table,
+    *,
+    where: str | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    full_fidelity: bool = False,
+) -> pd.DataFrame:
+    """The trials by `RANKING_RULE`, with their `rank` as the first column.
+
+    `where` and `full_fidelity` (completed trials alone) select the rows first; ranks count the rows they leave. Trials
+    that are suggested, failed, diverged or before their first rung come last, their rank null. `sort` is a column to
+    order by, `-column` for the largest first; ranks stay those of the rule, nulls come last. `top` keeps as many rows.
+
+    Raises:
+        FilterError: `where` is not one boolean expression.
+        ResultsError: `sort` is no column, or `top` is below 1.
+    """
+    if top is not None and top < 1:
+        raise ResultsError(f"top {top} shows nothing; use at least 1")
+    frame = _frame(trials if where is None else filter_table(trials, where))
+    if full_fidelity:
+        frame = frame[frame["status"] == "completed"]
+    frame = frame.sort_values(["run", "trial"], ignore_index=True)
+    reached = zip(frame["status"], frame["rung"], strict=True)
+    ranked = [place for place, (status, rung) in enumerate(reached) if is_ranked(status, rung)]
+    rows = frame.loc[ranked, ["rung_epoch", "val_accuracy", "val_loss", "params"]].itertuples(index=False)
+    keys = [rule_key(*_without_na(row)) for row in rows]
+    best_first = [place for _, place in sorted(zip(keys, ranked, strict=True))]
+    others = sorted(set(range(len(frame))) - set(ranked))
+    board = frame.loc[[*best_first, *others]].reset_index(drop=True)
+    ranks = [*range(1, len(ranked) + 1), *[None] * len(others)]
+    board.insert(0, "rank", pd.Series(ranks, dtype=pd.Int64Dtype()))
+    if sort is not None:
+        board = _sorted(board, sort)
+    return board if top is None else board.head(top)
+
+
+def arrow_table(board: pd.DataFrame) -> pa.Table:
+    """A leaderboard as an Arrow table of `RANKED_SCHEMA`."""
+    return pa.Table.from_pandas(board, schema=RANKED_SCHEMA, preserve_index=False).replace_schema_metadata(None)
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_TYPES.get)
+    for field in table.schema:
+        if pa.types.is_list(field.type):
+            frame[field.name] = pd.Series(table[field.name].to_pylist(), dtype=object, index=frame.index)
+    return frame
+
+
+def _without_na(row: Iterable[Any]) -> list[Any]:
+    return [None if pd.isna(value) else value for value in row]
+
+
+def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
+    name = sort.removeprefix("-")
+    if name not in board.columns:
+        near = get_close_matches(name, list(board.columns), n=3, cutoff=0)
+        raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")
+    key = board[name].map(tuple) if name in ("blocks", "channels", "strides", "kernels") else board[name]
+    # the stable sort keeps the rule's order among equals
+    order = key.sort_values(ascending=not sort.startswith("-"), na_position="last", kind="stable").index
+    return board.loc[order].reset_index(drop=True)

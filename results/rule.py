@@ -1,0 +1,30 @@
+"""The one rule that ranks trials."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+RANKING_RULE: Final = (
+    "annealed accuracy at the last rung reached, rungs at more epochs first; "
+    "ties by validation loss, then fewer parameters, then run and trial"
+)
+"""The rule in words; epochs and not rung numbers, so that runs with other rungs are comparable."""
+
+RANKED_STATUSES: Final = ("completed", "stopped", "running")
+
+
+def is_ranked(status: str, rung: int) -> bool:
+    """Whether a trial of this status, `rung` rungs reached, has a rank."""
+    return status in RANKED_STATUSES and rung >= 1
+
+
+def rule_key(
+    rung_epoch: int | None, val_accuracy: float | None, val_loss: float | None, params: int
+) -> tuple[float, float, float, int]:
+    """The sort key of a trial, the smaller the better; None and NaN are the worst. Equal keys go by run and trial."""
+    return (-(rung_epoch or 0), _or_worst(val_accuracy, -1), _or_worst(val_loss, 1), params)
+
+
+def _or_worst(value: float | None, sign: int) -> float:
+    return math.inf if value is None or math.isnan(value) else sign * value

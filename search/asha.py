@@ -1,0 +1,67 @@
+"""Asynchronous successive halving over a fixed ladder of rungs, and its adapter to Ray Tune.
+
+Stock ASHA keeps its rungs in memory only, so a resumed search compares with nothing, and it finds the number of rungs
+by a rounded logarithm, which loses one for some ladders. These rungs are those of the learning-rate schedule and are
+refilled from the record. Decisions are those of the stock scheduler. Source: Li et al., arXiv 1810.05934.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from results import RunState
+
+
+class AshaRungs:
+    """The values trials reached at each rung, and who goes on."""
+
+    def __init__(self, rungs: tuple[int, ...], reduction_factor: int) -> None:
+        self.rungs = rungs
+        self.reduction_factor = reduction_factor
+        self.values: dict[int, dict[int, float]] = {epochs: {} for epochs in rungs}
+        """Value by trial, by the rung's epochs."""
+
+    def goes_on(self, trial: int, epoch: int, value: float) -> bool:
+        """Records `value` of `trial` after `epoch` epochs; False when the trial should stop here.
+
+        At a rung a trial goes on unless it is below the 1 - 1/factor quantile of those that came before it. The last
+        rung is the full budget and stops everyone.
+        """
+        if epoch not in self.values:
+            return epoch < self.rungs[-1]
+        before = [v for other, v in self.values[epoch].items() if other != trial]
+        self.values[epoch].setdefault(trial, value)
+        if epoch == self.rungs[-1]:
+            return False
+        if not before:
+            return True
+        return bool(value >= np.percentile(before, (1 - 1 / self.reduction_factor) * 100))
+
+    def replay(self, state: RunState) -> dict[int, bool]:
+        """Refills the rungs from a record, in its order; gives for each trial whether it went on at its last rung."""
+        at_rungs = [
+            (report.time_s, trial, report.epoch, report.val_accuracy)
+            for trial, reports in state.reports.items()
+            for report in reports
+            if report.rung is not None
+        ]
+        return {trial: self.goes_on(trial, epoch, value) for _, trial, epoch, value in sorted(at_rungs)}
+
+
+class AshaScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+    """Ray Tune's view of `AshaRungs`: higher `val_accuracy` at `epoch` is better."""
+
+    def __init__(self, rungs: AshaRungs) -> None:
+        super().__init__()
+        self.rungs = rungs
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """STOP or CONTINUE for the trial that reported `result`."""
+        if result["outcome"] in ("diverged", "failed"):
+            return str(TrialScheduler.STOP)
+        goes_on = self.rungs.goes_on(trial.config["trial"], result["epoch"], result["val_accuracy"])
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)

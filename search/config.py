@@ -1,0 +1,251 @@
+"""The configuration of a run: one frozen model, composed of defaults, a file and flags, in this order."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from search.defaults import dataset_defaults
+from search.errors import ConfigError
+from search.space import SearchSpace
+from trainables.datasets import DatasetInfo, dataset_info
+from trainables.recipe import Recipe
+from trainables.schedule import rung_epochs
+
+SamplerName = Literal["tpe", "random", "grid"]
+
+
+class RunConfig(BaseModel):
+    """Everything that decides what a run does; `run.json` keeps it.
+
+    Raises:
+        pydantic.ValidationError: values outside their range or that contradict each other; it lists all problems.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    dataset: str = "digits"
+    """Data set by name, or the path of a folder of class folders of images."""
+    data_dir: str | None = None
+    """Folder of the prepared data sets; the user's cache folder when not given."""
+    image_size: Annotated[int, Field(ge=8, le=512)] | None = None
+    """Side of the images of an image folder, pixels."""
+    train_images: Annotated[int, Field(ge=1)] | None = None
+    """Train on a stratified subset of so many images; validation images stay the same."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the validation split and the subset."""
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """Layouts tried."""
+    max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 72
+    """Epochs of a trial that is never stopped: the last rung."""
+    grace_epochs: Annotated[int, Field(ge=1)] = 8
+    """Epochs before a trial may be stopped: the first rung."""
+    reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
+    """One of so many trials passes a rung, and the next rung is so many times later."""
+    sampler: SamplerName = "tpe"
+    """Who proposes layouts."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the sampler and of every training."""
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Trials at a time; as many as the resources hold when not given."""
+    cpus_per_trial: Annotated[int, Field(ge=1)] = 1
+    """CPU cores, and threads, of a trial."""
+    gpus_per_trial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """GPUs of a trial; 0.5 lets two share one."""
+    time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Stop, resumable, after so many seconds."""
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 3
+    """Finished trials whose checkpoints are kept: the best ones."""
+    space: SearchSpace = SearchSpace()
+    """Layouts that are searched."""
+    recipe: Recipe = Recipe()
+    """How each is trained; its epochs and seed are those of the run."""
+
+    @model_validator(mode="after")
+    def _sense(self) -> RunConfig:
+        problems = []
+        if self.grace_epochs > self.max_epochs:
+            problems.append(
+                f"grace_epochs: {self.grace_epochs} given, over max_epochs ({self.max_epochs}); lower it or raise max_epochs"
+            )
+        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
+            problems.append(f"gpus_per_trial: {self.gpus_per_trial:g} given; above 1 it must be a whole number")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs at which trials are compared."""
+        return rung_epochs(self.grace_epochs, self.reduction_factor, self.max_epochs)
+
+    @property
+    def data_arguments(self) -> dict[str, Any]:
+        """The arguments of `load_training_set`."""
+        return {
+            "name": self.dataset,
+            "data_dir": self.data_dir,
+            "image_size": self.image_size,
+            "train_images": self.train_images,
+            "split_seed": self.split_seed,
+        }
+
+    @property
+    def dataset_facts(self) -> DatasetInfo:
+        """Shape, classes and sizes of the data set."""
+        return dataset_info(self.dataset, self.image_size, self.data_dir)
+
+
+def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any], sets: Iterable[str]) -> RunConfig:
+    """The configuration of defaults < `file` < `space_file` < `flags` < `sets` (each `key.key=value`).
+
+    Raises:
+        ConfigError: a file cannot be read, or values are wrong; the message lists all problems.
+        DatasetError: the data set is unknown.
+    """
+    given: dict[str, Any] = {}
+    if file is not None:
+        _merge(given, read_toml(file))
+    if space_file is not None:
+        _merge(given, {"space": read_toml(space_file)})
+    _merge(given, flags_of(flags, sets))
+    return validated(given)
+
+
+def flags_of(flags: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
+    """The keys given on the command line: `flags`, then `sets` on top.
+
+    Raises:
+        ConfigError: one of `sets` is not `key=value`.
+    """
+    given: dict[str, Any] = {}
+    _merge(given, flags)
+    for assignment in sets:
+        _merge(given, _parse_assignment(assignment))
+    return given
+
+
+def validated(given: Mapping[str, Any]) -> RunConfig:
+    """The configuration of the values `given`, on top of the data set's defaults.
+
+    Raises:
+        ConfigError: values are wrong; the message lists all problems.
+        DatasetError: the data set is unknown.
+    """
+    dataset = given.get("dataset", RunConfig.model_fields["dataset"].default)
+    if not isinstance(dataset, str):
+        raise ConfigError(f"dataset: {dataset!r} given; use a name or a path")
+    image_size = given.get("image_size")
+    info = dataset_info(dataset, image_size if isinstance(image_size, int) else None, given.get("data_dir"))
+    values: dict[str, Any] = {"space": {"in_channels": info.image_shape[0], "classes": info.classes}, "recipe": {}}
+    _merge(values, dataset_defaults(dataset))
+    if "max_epochs" in given and "grace_epochs" not in given:
+        # A short run needs a first rung inside it; the default grace period is for the default length.
+        usual = values.get("grace_epochs", RunConfig.model_fields["grace_epochs"].default)
+        values["grace_epochs"] = min(usual, given["max_epochs"]) if isinstance(given["max_epochs"], int) else usual
+    _merge(values, given)
+    problems = _belongs_elsewhere(given, info)
+    if isinstance(values["recipe"], dict):
+        for name, source in (("epochs", "max_epochs"), ("seed", "seed")):
+            values["recipe"][name] = values.get(source, RunConfig.model_fields[source].default)
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        problems += [
+            problem for problem in _problems(error) if not problem.startswith(("recipe.epochs:", "recipe.seed:"))
+        ]
+        raise ConfigError(_listed(problems)) from None
+    if problems:
+        raise ConfigError(_listed(problems))
+    return config
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+
+
+def _parse_assignment(assignment: str) -> dict[str, Any]:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {assignment}: no value; write --set key=value, for example recipe.learning_rate=0.05")
+    try:
+        value: Any = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+    for key, value in source.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        elif isinstance(value, Mapping):
+            target[key] = {}
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]:
+    problems = []
+    recipe, space = given.get("recipe"), given.get("space")
+    for name, remedy in (("epochs", "set max_epochs"), ("seed", "set seed")):
+        if isinstance(recipe, Mapping) and name in recipe:
+            problems.append(f"recipe.{name}: {recipe[name]!r} given; it follows the run's, so {remedy}")
+    facts = {"in_channels": info.image_shape[0], "classes": info.classes}
+    for name, fact in facts.items():
+        if isinstance(space, Mapping) and space.get(name, fact) != fact:
+            problems.append(f"space.{name}: {space[name]!r} given, but {info.name} has {fact}; leave it out")
+    return problems
+
+
+def _problems(error: ValidationError) -> list[str]:
+    found = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            found.append(f"{key}: no such key{_nearest(item['loc'])}")
+        elif item["type"] == "value_error":
+            found.append(f"{key}.{message}" if key and message.split(":")[0].isidentifier() else _join(key, message))
+        else:
+            found.append(f"{key}: {item['input']!r} given; {message[:1].lower()}{message[1:]}")
+    return found
+
+
+def _join(key: str, message: str) -> str:
+    return f"{key}: {message}" if key else message
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = RunConfig
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(model.model_fields)}"
+
+
+def _listed(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} problems: " + " | ".join(problems)

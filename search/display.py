@@ -1,0 +1,146 @@
+"""What a running search shows: a live table on a terminal, one line per finished trial elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from results import RunState, TrialState
+from search.config import RunConfig
+from search.standing import ranked, rung_counts, status_counts, training_time_s
+
+MIN_INTERVAL_S = 0.25
+"""At most four updates a second: a render costs 24 ms, which trials on the same cores would feel."""
+BEST_ROWS = 5
+
+
+class Display(Protocol):
+    """Shows a running search; every method is called by the driver between two of its steps."""
+
+    def live(self, state: RunState, concurrency: int, started: float) -> AbstractContextManager[None]:
+        """The display, for the body of the `with`; `started` is the session's start on the monotonic clock."""
+        ...
+
+    def update(self, state: RunState) -> None:
+        """Shows `state`, or leaves it when the last update is too recent."""
+        ...
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def live(self, state: RunState, concurrency: int, started: float) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()
+
+    def update(self, state: RunState) -> None:
+        """Nothing."""
+
+
+class LineDisplay:
+    """One line per finished trial, for logs and pipes."""
+
+    def __init__(self, config: RunConfig, console: Console) -> None:
+        self.config, self.console = config, console
+        self._shown: set[int] = set()
+
+    @contextmanager
+    def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
+        """Takes the finished trials of `state` as shown already."""
+        self._shown = {trial.trial for trial in state.trials.values() if trial.ended}
+        yield
+
+    def update(self, state: RunState) -> None:
+        """Prints the trials that ended since the last update."""
+        finished = sum(trial.ended for trial in state.trials.values())
+        if finished == len(self._shown):
+            return
+        best = next(iter(ranked(state)), None)
+        for trial in sorted((t for t in state.trials.values() if t.ended), key=lambda t: t.ended_s or 0.0):
+            if trial.trial not in self._shown:
+                self._shown.add(trial.trial)
+                self.console.print(self._line(trial, len(self._shown), best), highlight=False, soft_wrap=True)
+
+    def _line(self, trial: TrialState, finished: int, best: TrialState | None) -> str:
+        accuracy = f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else "-"
+        ahead = f", best {best.val_accuracy:.2%} (trial {best.trial})" if best and best.val_accuracy is not None else ""
+        error = f" [{trial.error.strip().splitlines()[-1]}]" if trial.error else ""
+        return (
+            f"{finished}/{self.config.trials} trial {trial.trial} {trial.status} after {trial.epochs} epochs: "
+            f"{accuracy}, {trial.layout_id}, {trial.params:,} parameters{ahead}{error}"
+        )
+
+
+class LiveDisplay:
+    """A table redrawn in place: progress, rungs, the best trials and the running ones."""
+
+    def __init__(self, config: RunConfig, console: Console) -> None:
+        self.config, self.console = config, console
+        self._live: Live | None = None
+        self._drawn = 0.0
+        self._concurrency = 0
+        self._started = 0.0
+
+    @contextmanager
+    def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
+        """Draws the table until the body of the `with` ends; it disappears then."""
+        self._concurrency, self._started = concurrency, started
+        with Live(self._render(state), console=self.console, auto_refresh=False, transient=True) as self._live:
+            yield
+        self._live = None
+
+    def update(self, state: RunState) -> None:
+        """Redraws the table, at most four times a second."""
+        now = time.monotonic()
+        if self._live is not None and now - self._drawn >= MIN_INTERVAL_S:
+            self._drawn = now
+            self._live.update(self._render(state), refresh=True)
+
+    def _render(self, state: RunState) -> RenderableType:
+        running = [trial for trial in state.trials.values() if trial.status == "running"]
+        finished = sum(trial.ended for trial in state.trials.values())
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("", "trial", "blocks", "channels"):
+            table.add_column(column, no_wrap=True)
+        for column in ("params", "epochs", "val acc"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for place, trial in enumerate(ranked(state)[:BEST_ROWS], start=1):
+            table.add_row(f"{place}.", *_cells(trial, trial.val_accuracy), style="bold" if place == 1 else "")
+        for trial in running:
+            reports = state.reports.get(trial.trial)
+            table.add_row("~", *_cells(trial, reports[-1].val_accuracy if reports else None), style="cyan")
+        bar = ProgressBar(total=self.config.trials, completed=finished, width=min(40, self.console.width))
+        return Group(self._headline(state, finished), bar, Text(self._rungs(state), no_wrap=True), table)
+
+    def _headline(self, state: RunState, finished: int) -> Text:
+        elapsed = time.monotonic() - self._started
+        budget = f" of {clock(self.config.time_budget_s)}" if self.config.time_budget_s else ""
+        counts = ", ".join(f"{n} {status}" for status, n in status_counts(state).items())
+        text = f"{finished}/{self.config.trials} trials ({counts or 'starting'})  {clock(elapsed)}{budget}"
+        return Text(f"{text}  training {clock(training_time_s(state))}", no_wrap=True, overflow="ellipsis")
+
+    def _rungs(self, state: RunState) -> str:
+        counts = rung_counts(state, len(self.config.rungs))
+        steps = "  ".join(f"{epochs} epochs: {n}" for epochs, n in zip(self.config.rungs, counts, strict=True))
+        return f"rungs  {steps}"
+
+
+def _cells(trial: TrialState, accuracy: float | None) -> list[str]:
+    shape = ("-".join(map(str, trial.layout[name])) for name in ("blocks", "channels"))
+    value = f"{accuracy:.2%}" if accuracy is not None else ""
+    return [str(trial.trial), *shape, f"{trial.params:,}", str(trial.epochs), value]
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

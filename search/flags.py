@@ -1,0 +1,56 @@
+"""Command-line flags that stand for keys of the configuration; help and defaults come from its models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+from search.config import RunConfig
+from search.errors import ConfigError
+from search.space import SearchSpace
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def config_flag(key: str, *names: str, metavar: str | None = None) -> Any:
+    """The option for `key` of the configuration (`space.key` for one of the space), described by the model."""
+    model: type[BaseModel] = SearchSpace if key.startswith("space.") else RunConfig
+    field = model.model_fields[key.rpartition(".")[2]]
+    default = field.default
+    shown = (
+        "" if default is None else f" [default: {default:,}]" if isinstance(default, int) else f" [default: {default}]"
+    )
+    text = f"{' '.join((field.description or '').split())}{shown}"
+    return typer.Option(*names, help=text, metavar=metavar, show_default=False)
+
+
+def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given, as nested keys: `space.max_params` becomes `{"space": {"max_params": ...}}`."""
+    values: dict[str, Any] = {}
+    for key, value in flags.items():
+        if value is None:
+            continue
+        outer, dot, inner = key.partition(".")
+        if dot:
+            values.setdefault(outer, {})[inner] = value
+        else:
+            values[outer] = value
+    return values
+
+
+def seconds(text: str | None) -> float | None:
+    """A duration such as 90, 90s, 30m, 2h, 1h30m or 1d, in seconds.
+
+    Raises:
+        ConfigError: `text` is not a duration.
+    """
+    if text is None:
+        return None
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text or (len(parts) > 1 and not parts[-1][1]):
+        raise ConfigError(f"time_budget: {text!r} given; write seconds or a duration such as 45m, 2h or 1h30m")
+    return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)

@@ -1,0 +1,183 @@
+"""From a configuration to a finished session and its summary on the screen."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from results import Record, RunState
+from search.config import RunConfig, flags_of
+from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
+from search.enumeration import require_feasible
+from search.errors import ResumeError
+from search.ray_session import check_local_resources
+from search.runs import existing_run_folder, new_run_folder, read_config, write_run_file
+from search.standing import ranked, training_time_s
+from trainables.datasets import load_training_set
+
+Say = Callable[[str], None]
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+
+
+def launch(
+    config: RunConfig, storage: Path, name: str | None, address: str | None, *, quiet: bool, json: bool, say: Say
+) -> int:
+    """Starts a run and sees it through; the command's exit code.
+
+    Raises:
+        SearchError: the space is empty, the resources are not there, or the name is taken.
+        DatasetError: the data set cannot be had.
+    """
+    if address is None:
+        check_local_resources(config)
+    require_feasible(config.space)
+    folder = new_run_folder(storage, name, config.dataset)
+    load_training_set(**config.data_arguments, on_message=say)  # prepared once, before any trial asks for it
+    write_run_file(folder, config)
+    say(f"run {folder.name}: {config.trials} trials, rungs at {_listed(config.rungs)} epochs")
+    return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
+
+
+def resume_run(
+    storage: Path,
+    name: str,
+    flags: Mapping[str, Any],
+    sets: Sequence[str],
+    address: str | None,
+    *,
+    quiet: bool,
+    json: bool,
+    say: Say,
+) -> int:
+    """Continues a run from its record; the command's exit code.
+
+    Raises:
+        SearchError: there is no such run, or a change is asked for that its history does not allow.
+    """
+    folder = existing_run_folder(storage, name)
+    changes = flags_of(flags, sets)
+    config = read_config(folder, changes)
+    if address is None:
+        check_local_resources(config)
+    load_training_set(**config.data_arguments, on_message=say)
+    say(f"run {folder.name}: resumed" + "".join(f", {key} = {value}" for key, value in changes.items()))
+    return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
+
+
+def show_plan(config: RunConfig, local: bool, *, json: bool) -> int:
+    """Prints what a run would do and cost, and launches nothing.
+
+    Raises:
+        SearchError: the space is empty, or the resources are not there.
+    """
+    from search.plan import make_plan, print_plan
+
+    if local:
+        check_local_resources(config)
+    plan = make_plan(config)
+    if json:
+        sys.stdout.write(jsonlib.dumps(plan) + "\n")
+    else:
+        print_plan(plan, Console())
+    return 0
+
+
+def _session(
+    config: RunConfig, folder: Path, storage: Path, address: str | None, *, quiet: bool, json: bool, say: Say
+) -> int:
+    with Record(folder) as record:
+        for repair in record.repairs:
+            say(f"repaired: {repair}")
+        known = len(record.state.trials)
+        if config.trials < known:
+            raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
+        from search.tuning import run_session
+
+        end = run_session(config, folder, record, address, _display(config, quiet or json))
+        state = record.state
+        session = max(state.sessions)
+        concurrency = state.sessions[session].concurrency
+    trained = training_time_s(state, session)
+    facts = {
+        "run": folder.name,
+        "reason": end.reason,
+        "trials": len(state.trials),
+        "wall_time_s": round(end.wall_time_s, 3),
+        "training_time_s": round(trained, 3),
+        "concurrency": concurrency,
+        "overhead": round(end.wall_time_s * concurrency / trained - 1, 4) if trained else None,
+    }
+    if json:
+        _write_json(facts, folder)
+    else:
+        _summarise(facts, folder, storage, config, state, Console())
+    if end.reason == "interrupted":
+        return INTERRUPTED
+    return 0 if ranked(state) or end.reason == "time-budget" else 1
+
+
+def _display(config: RunConfig, silent: bool) -> Display:
+    console = Console(stderr=True)
+    if silent:
+        return SilentDisplay()
+    return LiveDisplay(config, console) if console.is_terminal else LineDisplay(config, console)
+
+
+def _write_json(facts: dict[str, Any], folder: Path) -> None:
+    from results import rank_table, read_run
+    from results.rendering import OutputFormat, render_board
+
+    board = rank_table(read_run(folder).trials)
+    rows = jsonlib.loads(render_board(board, OutputFormat.json))
+    sys.stdout.write(jsonlib.dumps(facts | {"leaderboard": rows}) + "\n")
+
+
+def _summarise(
+    facts: dict[str, Any], folder: Path, storage: Path, config: RunConfig, state: RunState, console: Console
+) -> None:
+    from results import rank_table, read_run
+    from results.rendering import OutputFormat, write_board
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
+    trained, wall = facts["training_time_s"], facts["wall_time_s"]
+    line("")
+    line(
+        f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials; this session {clock(wall)} long, {clock(trained)} of "
+        f"training on {facts['concurrency']} at a time"
+        + (f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else "")
+    )
+    for trial in state.trials.values():
+        if trial.error and trial.status == "failed":
+            line(f"trial {trial.trial} failed: {trial.error.strip().splitlines()[-1]}")
+    run = folder.name if folder.parent == storage else str(folder)
+    place = "" if str(storage) == "runs" else f" --storage {storage}"
+    line("")
+    line("Next:")
+    unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
+    if unfinished and facts["reason"] != "exhausted":
+        line(f"  python -m search.run{place} --resume {run}")
+    else:
+        line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
+    line(f'  python -m results.leaderboard{place} {run} --where "params < {config.space.max_params}" --format csv')
+    line(f"  python -m search.evaluate{place} {run}")
+
+
+_ENDINGS = {
+    "done": "Done",
+    "exhausted": "Every feasible layout was tried",
+    "interrupted": "Interrupted, nothing is lost",
+    "time-budget": "The time budget is spent",
+}
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))

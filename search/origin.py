@@ -1,0 +1,34 @@
+"""The four packages have common names; this finds out when another distribution stands in for one of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+PACKAGES = ("model_zoo", "results", "search", "trainables")
+
+
+def foreign_packages() -> dict[str, str]:
+    """The packages that do not lie beside `search`, each with where it was found instead."""
+    home = Path(__file__).resolve().parent.parent
+    foreign = {}
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        places = [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
+        if home / name not in places:
+            foreign[name] = str(places[0]) if places else (str(spec.origin) if spec else "nowhere")
+    return foreign
+
+
+def check_origin() -> None:
+    """Exits with code 2 and one line when a package of the same name hides one of ours."""
+    foreign = foreign_packages()
+    if foreign:
+        found = ", ".join(f"{name} from {place}" for name, place in foreign.items())
+        print(  # noqa: T201  (what prints errors elsewhere is in a package that may be the hidden one)
+            f"error: {found}, not from {Path(__file__).resolve().parent.parent}; leave that folder or uninstall the "
+            "other distribution, or install parambudget in a virtual environment of its own",
+            file=sys.stderr,
+        )
+        sys.exit(2)

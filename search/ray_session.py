@@ -1,0 +1,99 @@
+"""Ray as this project starts it: quiet, local unless an address is given, with its resources checked first."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from search.config import RunConfig
+from search.errors import ResourceError
+from search.runs import available_cpus
+
+ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files a trial that nobody reads
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # search.tuning stops the search itself
+    "TUNE_WARN_THRESHOLD_S": "600",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Settings Ray reads when it is imported or started."""
+
+
+def check_local_resources(config: RunConfig) -> int:
+    """The number of trials this machine runs at a time for `config`; asked before Ray is started, so within a second.
+
+    Raises:
+        ResourceError: a trial, or the concurrency asked for, needs more than the machine has.
+    """
+    gpus = 0
+    if config.gpus_per_trial > 0:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    return fitting_concurrency(config, available_cpus(), gpus, "this machine")
+
+
+def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str) -> int:
+    """The number of trials at a time that `cpus` and `gpus` hold, at most `config.concurrency`.
+
+    Raises:
+        ResourceError: they hold no trial, or fewer than `config.concurrency`.
+    """
+    for name, asked, there in (
+        ("cpus_per_trial", config.cpus_per_trial, cpus),
+        ("gpus_per_trial", config.gpus_per_trial, gpus),
+    ):
+        if asked > there:
+            raise ResourceError(f"{name}: {asked:g} asked for, {where} has {there:g}; lower --{name.replace('_', '-')}")
+    fits = int(cpus // config.cpus_per_trial)
+    if config.gpus_per_trial:
+        fits = min(
+            fits,
+            int(gpus // config.gpus_per_trial if config.gpus_per_trial >= 1 else gpus * (1 // config.gpus_per_trial)),
+        )
+    if config.concurrency is not None and config.concurrency > fits:
+        raise ResourceError(
+            f"concurrency: {config.concurrency} trials of {config.cpus_per_trial} CPUs and {config.gpus_per_trial:g} GPUs "
+            f"asked for, {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; lower --concurrency"
+        )
+    return config.concurrency or fits
+
+
+@contextlib.contextmanager
+def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
+    """Ray started or connected to, for the body of the `with`; gives the number of trials at a time.
+
+    Raises:
+        ResourceError: the cluster cannot be reached or holds fewer trials than asked for.
+    """
+    os.environ.update(ENVIRONMENT)
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the record, in the trial's row
+    if address is None:
+        concurrency = check_local_resources(config)
+        ray.init(num_cpus=available_cpus(), **quiet)
+    else:
+        quiet.pop("include_dashboard")
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ResourceError(
+                f"address: {address} cannot be reached ({str(error).splitlines()[0]}); is Ray up there?"
+            ) from None
+    try:
+        if address is not None:
+            there = ray.cluster_resources()
+            concurrency = fitting_concurrency(
+                config, there.get("CPU", 0), there.get("GPU", 0), f"the cluster at {address}"
+            )
+        yield concurrency
+    finally:
+        ray.shutdown()

@@ -1,0 +1,163 @@
+"""A run's folder: its name, its frozen configuration, and where it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from search.config import RunConfig, validated
+from search.errors import ConfigError, ResumeError
+
+RUN_FILE = "run.json"
+RUN_FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def new_run_folder(storage: Path, name: str | None, dataset: str) -> Path:
+    """The folder of a run to be started: `storage`/`name`, or a name made of the data set and the time.
+
+    Raises:
+        ConfigError: the name is not a file name, or the run exists.
+    """
+    if name is None:
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name) or "run"
+        name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        number = 2
+        while (storage / name).exists():
+            name = f"{name.partition('+')[0]}-{number}"
+            number += 1
+    elif not _NAME.fullmatch(name):
+        raise ConfigError(f"name: {name!r} given; use up to 100 letters, digits, '.', '_' and '-'")
+    elif (storage / name).exists():
+        raise ConfigError(f"name: {storage / name} exists; continue it with --resume {name}, or choose another name")
+    return storage / name
+
+
+def existing_run_folder(storage: Path, name: str) -> Path:
+    """The folder of the run called `name` in `storage`, or at the path `name`.
+
+    Raises:
+        ResumeError: there is no such run.
+    """
+    for folder in (storage / name, Path(name)):
+        if (folder / RUN_FILE).is_file():
+            return folder
+    known = sorted(path.parent.name for path in storage.glob(f"*/{RUN_FILE}"))
+    there = f"{storage} holds: {', '.join(known)}" if known else f"{storage} holds no run"
+    raise ResumeError(f"resume: no run {name!r}; {there}")
+
+
+def write_run_file(folder: Path, config: RunConfig) -> None:
+    """Creates `folder` with its `run.json`, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": RUN_FORMAT,
+        "name": folder.name,
+        "created_s": time.time(),
+        "seed": config.seed,
+        "config": config.model_dump(mode="json"),
+        "git": _git_state(),
+        "versions": {"python": platform.python_version()} | _versions(),
+        "hardware": _hardware(),
+    }
+    temporary = folder / f".{RUN_FILE}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, folder / RUN_FILE)
+
+
+def read_config(folder: Path, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration a run was started with, with `changes` of keys that do not affect its history.
+
+    Raises:
+        ResumeError: `run.json` is damaged, of another format, or `changes` name other keys.
+    """
+    path = folder / RUN_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stored = content["config"]
+        form = content["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path}: not readable ({error!r}); restore it from a copy") from None
+    if form != RUN_FORMAT:
+        raise ResumeError(f"{path}: format {form}, expected {RUN_FORMAT}; use the version of parambudget that wrote it")
+    refused = sorted(set(changes) - CHANGEABLE)
+    if refused:
+        raise ResumeError(
+            f"resume: {', '.join(refused)} cannot change in a started run; changeable: {', '.join(sorted(CHANGEABLE))}"
+        )
+    recipe = {key: value for key, value in stored["recipe"].items() if key not in ("epochs", "seed")}
+    return validated({**stored, "recipe": recipe, **changes})
+
+
+CHANGEABLE = {
+    "trials",
+    "concurrency",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "time_budget_s",
+    "data_dir",
+    "keep_checkpoints",
+}
+"""Keys a resume may change: none of them makes trials of one run incomparable."""
+
+
+def _git_state() -> dict[str, Any] | None:
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None  # installed from a wheel: the version below says what ran
+
+
+def _versions() -> dict[str, str]:
+    names = ("parambudget", "torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "numpy")
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> dict[str, Any]:
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpu": _cpu_name(),
+        "cpus": available_cpus(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
+def _cpu_name() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def available_cpus() -> int:
+    """CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,50 @@
+"""Where a running search stands: its trials by the leaderboard's rule, and which checkpoints that keeps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from results import RunState, TrialState
+
+RANKED_STATUSES = ("completed", "stopped", "running")
+
+
+def ranked(state: RunState) -> list[TrialState]:
+    """The ranked trials of one run, best first: `results.RANKING_RULE` on the live state, without pandas."""
+    reached = [t for t in state.trials.values() if t.status in RANKED_STATUSES and t.rung_epoch is not None]
+    return sorted(
+        reached, key=lambda t: (-(t.rung_epoch or 0), -(t.val_accuracy or 0.0), t.val_loss, t.params, t.trial)
+    )
+
+
+def status_counts(state: RunState) -> dict[str, int]:
+    """How many trials have each status, in the order of a trial's life."""
+    counts = Counter(trial.status for trial in state.trials.values())
+    order = ("suggested", "running", "completed", "stopped", "diverged", "failed")
+    return {status: counts[status] for status in order if counts[status]}
+
+
+def rung_counts(state: RunState, rungs: int) -> list[int]:
+    """How many trials reached each of the `rungs` rungs."""
+    return [sum(trial.rung >= rung for trial in state.trials.values()) for rung in range(1, rungs + 1)]
+
+
+def training_time_s(state: RunState, session: int | None = None) -> float:
+    """Seconds of training and validation, summed over all reports, or over those of one session."""
+    reports = (report for of_trial in state.reports.values() for report in of_trial)
+    return sum(r.train_time_s + r.eval_time_s for r in reports if session in (None, r.session))
+
+
+def checkpoint_path(folder: Path, trial: int) -> Path:
+    """Where `trial` of the run in `folder` keeps its checkpoint."""
+    return folder.absolute() / "checkpoints" / f"trial-{trial:05d}.safetensors"
+
+
+def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
+    """Removes the checkpoints of finished trials but the `keep` best."""
+    finished = [trial for trial in state.trials.values() if trial.ended]
+    best = {trial.trial for trial in [t for t in ranked(state) if t.ended][:keep]}
+    for trial in finished:
+        if trial.trial not in best:
+            checkpoint_path(folder, trial.trial).unlink(missing_ok=True)

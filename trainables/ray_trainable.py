@@ -1,0 +1,91 @@
+"""One trial as Ray Tune runs it: one step is one epoch, and the trial's own checkpoint is its only state."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from model_zoo import ResNetLayout
+from trainables.errors import DivergedError
+from trainables.recipe import Recipe
+
+
+class TrialTrainable(tune.Trainable):
+    """Trains the trial of its configuration and reports every epoch.
+
+    Configuration: `trial`, `layout` and `recipe` as dicts, `rungs`, `data` (the arguments of `load_training_set`),
+    `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`. A result has the fields of `EpochReport`,
+    `done`, and at its end `outcome` (completed, diverged, failed) and `error`.
+
+    An exception of the training itself becomes a result with outcome `failed`; only the death of the process reaches
+    Ray, which starts the trial again from its checkpoint.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Keeps `config`; Ray may set up an actor and throw it away, so nothing is loaded or written here."""
+        self._config = config
+        self._trainer: Any = None
+        self._images: Any = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next trial's configuration; the data stays loaded when it is the same."""
+        if new_config["data"] != self._config["data"]:
+            self._images = None
+        self._config = new_config
+        self._trainer = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The report of one epoch."""
+        try:
+            return self._epoch()
+        except DivergedError as error:
+            return self._ending("diverged", str(error))
+        except Exception:  # whatever a layout, recipe or device can raise belongs in the trial's row
+            return self._ending("failed", traceback.format_exc())
+
+    def _epoch(self) -> dict[str, Any]:
+        checkpoint = Path(self._config["checkpoint"])
+        if self._trainer is None:
+            self._trainer = self._begin(checkpoint)
+            if self._trainer.epoch > self._config["recorded_epochs"]:
+                # The driver died between this epoch's checkpoint and its report: report it, do not train it again.
+                return self._result(self._trainer.last_report)
+        report = self._trainer.train_epoch()
+        self._trainer.save(checkpoint)
+        return self._result(report)
+
+    def _begin(self, checkpoint: Path) -> Any:
+        import torch
+
+        from trainables.datasets import load_training_set
+        from trainables.devices import pick_device
+        from trainables.training import Trainer
+
+        torch.set_num_threads(self._config["threads"])
+        if self._images is None:
+            self._images = load_training_set(**self._config["data"])
+        trainer = Trainer(
+            ResNetLayout.from_dict(self._config["layout"]),
+            Recipe(**self._config["recipe"]),
+            self._images,
+            pick_device(self._config["accelerator"]),
+            tuple(self._config["rungs"]),
+        )
+        if checkpoint.exists():
+            trainer.load(checkpoint)
+        return trainer
+
+    def _result(self, report: Any) -> dict[str, Any]:
+        result = asdict(report)
+        done = report.epoch >= self._config["recipe"]["epochs"]
+        return result | {"done": done, "outcome": "completed" if done else None, "error": None}
+
+    def _ending(self, outcome: str, error: str) -> dict[str, Any]:
+        # Ray insists on the metric in every result; 0.0 at the last finished epoch reaches no new rung.
+        epoch = self._trainer.epoch if self._trainer is not None else 0
+        return {"epoch": epoch, "val_accuracy": 0.0, "done": True, "outcome": outcome, "error": error}

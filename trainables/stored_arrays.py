@@ -1,0 +1,182 @@
+"""One prepared data set on disk: four .npy files and a meta.json that describes and certifies them."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trainables.errors import DatasetError
+
+SCHEMA = 1
+"""Version of the files' layout; another one on disk is prepared anew."""
+
+Part = Literal["train", "test"]
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+FILE_NAMES = frozenset({"meta.json", *(f"{name}.npy" for name in ARRAY_NAMES)})
+
+_CHUNK = 4096  # images copied at a time: 12 MB of 32x32x3, so a set larger than memory can be stored
+
+
+@dataclass(frozen=True, eq=False)
+class RawArrays:
+    """What a source delivers: images uint8 (N, H, W, C), labels int64 (N,), and where they came from."""
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+    class_names: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPart:
+    """The training or the test arrays of a prepared data set, mapped from disk, and its meta.json."""
+
+    images: Images
+    labels: Labels
+    meta: dict[str, Any]
+
+
+class DamagedError(DatasetError):
+    """A prepared folder whose files are missing or not those that its meta.json describes."""
+
+
+def write_arrays(folder: Path, name: str, raw: RawArrays) -> None:
+    """Write `raw` into `folder`, read every file back and compare, and write meta.json last.
+
+    Raises DatasetError when the arrays do not fit together or what was read back differs from what was written.
+    """
+    _check_consistent(name, raw)
+    described: dict[str, dict[str, Any]] = {}
+    for array_name in ARRAY_NAMES:
+        array: npt.NDArray[Any] = getattr(raw, array_name)
+        path = folder / f"{array_name}.npy"
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(array), _CHUNK):
+                chunk = np.ascontiguousarray(array[start : start + _CHUNK])
+                digest.update(chunk.data)
+                file.write(chunk.data)
+            file.flush()
+            os.fsync(file.fileno())
+        sha256 = _sha256(np.load(path, mmap_mode="r"))
+        if sha256 != digest.hexdigest():
+            raise DatasetError(f"{path} reads back as {sha256}, not {digest.hexdigest()} as written; check the disk")
+        described[array_name] = {
+            "shape": list(array.shape),
+            "dtype": array.dtype.str,
+            "bytes": path.stat().st_size,
+            "sha256": sha256,
+        }
+    mean, std = channel_statistics(raw.train_images)
+    meta = {
+        "schema": SCHEMA,
+        "name": name,
+        "source": raw.source,
+        "classes": len(raw.class_names),
+        "class_names": list(raw.class_names),
+        "mean": mean,
+        "std": std,
+        "arrays": described,
+    }
+    with (folder / "meta.json").open("w", encoding="utf-8") as file:
+        json.dump(meta, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_part(folder: Path, part: Part, *, full: bool = False) -> StoredPart:
+    """Map one part of a prepared folder; the other part's files are not touched.
+
+    Pages are shared between processes until one writes to them (copy-on-write, mmap_mode "c"). Sizes, shapes and types
+    are compared with meta.json, with `full` the SHA-256 too. Raises DamagedError, with the reason, for any difference.
+    """
+    meta = read_meta(folder)
+    arrays: list[npt.NDArray[Any]] = []
+    for array_name in (f"{part}_images", f"{part}_labels"):
+        path = folder / f"{array_name}.npy"
+        try:
+            described = meta["arrays"][array_name]
+            size = path.stat().st_size
+            if size != described["bytes"]:
+                raise DamagedError(f"{path} has {size:,} bytes, not {described['bytes']:,}")
+            mapped = np.load(path, mmap_mode="c", allow_pickle=False)
+        except (OSError, KeyError, TypeError, EOFError) as error:
+            raise DamagedError(f"{path} cannot be opened ({error})") from error
+        except ValueError as error:  # np.load's word for a broken header, and DamagedError itself
+            raise error if isinstance(error, DamagedError) else DamagedError(f"{path}: {error}") from error
+        if [list(mapped.shape), mapped.dtype.str] != [described["shape"], described["dtype"]]:
+            raise DamagedError(f"{path} holds {mapped.dtype.str} {mapped.shape}, not what meta.json says")
+        if full and (sha256 := _sha256(mapped)) != described["sha256"]:
+            raise DamagedError(f"{path} has SHA-256 {sha256}, not {described['sha256']}")
+        arrays.append(np.asarray(mapped))  # the plain-array view keeps the mapping alive
+    return StoredPart(arrays[0], arrays[1], meta)
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Return meta.json of a prepared folder.
+
+    Raises DamagedError when it is missing, unreadable or of another schema version.
+    """
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        schema = meta["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{folder / 'meta.json'} cannot be read ({error})") from error
+    if schema != SCHEMA:
+        raise DamagedError(f"{folder / 'meta.json'} has schema {schema!r}, not {SCHEMA}")
+    return dict(meta)
+
+
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel of images (N, H, W, C), in units of [0, 1].
+
+    Exact up to the last division: sums are taken over a histogram of the 256 values.
+    """
+    channels = images.shape[-1]
+    histogram = np.zeros((channels, 256), dtype=np.int64)
+    for start in range(0, len(images), _CHUNK):
+        chunk = images[start : start + _CHUNK]
+        for channel in range(channels):
+            histogram[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    values = np.arange(256, dtype=np.int64)
+    pixels = int(histogram[0].sum())
+    mean = [int(row @ values) / pixels for row in histogram]
+    variance = [max(int(row @ values**2) / pixels - m * m, 0.0) for row, m in zip(histogram, mean, strict=True)]
+    return tuple(m / 255 for m in mean), tuple(v**0.5 / 255 for v in variance)
+
+
+def _check_consistent(name: str, raw: RawArrays) -> None:
+    for part in ("train", "test"):
+        images, labels = getattr(raw, f"{part}_images"), getattr(raw, f"{part}_labels")
+        if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise DatasetError(
+                f"{name}: {part} images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape} "
+                "are not uint8 (N, H, W, C) and int64 (N,); the source is not this data set"
+            )
+        classes = len(raw.class_names)
+        if len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
+            raise DatasetError(f"{name}: the {part} labels are not all in 0 to {classes - 1}; the source is damaged")
+    if raw.train_images.shape[1:] != raw.test_images.shape[1:]:
+        raise DatasetError(
+            f"{name}: training images {raw.train_images.shape[1:]} and test images {raw.test_images.shape[1:]} "
+            "differ in shape; the source is damaged"
+        )
+
+
+def _sha256(array: npt.NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(array), _CHUNK):
+        digest.update(np.ascontiguousarray(array[start : start + _CHUNK]).data)
+    return digest.hexdigest()

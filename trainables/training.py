@@ -1,0 +1,191 @@
+"""The training loop: one network, one data set, one epoch at a time, on any device, with or without Ray."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_zoo import ResNetLayout, build
+from trainables import checkpoints
+from trainables.augment import augmented_batch, normalise
+from trainables.datasets import TrainingSet
+from trainables.devices import autocast, resolve_precision
+from trainables.errors import DivergedError
+from trainables.optimizers import make_optimizer
+from trainables.recipe import Recipe
+from trainables.schedule import learning_rate
+
+EVAL_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What one epoch of training came to."""
+
+    epoch: int
+    """Epochs trained so far, from 1."""
+    rung: int | None
+    """Number, from 1, of the rung that ends with this epoch; None between rungs."""
+    val_accuracy: float
+    """Share of the validation images classified correctly, in [0, 1]."""
+    val_loss: float
+    """Mean cross-entropy over the validation images, nats, without label smoothing."""
+    train_accuracy: float
+    """Share of the augmented training images classified correctly while training, in [0, 1]."""
+    train_loss: float
+    """Mean training loss, nats, with label smoothing."""
+    learning_rate: float
+    """Learning rate of the epoch's last step."""
+    train_time_s: float
+    """Seconds spent on training steps."""
+    eval_time_s: float
+    """Seconds spent on validation."""
+
+
+class Trainer:
+    """Trains one layout by one recipe; `train_epoch` until `epoch` equals `recipe.epochs`.
+
+    Order, augmentation and initial weights follow from the recipe's seed and the epoch's number alone, so a trainer
+    that loads a checkpoint goes on exactly as the one that saved it.
+    """
+
+    def __init__(
+        self,
+        layout: ResNetLayout,
+        recipe: Recipe,
+        data: TrainingSet,
+        device: torch.device,
+        rungs: tuple[int, ...] = (),
+    ) -> None:
+        self.layout, self.recipe, self.device = layout, recipe, device
+        self.rungs = rungs or (recipe.epochs,)
+        self.epoch = 0
+        self.last_report: EpochReport | None = None
+        self.precision = resolve_precision(recipe, device)
+        # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
+        self.images = torch.from_numpy(data.images).to(device)
+        self.labels = torch.from_numpy(data.labels).to(device, torch.int64)
+        self.train_indices = torch.from_numpy(data.train_indices).to(device)
+        self.val_indices = torch.from_numpy(data.val_indices).to(device)
+        self.mean = torch.tensor(data.mean, device=device)
+        self.std = torch.tensor(data.std, device=device)
+        self.network = build(layout, recipe.seed).to(device=device, memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(self.network.parameters(), recipe, device)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in the training images; at least one, then a smaller one."""
+        return max(1, len(self.train_indices) // self.recipe.batch_size)
+
+    def train_epoch(self) -> EpochReport:
+        """One pass over the training images and one over the validation images.
+
+        Raises:
+            DivergedError: a loss is not finite; on the CPU it is raised at the step, elsewhere at the epoch's end.
+        """
+        started = time.perf_counter()
+        draw = torch.Generator(self.device).manual_seed((self.recipe.seed << 32) | self.epoch)
+        order = self.train_indices[torch.randperm(len(self.train_indices), generator=draw, device=self.device)]
+        self.network.train()
+        totals = torch.zeros(2, device=self.device)  # summed loss, correct
+        rate = 0.0
+        for i in range(self.steps_per_epoch):
+            rate = learning_rate(self.recipe, self.epoch * self.steps_per_epoch + i, self.steps_per_epoch, self.rungs)
+            index = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
+            totals += self._train_step(index, rate, draw)
+        images = min(self.steps_per_epoch * self.recipe.batch_size, len(order))
+        train_loss, correct = (totals / images).tolist()
+        self._require_finite(train_loss)
+        trained = time.perf_counter()
+        val_accuracy, val_loss = evaluate(
+            self.network, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
+        )
+        self._require_finite(val_loss)
+        self.epoch += 1
+        self.last_report = EpochReport(
+            epoch=self.epoch,
+            rung=self.rungs.index(self.epoch) + 1 if self.epoch in self.rungs else None,
+            val_accuracy=val_accuracy,
+            val_loss=val_loss,
+            train_accuracy=correct,
+            train_loss=train_loss,
+            learning_rate=rate,
+            train_time_s=trained - started,
+            eval_time_s=time.perf_counter() - trained,
+        )
+        return self.last_report
+
+    def _train_step(self, index: Tensor, rate: float, draw: torch.Generator) -> Tensor:
+        """Summed loss and number of correct answers of one step, (2,), on the device."""
+        x = augmented_batch(self.images, index, self.recipe, self.mean, self.std, draw)
+        y = self.labels[index]
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.precision, self.device):
+            logits = self.network(x)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        if self.device.type == "cpu":  # elsewhere this would wait for the device at every step
+            self._require_finite(loss.item())
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            return torch.stack([loss * len(index), (logits.argmax(1) == y).sum()])
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"loss {loss} in epoch {self.epoch + 1}; lower recipe.learning_rate ({self.recipe.learning_rate:g})"
+            )
+
+    def save(self, path: Path) -> None:
+        """Writes weights, optimizer state and the last epoch's report to `path`, whole or not at all.
+
+        Raises:
+            ValueError: no epoch was trained yet.
+        """
+        if self.last_report is None:
+            raise ValueError("epoch 0: nothing to save; train an epoch first")
+        checkpoints.save(path, self.network, self.optimizer, self._identity(), asdict(self.last_report))
+
+    def load(self, path: Path) -> None:
+        """Continues from what `save` wrote.
+
+        Raises:
+            CheckpointError: the file is damaged or belongs to another layout, recipe or rungs.
+        """
+        self.last_report = EpochReport(**checkpoints.load(path, self.network, self.optimizer, self._identity()))
+        self.epoch = self.last_report.epoch
+
+    def _identity(self) -> dict[str, object]:
+        return {"layout": self.layout.to_dict(), "recipe": self.recipe.model_dump(), "rungs": list(self.rungs)}
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    precision: torch.dtype,
+) -> tuple[float, float]:
+    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, not augmented."""
+    network.eval()
+    totals = torch.zeros(2, device=images.device)  # correct, summed loss
+    for index in indices.split(EVAL_BATCH):
+        y = labels[index]
+        with autocast(precision, images.device):
+            logits = network(normalise(images[index], mean, std))
+        logits = logits.float()
+        totals += torch.stack([(logits.argmax(1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")])
+    accuracy, loss = (totals.double() / len(indices)).tolist()
+    return accuracy, loss
