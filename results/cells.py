@@ -45,8 +45,9 @@ def _thousands(value: Any) -> str:
 
 
 def _extras(value: Any) -> str:
-    """What a layout's id says beyond blocks and channels: `3-5-3x64-128-256+stem32` has `stem32`."""
-    return _plain(str(value).partition("+")[2].replace("+", " "))
+    """What a layout's id says beyond blocks, channels and the data set: `3-5-3x64-128-256+stem32+in1` has `stem32`."""
+    marks = str(value).split("+")[1:]
+    return _plain(" ".join(mark for mark in marks if not mark.startswith(("in", "out"))))
 
 
 def _error(value: Any) -> str:

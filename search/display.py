@@ -117,8 +117,11 @@ class LiveDisplay:
         for trial in running:
             reports = state.reports.get(trial.trial)
             table.add_row("~", *_cells(trial, reports[-1].val_accuracy if reports else None), style="cyan")
-        bar = ProgressBar(total=self.config.trials, completed=finished, width=min(40, self.console.width))
-        return Group(self._headline(state, finished), bar, Text(self._rungs(state), no_wrap=True), table)
+        bar = Table.grid()  # in a grid, because a bar by itself ends without a line break
+        bar.add_row(ProgressBar(total=self.config.trials, completed=finished, width=min(40, self.console.width)))
+        return Group(
+            self._headline(state, finished), bar, Text(self._rungs(state), no_wrap=True, overflow="ellipsis"), table
+        )
 
     def _headline(self, state: RunState, finished: int) -> Text:
         elapsed = time.monotonic() - self._started
@@ -129,8 +132,8 @@ class LiveDisplay:
 
     def _rungs(self, state: RunState) -> str:
         counts = rung_counts(state, len(self.config.rungs))
-        steps = "  ".join(f"{epochs} epochs: {n}" for epochs, n in zip(self.config.rungs, counts, strict=True))
-        return f"rungs  {steps}"
+        steps = ", ".join(f"{n} at {epochs}" for epochs, n in zip(self.config.rungs, counts, strict=True))
+        return f"rungs reached: {steps} epochs"
 
 
 def _cells(trial: TrialState, accuracy: float | None) -> list[str]:

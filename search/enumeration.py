@@ -1,12 +1,12 @@
 """Every feasible layout of a space, counted and walked without building a network.
 
 The parameter count is linear in the blocks: a skeleton (all fields but the blocks) has a constant and one slope a
-stage. So a skeleton's whole grid of blocks is one broadcast sum, and two sums tell that a skeleton has none.
+stage. So the sums of its first stages and those of its last stages, sorted, tell how many choices of blocks lie in
+the parameter window without a look at each: 4,096 and 4,096 sums instead of 16,777,216 for six stages of 1 to 16.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from search.space import SearchSpace
 
 MAX_GRID = 2**18
-"""Most cells of a grid held at once (2 MiB of int64): memory stays constant for six stages of any depth."""
+"""Most choices of blocks looked at in one go (2 MiB of int64), unless half the stages alone have more."""
 
 
 class Skeleton(NamedTuple):
@@ -39,6 +39,20 @@ class ParamTerms(NamedTuple):
 
     constant: int
     slopes: tuple[int, ...]
+
+
+class Halves(NamedTuple):
+    """The blocks of one skeleton, by halves of its stages.
+
+    Every choice for the first half, then every choice for the second, both row-major, is the grid of all choices.
+    """
+
+    front: NDArray[np.int64]
+    """The constant and the first stages' parameters, (F,)."""
+    back: NDArray[np.int64]
+    """The last stages' parameters, (B,)."""
+    counts: NDArray[np.int64]
+    """For each of `front`, how many of `back` bring it into the parameter window, (F,)."""
 
 
 class Chunk(NamedTuple):
@@ -66,36 +80,46 @@ def params_range(space: SearchSpace, terms: ParamTerms) -> tuple[int, int]:
     return lowest, highest
 
 
-def params_grid(space: SearchSpace, terms: ParamTerms, leading: tuple[int, ...] = ()) -> NDArray[np.int64]:
-    """Parameters for every choice of blocks after the `leading` stages: one axis a stage, in increasing blocks."""
-    blocks = np.arange(space.blocks[0], space.blocks[1] + 1, dtype=np.int64)
-    fixed = zip(terms.slopes, leading, strict=False)
-    grid = np.array(terms.constant + sum(slope * b for slope, b in fixed), dtype=np.int64)
-    for slope in terms.slopes[len(leading) :]:
-        grid = grid[..., None] + slope * blocks
-    return grid
+def halved(space: SearchSpace, terms: ParamTerms) -> Halves:
+    """The blocks of a skeleton by halves of its stages, and how they combine inside the parameter window."""
+    middle = len(terms.slopes) // 2
+    front = _sums(space, terms.constant, terms.slopes[:middle])
+    back = _sums(space, 0, terms.slopes[middle:])
+    ordered = np.sort(back)
+    counts = np.searchsorted(ordered, space.max_params - front, "right")
+    counts -= np.searchsorted(ordered, space.min_params - front, "left")
+    return Halves(front, back, counts)
+
+
+def feasible_skeletons(space: SearchSpace) -> Iterator[tuple[Skeleton, ParamTerms, Halves]]:
+    """The skeletons with a layout inside the parameter window, the predicate not asked, in a stable order."""
+    for skeleton in space.skeletons():
+        terms = param_terms(space, skeleton)
+        fewest, most = params_range(space, terms)
+        if fewest <= space.max_params and most >= space.min_params:
+            halves = halved(space, terms)
+            if halves.counts.any():
+                yield skeleton, terms, halves
 
 
 def feasible_chunks(space: SearchSpace) -> Iterator[Chunk]:
     """The layouts within the parameter window, the predicate not yet asked, in the order of `enumerate_layouts`."""
+    for skeleton, _, halves in feasible_skeletons(space):
+        fronts = np.flatnonzero(halves.counts)
+        at_once = max(1, MAX_GRID // len(halves.back))
+        for start in range(0, len(fronts), at_once):
+            held = fronts[start : start + at_once]
+            params = halves.front[held, None] + halves.back
+            rows, cells = np.nonzero((params >= space.min_params) & (params <= space.max_params))
+            blocks = blocks_at(space, len(skeleton.channels), held[rows] * len(halves.back) + cells)
+            yield Chunk(skeleton, blocks, params[rows, cells])
+
+
+def blocks_at(space: SearchSpace, stages: int, cells: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Blocks per stage, (M, stages), of places (M,) in the row-major grid of all choices of blocks."""
     lowest, highest = space.blocks
-    per_stage = highest - lowest + 1
-    for skeleton in space.skeletons():
-        terms = param_terms(space, skeleton)
-        fewest, most = params_range(space, terms)
-        if fewest > space.max_params or most < space.min_params:
-            continue
-        stages = len(terms.slopes)
-        held = stages
-        while per_stage**held > MAX_GRID and held > 1:
-            held -= 1
-        for leading in itertools.product(range(lowest, highest + 1), repeat=stages - held):
-            grid = params_grid(space, terms, leading)
-            inside = (grid >= space.min_params) & (grid <= space.max_params)
-            chosen = np.argwhere(inside) + lowest
-            if len(chosen):
-                front = np.broadcast_to(np.array(leading, dtype=np.int64), (len(chosen), len(leading)))
-                yield Chunk(skeleton, np.concatenate([front, chosen], axis=1), grid[inside])
+    axes = np.unravel_index(cells, (highest - lowest + 1,) * stages)
+    return np.stack(axes, axis=-1).astype(np.int64) + lowest
 
 
 def enumerate_layouts(space: SearchSpace) -> Iterator[ResNetLayout]:
@@ -117,7 +141,7 @@ def count_feasible(space: SearchSpace) -> int:
     """The number of feasible layouts."""
     if space.predicate is not None:
         return sum(1 for _ in enumerate_layouts(space))
-    return sum(len(chunk.params) for chunk in feasible_chunks(space))
+    return sum(int(halves.counts.sum()) for _, _, halves in feasible_skeletons(space))
 
 
 def require_feasible(space: SearchSpace) -> None:
@@ -128,15 +152,13 @@ def require_feasible(space: SearchSpace) -> None:
     """
     if next(enumerate_layouts(space), None) is not None:
         return
-    below, above = 0, 0
-    in_window = 0
+    below, above, in_window = 0, 0, 0
     for skeleton in space.skeletons():
-        terms = param_terms(space, skeleton)
-        grid = params_grid(space, terms)
-        in_window += int(((grid >= space.min_params) & (grid <= space.max_params)).sum())
-        under, over = grid[grid < space.min_params], grid[grid > space.max_params]
-        below = max(below, int(under.max())) if under.size else below
-        above = min(above or int(over.min()), int(over.min())) if over.size else above
+        halves = halved(space, param_terms(space, skeleton))
+        in_window += int(halves.counts.sum())
+        under, over = _nearest_outside(space, halves)
+        below = max(below, under)
+        above = min(above or over, over or above)
     if in_window:
         raise EmptySpaceError(
             f"predicate: it refuses all {in_window:,} layouts inside the parameter window; loosen the predicate"
@@ -155,3 +177,22 @@ def require_feasible(space: SearchSpace) -> None:
         f"min_params, max_params: no layout lies in {space.min_params:,} to {space.max_params:,}; the nearest have "
         f"{below:,} and {above:,} parameters; widen the window"
     )
+
+
+def _nearest_outside(space: SearchSpace, halves: Halves) -> tuple[int, int]:
+    """The most parameters under the window and the fewest over it; 0 where there are none."""
+    ordered = np.sort(halves.back)
+    last = np.searchsorted(ordered, space.min_params - halves.front, "left") - 1
+    first = np.searchsorted(ordered, space.max_params - halves.front, "right")
+    under = (halves.front + ordered[last])[last >= 0]
+    over = (halves.front + ordered[first % len(ordered)])[first < len(ordered)]
+    return int(under.max(initial=0)), int(over.min()) if over.size else 0
+
+
+def _sums(space: SearchSpace, constant: int, slopes: tuple[int, ...]) -> NDArray[np.int64]:
+    """`constant` and the parameters of all choices of blocks for the stages of `slopes`, row-major, (per_stage**n,)."""
+    blocks = np.arange(space.blocks[0], space.blocks[1] + 1, dtype=np.int64)
+    sums = np.array([constant], dtype=np.int64)
+    for slope in slopes:
+        sums = (sums[:, None] + slope * blocks).ravel()
+    return sums

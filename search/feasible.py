@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout
 from search.encoding import Proposal, encode_skeleton
-from search.enumeration import ParamTerms, Skeleton, param_terms, params_grid, params_range
+from search.enumeration import ParamTerms, Skeleton, blocks_at, enumerate_layouts, feasible_skeletons, halved
 from search.space import SearchSpace
 
 
@@ -18,14 +19,14 @@ class _Group(NamedTuple):
     """The skeletons with one number of stages that have a feasible layout."""
 
     stages: int
-    skeletons: list[Skeleton]
-    terms: list[ParamTerms]
+    skeletons: tuple[Skeleton, ...]
+    terms: tuple[ParamTerms, ...]
     names: list[str]
     """Dimensions of `places`."""
     places: NDArray[np.float64]
     """Each skeleton's dimensions, scaled to [0, 1], (skeletons, dimensions)."""
-    counts: NDArray[np.int64]
-    """Feasible layouts per skeleton, the predicate not asked, (skeletons,)."""
+    ends: NDArray[np.int64]
+    """Feasible layouts of each skeleton and those before it, the predicate not asked, (skeletons,)."""
 
 
 class FeasibleSet:
@@ -37,29 +38,33 @@ class FeasibleSet:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self._groups = [group for stages in space.stages if (group := self._group(stages)) is not None]
-        self.count = int(sum(group.counts.sum() for group in self._groups))
+        self._group_ends = np.cumsum([group.ends[-1] for group in self._groups], dtype=np.int64)
+        self.count = int(self._group_ends[-1]) if self._groups else 0
         """Layouts inside the parameter window, the predicate not asked."""
 
     def nearest(self, proposal: Proposal, used: Set[ResNetLayout]) -> ResNetLayout | None:
         """The feasible layout nearest to `proposal` that is not in `used`; None when all are.
 
         Distance is Euclidean over the dimensions scaled to [0, 1]; between different numbers of stages the common
-        dimensions count, and the number of stages with double weight. Ties go to the first in enumeration order.
+        dimensions count, and the number of stages with double weight. Ties go to the nearer of the other
+        dimensions, then to the first in enumeration order.
         """
-        best: tuple[float, ResNetLayout | None] = (np.inf, None)
+        best, found = np.inf, None
         for group in self._groups:
             wanted = np.array(
-                [self._scaled(name, proposal[name]) if name in proposal else np.nan for name in group.names]
+                [proposal[name] / self._steps(name) if name in proposal else np.nan for name in group.names]
             )
             distances = np.nansum((group.places - wanted) ** 2, axis=1)
             if "stages" in proposal:
                 step = self.space.stages.index(group.stages) - proposal["stages"]
                 distances += 2 * (step / max(1, len(self.space.stages) - 1)) ** 2
-            for i in np.argsort(distances, kind="stable"):
-                if distances[i] >= best[0]:
+            for i in np.argsort(distances, kind="stable").tolist():
+                if distances[i] >= best:
                     break
-                best = min(best, self._nearest_blocks(group, int(i), float(distances[i]), proposal, used), key=_first)
-        return best[1]
+                away, layout = self._nearest_blocks(group, i, best - distances[i], proposal, used)
+                if layout is not None and distances[i] + away < best:
+                    best, found = float(distances[i] + away), layout
+        return found
 
     def draw(self, generator: np.random.Generator, used: Set[ResNetLayout]) -> ResNetLayout | None:
         """A layout drawn uniformly from the feasible ones that are not in `used`; None when all are.
@@ -71,66 +76,91 @@ class FeasibleSet:
             layout = self.layout_at(int(generator.integers(self.count)))
             if layout not in used and self.space.accepts(layout):
                 return layout
-        rest = [x for x in map(self.layout_at, range(self.count)) if x not in used and self.space.accepts(x)]
+        rest = [layout for layout in self._accepted if layout not in used]
         return rest[int(generator.integers(len(rest)))] if rest else None
 
     def layout_at(self, index: int) -> ResNetLayout:
-        """The layout with number `index` in enumeration order, the predicate not asked."""
-        for group in self._groups:
-            ends = np.cumsum(group.counts)
-            if index >= ends[-1]:
-                index -= int(ends[-1])
-                continue
-            i = int(np.searchsorted(ends, index, side="right"))
-            cells = np.flatnonzero(self._inside(params_grid(self.space, group.terms[i])))
-            return self._layout(group, i, int(cells[index - (ends[i] - group.counts[i])]))
-        raise IndexError(f"{index} is beyond the {self.count:,} feasible layouts")
+        """The layout with number `index` in enumeration order, the predicate not asked.
+
+        Raises:
+            IndexError: there is none.
+        """
+        if not 0 <= index < self.count:
+            raise IndexError(f"layout {index:,} of {self.count:,}; use 0 to {self.count - 1:,}")
+        place = int(np.searchsorted(self._group_ends, index, side="right"))
+        group = self._groups[place]
+        index -= int(self._group_ends[place]) - int(group.ends[-1])
+        i = int(np.searchsorted(group.ends, index, side="right"))
+        halves = halved(self.space, group.terms[i])
+        index -= int(group.ends[i]) - int(halves.counts.sum())
+        ends = np.cumsum(halves.counts)
+        row = int(np.searchsorted(ends, index, side="right"))
+        cells = np.flatnonzero(self._inside(halves.front[row] + halves.back))
+        cell = int(cells[index - int(ends[row]) + int(halves.counts[row])])
+        return self._layout(group, i, row * len(halves.back) + cell)
+
+    @cached_property
+    def _accepted(self) -> list[ResNetLayout]:
+        # Kept, because only a rare predicate or a nearly exhausted space needs it, and then every draw does.
+        return list(enumerate_layouts(self.space))
 
     def _group(self, stages: int) -> _Group | None:
-        chosen: list[tuple[Skeleton, ParamTerms, int]] = []
-        for skeleton in self.space.model_copy(update={"stages": (stages,)}).skeletons():
-            terms = param_terms(self.space, skeleton)
-            fewest, most = params_range(self.space, terms)
-            if fewest <= self.space.max_params and most >= self.space.min_params:
-                count = int(self._inside(params_grid(self.space, terms)).sum())
-                if count:
-                    chosen.append((skeleton, terms, count))
+        only = self.space.model_copy(update={"stages": (stages,)})
+        chosen = [(skeleton, terms, int(halves.counts.sum())) for skeleton, terms, halves in feasible_skeletons(only)]
         if not chosen:
             return None
-        skeletons, all_terms, counts = map(list, zip(*chosen, strict=True))
+        skeletons, all_terms, counts = zip(*chosen, strict=True)
         rows = [encode_skeleton(self.space, skeleton) for skeleton in skeletons]
         names = [name for name in rows[0] if name != "stages"]
-        places = np.array([[self._scaled(name, row[name]) for name in names] for row in rows])
-        return _Group(stages, skeletons, all_terms, names, places, np.array(counts))
+        places = np.array([[row[name] / self._steps(name) for name in names] for row in rows])
+        return _Group(stages, skeletons, all_terms, names, places, np.cumsum(counts))
 
     def _nearest_blocks(
-        self, group: _Group, i: int, distance: float, proposal: Proposal, used: Set[ResNetLayout]
+        self, group: _Group, i: int, limit: float, proposal: Proposal, used: Set[ResNetLayout]
     ) -> tuple[float, ResNetLayout | None]:
-        away = np.zeros(())
-        blocks = np.arange(self.space.blocks[0], self.space.blocks[1] + 1)
-        for stage in range(1, group.stages + 1):
-            wanted = proposal.get(f"blocks_{stage}")
-            axis = np.zeros(len(blocks)) if wanted is None else (self._scaled("blocks", blocks - wanted + 0.0)) ** 2
-            away = away[..., None] + axis
-        away = np.where(self._inside(params_grid(self.space, group.terms[i])), away, np.inf)
-        for cell in np.argsort(away, axis=None, kind="stable"):
-            if not np.isfinite(away.flat[cell]):
+        """The distance and layout of the nearest blocks of skeleton `i`, if it is nearer than `limit`."""
+        middle = group.stages // 2
+        front = self._away(proposal, range(1, middle + 1))
+        back = self._away(proposal, range(middle + 1, group.stages + 1))
+        halves = halved(self.space, group.terms[i])
+        rows = np.flatnonzero(halves.counts)
+        by_distance = np.argsort(back, kind="stable")
+        most = limit * self._steps("blocks") ** 2
+        best: tuple[float, int] = (np.inf, 0)
+        found: ResNetLayout | None = None
+        for row in rows[np.argsort(front[rows], kind="stable")].tolist():
+            if front[row] >= most or front[row] > best[0]:
                 break
-            layout = self._layout(group, i, int(cell))
-            if layout not in used and self.space.accepts(layout):
-                return distance + float(away.flat[cell]), layout
-        return np.inf, None
+            for cell in by_distance[self._inside(halves.front[row] + halves.back[by_distance])].tolist():
+                place = row * len(back) + cell
+                away = int(front[row] + back[cell])
+                if away >= most or (away, place) >= best:
+                    break
+                layout = self._layout(group, i, place)
+                if layout not in used and self.space.accepts(layout):
+                    best, found = (away, place), layout
+                    break
+        return best[0] / self._steps("blocks") ** 2, found
+
+    def _away(self, proposal: Proposal, stages: range) -> NDArray[np.int64]:
+        """Squared distance in blocks of every choice for `stages`, row-major; whole numbers, so that ties are exact."""
+        blocks = np.arange(self.space.blocks[0], self.space.blocks[1] + 1, dtype=np.int64)
+        away = np.zeros(1, dtype=np.int64)
+        for stage in stages:
+            wanted = proposal.get(f"blocks_{stage}")
+            axis = np.zeros_like(blocks) if wanted is None else (blocks - wanted) ** 2
+            away = (away[:, None] + axis).ravel()
+        return away
 
     def _layout(self, group: _Group, i: int, cell: int) -> ResNetLayout:
-        per_stage = self.space.blocks[1] - self.space.blocks[0] + 1
-        blocks = np.unravel_index(cell, (per_stage,) * group.stages)
-        return self.space.layout(group.skeletons[i], tuple(int(b) + self.space.blocks[0] for b in blocks))
+        blocks = blocks_at(self.space, group.stages, np.array(cell))
+        return self.space.layout(group.skeletons[i], tuple(blocks.tolist()))
 
-    def _inside(self, grid: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return (grid >= self.space.min_params) & (grid <= self.space.max_params)
+    def _inside(self, params: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return (params >= self.space.min_params) & (params <= self.space.max_params)
 
-    def _scaled(self, name: str, value: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
-        kind = name.split("_")[0]
+    def _steps(self, name: str) -> int:
+        """Steps from the first to the last choice of a dimension; 1 for a single choice."""
         sizes = {
             "blocks": self.space.blocks[1] - self.space.blocks[0] + 1,
             "width": len(self.space.channels),
@@ -140,8 +170,4 @@ class FeasibleSet:
             "skip": len(self.space.skip_kernels),
             "bias": len(self.space.conv_biases),
         }
-        return value / max(1, sizes[kind] - 1)
-
-
-def _first(item: tuple[float, ResNetLayout | None]) -> float:
-    return item[0]
+        return max(1, sizes[name.split("_")[0]] - 1)

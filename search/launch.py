@@ -168,7 +168,8 @@ def _summarise(
     else:
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
     line(f'  python -m results.leaderboard{place} {run} --where "params < {config.space.max_params}" --format csv')
-    line(f"  python -m search.evaluate{place} {run}")
+    if ranked(state):
+        line(f"  python -m search.evaluate{place} {run}")
 
 
 _ENDINGS = {

@@ -144,6 +144,8 @@ class SearchSpace(BaseModel):
 
 
 if __name__ == "__main__":
-    from search.cli import space_main
+    import sys
 
-    space_main()
+    from search.space_command import main
+
+    sys.exit(main())

@@ -6,16 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from results import RunState, TrialState
-
-RANKED_STATUSES = ("completed", "stopped", "running")
+from results.rule import is_ranked, rule_key
 
 
 def ranked(state: RunState) -> list[TrialState]:
-    """The ranked trials of one run, best first: `results.RANKING_RULE` on the live state, without pandas."""
-    reached = [t for t in state.trials.values() if t.status in RANKED_STATUSES and t.rung_epoch is not None]
-    return sorted(
-        reached, key=lambda t: (-(t.rung_epoch or 0), -(t.val_accuracy or 0.0), t.val_loss, t.params, t.trial)
-    )
+    """The ranked trials of one run, best first: the leaderboard's rule on the live state, without pandas."""
+    reached = [t for t in state.trials.values() if is_ranked(t.status, t.rung)]
+    return sorted(reached, key=lambda t: (rule_key(t.rung_epoch, t.val_accuracy, t.val_loss, t.params), t.trial))
 
 
 def status_counts(state: RunState) -> dict[str, int]:

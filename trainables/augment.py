@@ -81,7 +81,8 @@ def rotate(x: Tensor, degrees: Tensor) -> Tensor:
         [torch.stack([cos, -sin * height / width, zero], 1), torch.stack([sin * width / height, cos, zero], 1)], 1
     )
     grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)
-    return F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    rotated = F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return rotated.contiguous(memory_format=torch.channels_last)  # grid_sample itself returns (N, C, H, W) strides
 
 
 def draw_centres(x: Tensor, draw: torch.Generator) -> Tensor:
@@ -101,8 +102,8 @@ def cut_out(x: Tensor, side: int, centres: Tensor) -> Tensor:
     first = centres - side // 2  # (2, B): the square covers first .. first + side - 1
     rows = torch.arange(height, device=x.device) - first[0][:, None]
     columns = torch.arange(width, device=x.device) - first[1][:, None]
-    inside = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
-    return x.masked_fill(inside[:, None], 0.0)
+    outside = ((rows < 0) | (rows >= side))[:, :, None] | ((columns < 0) | (columns >= side))[:, None, :]
+    return x * outside[:, None]  # masked_fill would lose channels-last
 
 
 def _reflect(position: Tensor, size: int) -> Tensor:

@@ -34,14 +34,7 @@ def save(
             if value is not None:
                 tensors[f"optimizer/{number}/{name}"] = torch.as_tensor(value)
     header = {"format": FORMAT, "identity": json.dumps(identity), "report": json.dumps(report)}
-    content = to_bytes({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    _replace(path, to_bytes({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header))
 
 
 def load(
@@ -53,16 +46,19 @@ def load(
         CheckpointError: `path` is damaged or was written by a training of another identity.
     """
     header, tensors = read(path)
-    if json.loads(header["identity"]) != json.loads(json.dumps(identity)):
-        raise CheckpointError(f"{path}: belongs to another layout or recipe; remove it to train from the start")
-    _load_network(network, tensors)
+    saved, expected = json.loads(header["identity"]), json.loads(json.dumps(identity))
+    if saved != expected:
+        other = ", ".join(name for name in expected if saved.get(name) != expected[name]) or "version"
+        raise CheckpointError(f"{path}: belongs to another {other}; remove it to train from the start")
+    _load_network(path, network, tensors)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer/"):
             _, number, field = name.split("/")
-            # The parameters are channels-last; their optimizer state must be too for the fused kernels.
-            dense = value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
-            state.setdefault(int(number), {})[field] = dense
+            # The fused kernels walk parameter and state side by side in memory, so both must be channels-last. A copy,
+            # because the values read are mapped from the file, which may be removed while the training goes on.
+            layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
+            state.setdefault(int(number), {})[field] = value.clone(memory_format=layout)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     report: dict[str, Any] = json.loads(header["report"])
     return report
@@ -74,11 +70,11 @@ def load_weights(path: Path, network: nn.Module) -> None:
     Raises:
         CheckpointError: `path` is damaged or holds another network.
     """
-    _load_network(network, read(path)[1])
+    _load_network(path, network, read(path)[1])
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors of a checkpoint.
+    """The header (`format`, `identity` and `report`, the last two as JSON objects) and the tensors of a checkpoint.
 
     Raises:
         CheckpointError: `path` is no checkpoint of this format.
@@ -91,13 +87,38 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(f"{path}: not readable as a checkpoint ({error}); remove it") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; remove it")
+    for name in ("identity", "report"):
+        if not _is_json_object(header.get(name)):
+            raise CheckpointError(f"{path}: its {name} is damaged; remove it")
     return header, tensors
 
 
-def _load_network(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix, suffix = f".{path.name}.", ".tmp"
+    temporary = path.with_name(f"{prefix}{os.getpid()}{suffix}")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    for entry in path.parent.iterdir():  # what a process killed while it wrote has left: up to 40 MB each
+        if entry.name.startswith(prefix) and entry.name.endswith(suffix):
+            entry.unlink(missing_ok=True)
+
+
+def _is_json_object(text: object) -> bool:
+    try:
+        return isinstance(text, str) and isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _load_network(path: Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:
     prefix = "network/"
     weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint holds another network: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{path}: holds another network ({reason}); remove it") from error

@@ -14,7 +14,7 @@ from trainables.errors import DivergedError
 from trainables.recipe import Recipe
 
 
-class TrialTrainable(tune.Trainable):
+class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
     """Trains the trial of its configuration and reports every epoch.
 
     Configuration: `trial`, `layout` and `recipe` as dicts, `rungs`, `data` (the arguments of `load_training_set`),
@@ -52,8 +52,12 @@ class TrialTrainable(tune.Trainable):
         checkpoint = Path(self._config["checkpoint"])
         if self._trainer is None:
             self._trainer = self._begin(checkpoint)
-            if self._trainer.epoch > self._config["recorded_epochs"]:
-                # The driver died between this epoch's checkpoint and its report: report it, do not train it again.
+            if (
+                self._trainer.epoch > self._config["recorded_epochs"]
+                or self._trainer.epoch == self._trainer.recipe.epochs
+            ):
+                # The driver died between this epoch's checkpoint and its report, or between the last report and the
+                # trial's end: report it, do not train it again.
                 return self._result(self._trainer.last_report)
         report = self._trainer.train_epoch()
         self._trainer.save(checkpoint)
@@ -82,7 +86,7 @@ class TrialTrainable(tune.Trainable):
 
     def _result(self, report: Any) -> dict[str, Any]:
         result = asdict(report)
-        done = report.epoch >= self._config["recipe"]["epochs"]
+        done = report.epoch >= self._trainer.recipe.epochs
         return result | {"done": done, "outcome": "completed" if done else None, "error": None}
 
     def _ending(self, outcome: str, error: str) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw", "adadelta"]
 Schedule = Literal["rung-annealed", "cosine", "one-cycle", "step", "constant"]
 
-MOMENTUM_OPTIMIZERS = ("sgd", "nesterov")
-
 
 class Recipe(BaseModel):
     """Everything but the data and the layout that decides a training run; equal recipes and seeds train alike.
 
     Raises:
-        pydantic.ValidationError: values outside their range or that contradict each other; it lists all problems.
+        pydantic.ValidationError: values outside their range, or, where each is within, that contradict each other; it
+            lists all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -65,7 +64,7 @@ class Recipe(BaseModel):
             problems.append("momentum: 0 given with nesterov, which needs more than 0; raise it or use sgd")
         if self.schedule in ("cosine", "rung-annealed") and self.warmup_epochs >= self.epochs:
             problems.append(
-                f"warmup_epochs: {self.warmup_epochs:g} given for {self.epochs} epochs; the warm-up must end before them"
+                f"warmup_epochs: {self.warmup_epochs:g} given for {self.epochs} epochs; lower it below them"
             )
         if problems:
             raise ValueError("; ".join(problems))

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from trainables import checkpoints
 from trainables.augment import augmented_batch, normalise
 from trainables.datasets import TrainingSet
 from trainables.devices import autocast, resolve_precision
-from trainables.errors import DivergedError
+from trainables.errors import CheckpointError, DivergedError
 from trainables.optimizers import make_optimizer
 from trainables.recipe import Recipe
 from trainables.schedule import learning_rate
@@ -52,7 +53,11 @@ class Trainer:
     """Trains one layout by one recipe; `train_epoch` until `epoch` equals `recipe.epochs`.
 
     Order, augmentation and initial weights follow from the recipe's seed and the epoch's number alone, so a trainer
-    that loads a checkpoint goes on exactly as the one that saved it.
+    that loads a checkpoint goes on exactly as the one that saved it, to the last bit on a CPU with as many threads.
+    `rungs` are the epochs at which the schedule anneals; none means the last epoch alone.
+
+    Raises:
+        ValueError: the rungs do not ascend to the recipe's epochs.
     """
 
     def __init__(
@@ -65,8 +70,11 @@ class Trainer:
     ) -> None:
         self.layout, self.recipe, self.device = layout, recipe, device
         self.rungs = rungs or (recipe.epochs,)
+        if list(self.rungs) != sorted({*self.rungs, recipe.epochs}) or self.rungs[-1] != recipe.epochs:
+            raise ValueError(f"rungs: {self.rungs} given; use ascending epochs that end with {recipe.epochs}")
         self.epoch = 0
         self.last_report: EpochReport | None = None
+        self.data = {"sha256": data.sha256, "train_images": len(data.train_indices)}
         self.precision = resolve_precision(recipe, device)
         # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
         self.images = torch.from_numpy(data.images).to(device)
@@ -75,7 +83,7 @@ class Trainer:
         self.val_indices = torch.from_numpy(data.val_indices).to(device)
         self.mean = torch.tensor(data.mean, device=device)
         self.std = torch.tensor(data.std, device=device)
-        self.network = build(layout, recipe.seed).to(device=device, memory_format=torch.channels_last)
+        self.network = build(layout, recipe.seed).to(device).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.network.parameters(), recipe, device)
 
     @property
@@ -88,9 +96,14 @@ class Trainer:
 
         Raises:
             DivergedError: a loss is not finite; on the CPU it is raised at the step, elsewhere at the epoch's end.
+            ValueError: all epochs of the recipe are trained.
         """
+        if self.epoch >= self.recipe.epochs:
+            raise ValueError(
+                f"epoch {self.epoch + 1}: the recipe ends with epoch {self.recipe.epochs}; raise its epochs"
+            )
         started = time.perf_counter()
-        draw = torch.Generator(self.device).manual_seed((self.recipe.seed << 32) | self.epoch)
+        draw = torch.Generator(self.device).manual_seed(epoch_seed(self.recipe.seed, self.epoch))
         order = self.train_indices[torch.randperm(len(self.train_indices), generator=draw, device=self.device)]
         self.network.train()
         totals = torch.zeros(2, device=self.device)  # summed loss, correct
@@ -100,7 +113,7 @@ class Trainer:
             index = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
             totals += self._train_step(index, rate, draw)
         images = min(self.steps_per_epoch * self.recipe.batch_size, len(order))
-        train_loss, correct = (totals / images).tolist()
+        train_loss, train_accuracy = (total / images for total in totals.tolist())
         self._require_finite(train_loss)
         trained = time.perf_counter()
         val_accuracy, val_loss = evaluate(
@@ -113,7 +126,7 @@ class Trainer:
             rung=self.rungs.index(self.epoch) + 1 if self.epoch in self.rungs else None,
             val_accuracy=val_accuracy,
             val_loss=val_loss,
-            train_accuracy=correct,
+            train_accuracy=train_accuracy,
             train_loss=train_loss,
             learning_rate=rate,
             train_time_s=trained - started,
@@ -134,7 +147,7 @@ class Trainer:
         loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
         if self.device.type == "cpu":  # elsewhere this would wait for the device at every step
             self._require_finite(loss.item())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         with torch.no_grad():
             return torch.stack([loss * len(index), (logits.argmax(1) == y).sum()])
@@ -159,13 +172,30 @@ class Trainer:
         """Continues from what `save` wrote.
 
         Raises:
-            CheckpointError: the file is damaged or belongs to another layout, recipe or rungs.
+            CheckpointError: the file is damaged or belongs to another layout, recipe, ladder of rungs or data set.
         """
-        self.last_report = EpochReport(**checkpoints.load(path, self.network, self.optimizer, self._identity()))
+        report = checkpoints.load(path, self.network, self.optimizer, self._identity())
+        try:
+            self.last_report = EpochReport(**report)
+        except TypeError as error:
+            raise CheckpointError(f"{path}: its report is of another version ({error}); remove it") from error
         self.epoch = self.last_report.epoch
 
     def _identity(self) -> dict[str, object]:
-        return {"layout": self.layout.to_dict(), "recipe": self.recipe.model_dump(), "rungs": list(self.rungs)}
+        return {
+            "layout": self.layout.to_dict(),
+            "recipe": self.recipe.model_dump(),
+            "rungs": list(self.rungs),
+            "data": self.data,
+        }
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """The seed, below 2**32, of the order and the augmentation of `epoch`, counted from 0.
+
+    Mixed into 32 bits, because torch's CPU generator ignores all above them. Source: numpy.random.SeedSequence.
+    """
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
 
 @torch.inference_mode()
@@ -178,14 +208,14 @@ def evaluate(
     std: Tensor,
     precision: torch.dtype,
 ) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, not augmented."""
+    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, as they are."""
     network.eval()
-    totals = torch.zeros(2, device=images.device)  # correct, summed loss
-    for index in indices.split(EVAL_BATCH):
+    totals = torch.zeros(2, device=images.device)  # correct, summed loss; read once, so that no batch waits
+    for index in torch.split(indices, EVAL_BATCH):
         y = labels[index]
         with autocast(precision, images.device):
             logits = network(normalise(images[index], mean, std))
         logits = logits.float()
         totals += torch.stack([(logits.argmax(1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")])
-    accuracy, loss = (totals.double() / len(indices)).tolist()
-    return accuracy, loss
+    correct, loss = totals.tolist()
+    return correct / len(indices), loss / len(indices)

@@ -1,0 +1,29 @@
+"""The console script `parambudget`: the project's commands under one name, with shell completion."""
+
+from __future__ import annotations
+
+import sys
+
+from search.origin import check_origin
+
+check_origin()  # before the first import of a sibling, which might be another distribution's
+
+import typer  # noqa: E402
+
+from results.console import run_app  # noqa: E402
+from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
+from search.evaluate import evaluate_command  # noqa: E402
+from search.run import run_command  # noqa: E402
+from search.space_command import space_command  # noqa: E402
+from trainables.errors import TrainablesError  # noqa: E402
+
+app = typer.Typer(name="parambudget", help="The best residual network under a parameter budget.", rich_markup_mode=None)
+app.command("run")(run_command)
+app.command("space")(space_command)
+app.command("leaderboard", epilog=EXAMPLES)(leaderboard_command)
+app.command("evaluate")(evaluate_command)
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    sys.exit(run_app(app, user_errors=(TrainablesError,)))

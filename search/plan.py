@@ -1,0 +1,85 @@
+"""What a configuration would do: its space, its rungs and its cost, before anything is launched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from model_zoo import count_flops
+from search.config import RunConfig
+from search.feasible import FeasibleSet
+from search.space_report import SpaceReport, make_report, print_report
+
+TRAINING_PASSES = 3
+"""A training step costs about three forward passes: one forward, two of the same size backward."""
+COST_SAMPLES = 200
+VALIDATION_SHARE = 0.1
+
+
+def make_plan(config: RunConfig) -> dict[str, Any]:
+    """The plan as JSON-compatible values: `space`, `rungs`, `trials`, `epochs`, `training_flops`.
+
+    Raises:
+        EmptySpaceError: no layout is feasible.
+    """
+    report = make_report(config.space, config.dataset_facts.image_shape[1:], samples=5, seed=config.seed)
+    trials = min(config.trials, report.feasible)
+    return {
+        "dataset": config.dataset,
+        "space": report.to_dict(),
+        "trials": trials,
+        "sampler": config.sampler,
+        "rungs": list(config.rungs),
+        "expected_epochs": expected_epochs(config.rungs, config.reduction_factor, trials),
+        "most_epochs": trials * config.max_epochs,
+        **_cost(config, trials),
+    }
+
+
+def expected_epochs(rungs: tuple[int, ...], reduction_factor: int, trials: int) -> float:
+    """Epochs of all trials when one of `reduction_factor` passes each rung, as in synchronous halving."""
+    total, before, alive = 0.0, 0, float(trials)
+    for epochs in rungs:
+        total += alive * (epochs - before)
+        before, alive = epochs, max(1.0, alive / reduction_factor)
+    return total
+
+
+def print_plan(plan: dict[str, Any], console: Console) -> None:
+    """Prints what `make_plan` gives."""
+    print_report(SpaceReport.from_dict(plan["space"]), console)
+    rungs = ", ".join(map(str, plan["rungs"]))
+    console.print(
+        f"\n{plan['trials']:,} trials on {plan['dataset']}, sampler {plan['sampler']}, rungs at {rungs} epochs\n"
+        f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
+        f"about {flops_text(plan['training_flops'])} of training and validation, "
+        f"{flops_text(plan['flops_per_epoch'])} an epoch of the mean layout\n"
+        "Nothing was launched.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def flops_text(flops: float) -> str:
+    """FLOPs with three digits and a prefix."""
+    for power, prefix in ((18, "EFLOP"), (15, "PFLOP"), (12, "TFLOP"), (9, "GFLOP")):
+        if flops >= 10**power:
+            return f"{flops / 10**power:.3g} {prefix}"
+    return f"{flops / 1e6:.3g} MFLOP"
+
+
+def _cost(config: RunConfig, trials: int) -> dict[str, float]:
+    info = config.dataset_facts
+    validation = round(VALIDATION_SHARE * info.train_images)
+    training = min(config.train_images or info.train_images, info.train_images - validation)
+    draw = np.random.default_rng(config.seed)
+    feasible = FeasibleSet(config.space)
+    drawn = [feasible.draw(draw, frozenset()) for _ in range(COST_SAMPLES)]
+    forward = float(np.mean([count_flops(layout, info.image_shape[1:]) for layout in drawn if layout is not None]))
+    per_epoch = forward * (TRAINING_PASSES * training + validation)
+    return {
+        "flops_per_epoch": per_epoch,
+        "training_flops": per_epoch * expected_epochs(config.rungs, config.reduction_factor, trials),
+    }

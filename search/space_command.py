@@ -1,0 +1,59 @@
+"""`python -m search.space`: shows a space without training anything."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from results.console import run_app
+from search.config import compose
+from search.flags import config_flag, nested
+from trainables.errors import TrainablesError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(name="space")
+def space_command(
+    dataset: Annotated[str, typer.Option(metavar="NAME|DIR", help="Data set whose default space is shown")] = "cifar10",
+    max_params: Annotated[int | None, config_flag("space.max_params", metavar="N")] = None,
+    min_params: Annotated[int | None, config_flag("space.min_params", metavar="N")] = None,
+    space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of the space's keys")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of a run")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, as space.stages=[3,4,5]")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=0, max=1000, metavar="N", help="Layouts drawn uniformly")] = 5,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the drawn layouts")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Write the figures as one JSON object")] = False,
+) -> None:
+    """Show a space: how many layouts, how they spread over parameters, and samples.
+
+    \b
+    Example:
+      python -m search.space
+      python -m search.space --max-params 300000 --min-params 250000
+      python -m search.space --set space.stages=[3] --set space.kernels=[3,5] --samples 10
+    """
+    given = {"space.max_params": max_params, "space.min_params": min_params}
+    flags = nested(given if config is not None else given | {"dataset": dataset})
+    composed = compose(config, space, flags, sets or [])
+
+    from rich.console import Console
+
+    from search.space_report import make_report, print_report
+
+    report = make_report(composed.space, composed.dataset_facts.image_shape[1:], samples, seed)
+    if json:
+        sys.stdout.write(jsonlib.dumps(report.to_dict()) + "\n")
+    else:
+        print_report(report, Console())
+
+
+def main() -> int:
+    """Runs the command line and returns its exit code."""
+    return run_app(app, user_errors=(TrainablesError,))

@@ -1,0 +1,119 @@
+"""Configurations: precedence, files, what each data set changes, and what a resume may change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.config import RunConfig, compose
+from search.defaults import DATASET_DEFAULTS
+from search.enumeration import require_feasible
+from search.errors import ConfigError, ResourceError, ResumeError
+from search.flags import seconds
+from search.ray_session import fitting_concurrency
+from search.runs import CHANGEABLE, new_run_folder, read_config, write_run_file
+from trainables.datasets import DATASETS
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        "trials = 5\nseed = 6\n[space]\nmin_params = 21_000\nmax_params = 31_000\n[recipe]\nmomentum = 0.5\n"
+    )
+    space = tmp_path / "space.toml"
+    space.write_text("max_params = 32_000\n")
+    config = compose(file, space, {"seed": 7}, ["recipe.momentum=0.25", "space.channels=[8,16]"])
+    assert (config.trials, config.seed, config.recipe.seed) == (5, 7, 7)
+    assert (config.space.min_params, config.space.max_params) == (21_000, 32_000)
+    assert config.space.channels == (8, 16)
+    assert config.recipe.momentum == 0.25
+    assert config.recipe.batch_size == 64  # the data set's default, which nothing overrides
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_every_data_set_has_a_space_that_is_not_empty(dataset: str) -> None:
+    config = compose(None, None, {"dataset": dataset}, [])
+    assert config.space.in_channels == DATASETS[dataset].image_shape[0]
+    assert config.space.classes == DATASETS[dataset].classes
+    assert config.recipe.epochs == config.max_epochs == config.rungs[-1]
+    require_feasible(config.space)
+
+
+def test_defaults_are_for_known_data_sets_only() -> None:
+    assert set(DATASET_DEFAULTS) <= set(DATASETS)
+
+
+def test_the_default_is_the_documented_space_for_cifar10() -> None:
+    config = compose(None, None, {"dataset": "cifar10"}, [])
+    assert config.space.stages == (3, 4)
+    assert config.space.blocks == (1, 16)
+    assert (config.space.channels[0], config.space.channels[-1]) == (16, 512)
+    assert (config.space.min_params, config.space.max_params) == (4_000_000, 5_000_000)
+    assert config.rungs == (8, 24, 72)
+    assert compose(None, None, {"dataset": "cifar10"}, ["space.stages=[3,4,5]"]).space.stages == (3, 4, 5)
+
+
+def test_a_run_folder_gives_its_configuration_back(tmp_path: Path) -> None:
+    config = compose(None, None, {"trials": 3}, ["recipe.cutout=4"])
+    write_run_file(tmp_path / "run", config)
+    assert read_config(tmp_path / "run", {}) == config
+    assert read_config(tmp_path / "run", {"trials": 9}).trials == 9
+    with pytest.raises(ResumeError, match="recipe cannot change"):
+        read_config(tmp_path / "run", {"recipe": {"momentum": 0.1}})
+    assert set(RunConfig.model_fields) >= CHANGEABLE
+
+
+def test_names_made_of_the_time_do_not_collide(tmp_path: Path) -> None:
+    first = new_run_folder(tmp_path, None, "./my images")
+    first.mkdir(parents=True)
+    second = new_run_folder(tmp_path, None, "./my images")
+    assert first != second
+    assert " " not in first.name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("45m", 2700), ("1h30m", 5400), ("1.5h", 5400), ("1d", 86400)]
+)
+def test_durations(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1h30", "-5", "5 m", "m"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="time_budget"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "cpus", "gpus", "expected"),
+    [
+        ({}, 2, 0, 2),
+        ({"cpus_per_trial": 2}, 5, 0, 2),
+        ({"gpus_per_trial": 0.5}, 16, 1, 2),
+        ({"gpus_per_trial": 0.3}, 16, 2, 6),
+        ({"gpus_per_trial": 2.0}, 16, 5, 2),
+        ({"gpus_per_trial": 0.5}, 1, 1, 1),
+        ({"concurrency": 1}, 8, 0, 1),
+    ],
+)
+def test_concurrency_follows_from_the_resources(
+    flags: dict[str, float], cpus: float, gpus: float, expected: int
+) -> None:
+    assert fitting_concurrency(compose(None, None, flags, []), cpus, gpus, "here") == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"cpus_per_trial": 3}, "cpus_per_trial: 3 asked for, here has 2"),
+        ({"gpus_per_trial": 0.5}, "gpus_per_trial: 0.5 asked for, here has 0"),
+        (
+            {"concurrency": 3},
+            "concurrency: 3 trials of 1 CPUs and 0 GPUs asked for, here has 2 CPUs and 0 GPUs, room for 2",
+        ),
+    ],
+)
+def test_resources_that_are_not_there_are_refused(flags: dict[str, float], message: str) -> None:
+    with pytest.raises(ResourceError, match=message):
+        fitting_concurrency(compose(None, None, flags, []), 2, 0, "here")
