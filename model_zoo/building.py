@@ -15,6 +15,10 @@ def build(layout: ResNetLayout, seed: int = 0) -> ResNet:
 
     It maps images (N, in_channels, H, W) to logits (N, classes).
     """
+    import torch
+
     from model_zoo.network import ResNet
 
-    return ResNet(layout, seed)
+    # Torch's own initialisation, overwritten at once, draws from the global generator, which is the caller's.
+    with torch.random.fork_rng(devices=[]):
+        return ResNet(layout, seed)

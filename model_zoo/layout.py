@@ -46,35 +46,43 @@ class ResNetLayout:
     """Outputs of the linear layer, at least 2."""
 
     def __post_init__(self) -> None:
-        stages = len(self.blocks)
         fill = object.__setattr__
-        for name in ("blocks", "channels", "strides", "kernels"):
+        lists = [name for name in _PER_STAGE if not isinstance(getattr(self, name), tuple | list)]
+        if lists:
+            given = [f"{name}: {getattr(self, name)!r} given; use a list of one value per stage" for name in lists]
+            raise LayoutError("; ".join(given))
+        for name in _PER_STAGE:
             fill(self, name, tuple(getattr(self, name)))
-        fill(self, "strides", self.strides or (1,) + (2,) * (stages - 1))
-        fill(self, "kernels", self.kernels or (3,) * stages)
-        fill(self, "stem_channels", self.stem_channels or (self.channels[0] if self.channels else 0))
         problems = self._problems()
         if problems:
             raise LayoutError("; ".join(problems))
+        fill(self, "strides", self.strides or (1,) + (2,) * (self.stages - 1))
+        fill(self, "kernels", self.kernels or (3,) * self.stages)
+        fill(self, "stem_channels", self.stem_channels or self.channels[0])
 
     def _problems(self) -> list[str]:
         stages = len(self.blocks)
         found = []
         if not MIN_STAGES <= stages <= MAX_STAGES:
             found.append(f"blocks: {stages} stages; {MIN_STAGES} to {MAX_STAGES} are possible")
-        for name in ("channels", "strides", "kernels"):
-            if len(getattr(self, name)) != stages:
-                found.append(f"{name}: {len(getattr(self, name))} values for {stages} stages; give one per stage")
+        for name in _PER_STAGE[1:]:
+            given = len(getattr(self, name))
+            if given != stages and (given or name == "channels"):
+                found.append(f"{name}: {given} values for {stages} stages; give one per stage")
         checks: dict[str, tuple[Any, str, Any]] = {
-            "blocks": (self.blocks, "whole numbers of at least 1", lambda n: _is_count(n)),
-            "channels": (self.channels, "whole numbers of at least 1", lambda n: _is_count(n)),
-            "strides": (self.strides, "1 or 2", lambda n: _is_count(n) and n in (1, 2)),
+            "blocks": (self.blocks, "whole numbers of at least 1", _is_count),
+            "channels": (self.channels, "whole numbers of at least 1", _is_count),
+            "strides": (self.strides, "1 or 2", lambda n: _is_count(n) and n <= 2),
             "kernels": (self.kernels, "3 or 5", lambda n: _is_count(n) and n in (3, 5)),
-            "stem_channels": ((self.stem_channels,), "a whole number of at least 1", lambda n: _is_count(n)),
+            "stem_channels": (
+                (self.stem_channels,),
+                "a whole number of at least 0",
+                lambda n: _is_count(n, 0),
+            ),
             "skip_kernel": ((self.skip_kernel,), "1 or 3", lambda n: _is_count(n) and n in (1, 3)),
             "conv_bias": ((self.conv_bias,), "true or false", lambda n: isinstance(n, bool)),
-            "in_channels": ((self.in_channels,), "a whole number of at least 1", lambda n: _is_count(n)),
-            "classes": ((self.classes,), "a whole number of at least 2", lambda n: _is_count(n) and n >= 2),
+            "in_channels": ((self.in_channels,), "a whole number of at least 1", _is_count),
+            "classes": ((self.classes,), "a whole number of at least 2", lambda n: _is_count(n, 2)),
         }
         for name, (values, limit, accepts) in checks.items():
             found += [f"{name}: {value!r} given; use {limit}" for value in values if not accepts(value)]
@@ -120,8 +128,10 @@ class ResNetLayout:
                 f"{n}: missing" for n in sorted(missing)
             ]
             raise LayoutError("; ".join(parts))
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        return cls(**values)
 
+
+_PER_STAGE = ("blocks", "channels", "strides", "kernels")
 
 _MARKS = {
     "strides": "stride",
@@ -134,8 +144,8 @@ _MARKS = {
 }
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _dashed(values: tuple[int, ...]) -> str:

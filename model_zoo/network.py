@@ -79,4 +79,5 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu_(self.stem(x))
         x = self.stages(x)
-        return self.head(x.mean(dim=(2, 3)))  # (N, C, H, W) -> (N, C): any image size
+        logits: Tensor = self.head(x.mean(dim=(2, 3)))  # (N, C, H, W) -> (N, C): any image size
+        return logits

@@ -53,6 +53,8 @@ def _fail(message: str, code: int) -> int:
 
 def _usage_message(error: Any) -> str:
     message = error.format_message().rstrip(".")
+    if hasattr(error.__cause__, "errors"):  # typer converts values with pydantic, whose message leaves out the value
+        message += f": {error.__cause__.errors()[0]['input']!r} given"
     context = getattr(error, "ctx", None)
     if context is None:
         return str(message)

@@ -1,0 +1,1 @@
+"""The search: its space, its sampler, its driver over Ray Tune, and the command line."""

@@ -7,6 +7,7 @@ refilled from the record. Decisions are those of the stock scheduler. Source: Li
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -28,18 +29,17 @@ class AshaRungs:
     def goes_on(self, trial: int, epoch: int, value: float) -> bool:
         """Records `value` of `trial` after `epoch` epochs; False when the trial should stop here.
 
-        At a rung a trial goes on unless it is below the 1 - 1/factor quantile of those that came before it. The last
-        rung is the full budget and stops everyone.
+        At a rung a trial goes on unless it is below the 1 - 1/factor quantile of those that came before it; asked
+        again, the answer is the first one. The last rung is the full budget and stops everyone.
         """
         if epoch not in self.values:
             return epoch < self.rungs[-1]
-        before = [v for other, v in self.values[epoch].items() if other != trial]
-        self.values[epoch].setdefault(trial, value)
+        reached = self.values[epoch]
+        value = reached.setdefault(trial, value)
         if epoch == self.rungs[-1]:
             return False
-        if not before:
-            return True
-        return bool(value >= np.percentile(before, (1 - 1 / self.reduction_factor) * 100))
+        before = [reached[other] for other in itertools.takewhile(lambda other: other != trial, reached)]
+        return not before or bool(value >= np.percentile(before, (1 - 1 / self.reduction_factor) * 100))
 
     def replay(self, state: RunState) -> dict[int, bool]:
         """Refills the rungs from a record, in its order; gives for each trial whether it went on at its last rung."""

@@ -68,9 +68,9 @@ class Chunk(NamedTuple):
 def param_terms(space: SearchSpace, skeleton: Skeleton) -> ParamTerms:
     """The constant and the slopes of the parameter count of `skeleton`."""
     stages = len(skeleton.channels)
-    ones = (1,) * stages
-    one = count_params(space.layout(skeleton, ones))
-    slopes = tuple(count_params(space.layout(skeleton, ones[:i] + (2,) + ones[i + 1 :])) - one for i in range(stages))
+    one = count_params(space.layout(skeleton, (1,) * stages))
+    twos = (tuple(1 + (j == i) for j in range(stages)) for i in range(stages))
+    slopes = tuple(count_params(space.layout(skeleton, blocks)) - one for blocks in twos)
     return ParamTerms(one - sum(slopes), slopes)
 
 

@@ -34,8 +34,11 @@ class History:
         self._open: dict[int, Trial] = {}
         # Re-opened trials are asked for with their values fixed; only new ones may ask the real sampler.
         self.study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=seed))
-        for number in sorted(state.trials):
-            self._replay(state, state.trials[number])
+        for number in range(max(state.trials, default=-1) + 1):
+            if number in state.trials:
+                self._replay(state, state.trials[number])
+            else:  # its line of the record is damaged; the next trials keep their numbers
+                self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
         self.study.sampler = make_sampler(sampler, space, self.used, seed)
 
     def ask(self) -> tuple[int, ResNetLayout, Proposal]:
@@ -93,7 +96,7 @@ class History:
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=status,
-                    value=recorded.val_accuracy if status is TrialState.COMPLETE else None,
+                    value=None if status is TrialState.FAIL else recorded.val_accuracy,
                     params=proposal,
                     distributions={name: distributions(self.space, layout.stages)[name] for name in proposal},
                     intermediate_values=at_rungs,

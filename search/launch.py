@@ -15,7 +15,7 @@ from search.config import RunConfig, flags_of
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
 from search.enumeration import require_feasible
 from search.errors import ResumeError
-from search.ray_session import check_local_resources
+from search.ray_session import check_address, check_local_resources
 from search.runs import existing_run_folder, new_run_folder, read_config, write_run_file
 from search.standing import ranked, training_time_s
 from trainables.datasets import load_training_set
@@ -34,8 +34,7 @@ def launch(
         SearchError: the space is empty, the resources are not there, or the name is taken.
         DatasetError: the data set cannot be had.
     """
-    if address is None:
-        check_local_resources(config)
+    _check_resources(config, address)
     require_feasible(config.space)
     folder = new_run_folder(storage, name, config.dataset)
     load_training_set(**config.data_arguments, on_message=say)  # prepared once, before any trial asks for it
@@ -63,14 +62,13 @@ def resume_run(
     folder = existing_run_folder(storage, name)
     changes = flags_of(flags, sets)
     config = read_config(folder, changes)
-    if address is None:
-        check_local_resources(config)
+    _check_resources(config, address)
     load_training_set(**config.data_arguments, on_message=say)
     say(f"run {folder.name}: resumed" + "".join(f", {key} = {value}" for key, value in changes.items()))
     return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
 
 
-def show_plan(config: RunConfig, local: bool, *, json: bool) -> int:
+def show_plan(config: RunConfig, address: str | None, *, json: bool) -> int:
     """Prints what a run would do and cost, and launches nothing.
 
     Raises:
@@ -78,14 +76,20 @@ def show_plan(config: RunConfig, local: bool, *, json: bool) -> int:
     """
     from search.plan import make_plan, print_plan
 
-    if local:
-        check_local_resources(config)
+    _check_resources(config, address)
     plan = make_plan(config)
     if json:
         sys.stdout.write(jsonlib.dumps(plan) + "\n")
     else:
         print_plan(plan, Console())
     return 0
+
+
+def _check_resources(config: RunConfig, address: str | None) -> None:
+    if address is None:
+        check_local_resources(config)
+    else:
+        check_address(address)
 
 
 def _session(

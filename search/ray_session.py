@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +65,22 @@ def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str)
     return config.concurrency or fits
 
 
+def check_address(address: str) -> None:
+    """Nothing, when somebody listens at `address`; asked before a run's folder is made.
+
+    Raises:
+        ResourceError: nobody does.
+    """
+    # Ray itself tries an address for minutes; one connection tells at once whether anybody listens there.
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # "auto" and "local" are looked up by Ray
+    try:
+        socket.create_connection((host, int(port)), timeout=4).close()
+    except (OSError, ValueError) as error:
+        raise ResourceError(f"address: {address} cannot be reached ({error}); is the Ray cluster up there?") from None
+
+
 @contextlib.contextmanager
 def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
     """Ray started or connected to, for the body of the `with`; gives the number of trials at a time.
@@ -82,11 +99,12 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
         ray.init(num_cpus=available_cpus(), **quiet)
     else:
         quiet.pop("include_dashboard")
+        check_address(address)
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ResourceError(
-                f"address: {address} cannot be reached ({str(error).splitlines()[0]}); is Ray up there?"
+                f"address: {address} cannot be reached ({str(error).splitlines()[0]}); is the Ray cluster up there?"
             ) from None
     try:
         if address is not None:

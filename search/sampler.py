@@ -38,7 +38,7 @@ class FeasibleSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The dimensions of a layout with the most stages; one with fewer leaves out those it has not."""
-        return distributions(self.space, max(self.space.stages))
+        return dict(distributions(self.space, max(self.space.stages)))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

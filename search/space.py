@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,14 @@ from search.enumeration import Skeleton, count_feasible, enumerate_layouts
 
 __all__ = ["SearchSpace", "count_feasible", "enumerate_layouts"]
 
+MAX_HALF = 2**20
+"""Most choices of blocks for half the stages (8 MiB of int64): 101 per stage of six, 1,024 per stage of four."""
+
+MAX_SKELETONS = 2**18
+"""Most choices of all fields but the blocks: about a minute and 400 MB to index, at 240 µs each on one core."""
+
 Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**16)]  # so that no sum of parameters leaves 64 bits
 
 
 class SearchSpace(BaseModel):
@@ -29,7 +37,7 @@ class SearchSpace(BaseModel):
     """Numbers of stages, 2 to 6."""
     blocks: tuple[Count, Count] = (1, 16)
     """Fewest and most blocks of a stage, inclusive."""
-    channels: tuple[Count, ...] = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+    channels: tuple[Width, ...] = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
     """Widths a stage may have."""
     channel_order: Literal["free", "nondecreasing", "increasing"] = "nondecreasing"
     """How widths follow each other from stage to stage."""
@@ -39,19 +47,19 @@ class SearchSpace(BaseModel):
     """Strides the first stage may have."""
     kernels: tuple[Literal[3, 5], ...] = (3,)
     """Kernel sides a stage may have."""
-    stem_channels: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    stem_channels: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
     """Widths the stem may have; 0 stands for the width of the first stage."""
     skip_kernels: tuple[Literal[1, 3], ...] = (1,)
     """Kernel sides of skip convolutions."""
     conv_biases: tuple[bool, ...] = (False,)
     """Whether convolutions have a bias."""
-    in_channels: Count = 3
+    in_channels: Width = 3
     """Channels of the images; the data set's."""
-    classes: Annotated[int, Field(ge=2)] = 10
+    classes: Annotated[int, Field(ge=2, le=2**20)] = 10
     """Classes of the images; the data set's."""
-    min_params: Annotated[int, Field(ge=0)] = 4_000_000
+    min_params: Annotated[int, Field(ge=0, le=2**62)] = 4_000_000
     """Fewest trainable parameters, inclusive."""
-    max_params: Count = 5_000_000
+    max_params: Annotated[int, Field(ge=1, le=2**62)] = 5_000_000
     """Most trainable parameters, inclusive: the budget."""
     predicate: ImportString[Callable[[ResNetLayout], bool]] | None = None
     """Further condition on a layout: a callable, or its import path `package.module.function` in a file."""
@@ -72,15 +80,43 @@ class SearchSpace(BaseModel):
             problems.append(f"blocks: {self.blocks[0]} to {self.blocks[1]} is empty; give [fewest, most]")
         if self.min_params > self.max_params:
             problems.append(
-                f"min_params {self.min_params:,} exceeds max_params {self.max_params:,}; lower min_params or raise max_params"
+                f"min_params {self.min_params:,} exceeds max_params {self.max_params:,}; "
+                "lower min_params or raise max_params"
             )
         if self.channel_order == "increasing" and max(self.stages) > len(self.channels):
             problems.append(
                 f"channels: {len(self.channels)} widths cannot increase over {max(self.stages)} stages; add widths"
             )
+        half = (max(self.stages) + 1) // 2
+        if (self.blocks[1] - self.blocks[0] + 1) ** half > MAX_HALF:
+            problems.append(
+                f"blocks: {self.blocks[0]:,} to {self.blocks[1]:,} is too long a range for {max(self.stages)} stages; "
+                f"at most {int(MAX_HALF ** (1 / half) + 1e-9):,} choices fit, so give a shorter one"
+            )
+        skeletons = self._most_skeletons()
+        if skeletons > MAX_SKELETONS:
+            problems.append(
+                f"channels, strides, kernels and the like: {skeletons:,} combinations exceed {MAX_SKELETONS:,}; "
+                "give fewer choices or fewer stages"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _most_skeletons(self) -> int:
+        """The number of skeletons, a stem that is listed twice counted twice."""
+        widths = len(self.channels)
+        total = 0
+        for stages in self.stages:
+            orders = {
+                "free": widths**stages,
+                "nondecreasing": math.comb(widths + stages - 1, stages),
+                "increasing": math.comb(widths, stages),
+            }
+            total += orders[self.channel_order] * len(self.strides) ** (stages - 1) * len(self.kernels) ** stages
+        return (
+            total * len(self.first_strides) * len(self.stem_channels) * len(self.skip_kernels) * len(self.conv_biases)
+        )
 
     def skeletons(self) -> Iterator[Skeleton]:
         """Every choice of all fields but the blocks, in a stable order."""

@@ -21,8 +21,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`. A result has the fields of `EpochReport`,
     `done`, and at its end `outcome` (completed, diverged, failed) and `error`.
 
-    An exception of the training itself becomes a result with outcome `failed`; only the death of the process reaches
-    Ray, which starts the trial again from its checkpoint.
+    An exception of the training itself becomes a result with outcome `failed`; only the death of the process, or of
+    its device, reaches Ray, which starts the trial again from its checkpoint in a new process.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -45,7 +45,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             return self._epoch()
         except DivergedError as error:
             return self._ending("diverged", str(error))
-        except Exception:  # whatever a layout, recipe or device can raise belongs in the trial's row
+        except Exception as error:  # whatever a layout, recipe or device can raise belongs in the trial's row
+            if type(error).__name__ == "AcceleratorError":  # torch's: a CUDA context once broken fails whatever follows
+                raise
             return self._ending("failed", traceback.format_exc())
 
     def _epoch(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,8 @@ class Trainer:
     ) -> None:
         self.layout, self.recipe, self.device = layout, recipe, device
         self.rungs = rungs or (recipe.epochs,)
-        if list(self.rungs) != sorted({*self.rungs, recipe.epochs}) or self.rungs[-1] != recipe.epochs:
-            raise ValueError(f"rungs: {self.rungs} given; use ascending epochs that end with {recipe.epochs}")
+        if self.rungs[-1] != recipe.epochs or any(end <= start for start, end in pairwise((0, *self.rungs))):
+            raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {recipe.epochs}")
         self.epoch = 0
         self.last_report: EpochReport | None = None
         self.data = {"sha256": data.sha256, "train_images": len(data.train_indices)}

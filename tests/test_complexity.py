@@ -1,0 +1,61 @@
+"""Closed-form costs against the built network: parameters to the digit, FLOPs to the count of torch."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from model_zoo import ResNetLayout, build, count_flops, count_params
+from model_zoo.complexity import convolutions
+from tests.zoo_fixtures import layouts
+
+IMAGE_SIZES = st.one_of(st.integers(1, 20), st.tuples(st.integers(1, 20), st.integers(1, 20)))
+
+
+def counted_flops(network: nn.Module, layout: ResNetLayout, height: int, width: int) -> int:
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        network.eval()(torch.zeros(1, layout.in_channels, height, width))
+    return int(counter.get_total_flops())
+
+
+@settings(deadline=None)
+@given(layout=layouts(max_blocks=3))
+def test_the_parameter_count_is_that_of_the_built_network(layout: ResNetLayout) -> None:
+    assert count_params(layout) == sum(p.numel() for p in build(layout).parameters())
+
+
+@settings(deadline=None, max_examples=30)
+@given(layout=layouts(), image_size=IMAGE_SIZES)
+def test_the_flop_count_is_that_of_torch(layout: ResNetLayout, image_size: int | tuple[int, int]) -> None:
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    assert count_flops(layout, image_size) == counted_flops(build(layout), layout, height, width)
+
+
+@settings(deadline=None)
+@given(layout=layouts())
+def test_the_convolutions_are_those_of_the_built_network_in_its_order(layout: ResNetLayout) -> None:
+    built = [(name, module) for name, module in build(layout).named_modules() if isinstance(module, nn.Conv2d)]
+    listed = list(convolutions(layout))
+    assert [conv.name for conv in listed] == [name for name, _ in built]
+    for conv, (_, module) in zip(listed, built, strict=True):
+        assert tuple(module.weight.shape) == (conv.c_out, conv.c_in, conv.kernel, conv.kernel)
+        assert (module.bias is not None) == layout.conv_bias
+
+
+def test_the_default_image_is_32_by_32() -> None:
+    layout = ResNetLayout((2, 1), (4, 8))
+    assert count_flops(layout) == count_flops(layout, 32) == count_flops(layout, (32, 32))
+
+
+@pytest.mark.parametrize("stage", range(3))
+def test_a_block_more_adds_two_convolutions_and_their_norms(stage: int) -> None:
+    blocks = [2, 2, 2]
+    blocks[stage] += 1
+    more, fewer = ResNetLayout(tuple(blocks), (8, 16, 32)), ResNetLayout((2, 2, 2), (8, 16, 32))
+    width = (8, 16, 32)[stage]
+    assert count_params(more) - count_params(fewer) == 2 * (9 * width**2 + 2 * width)
+    size = (32, 16, 8)[stage]
+    assert count_flops(more) - count_flops(fewer) == 2 * 2 * 9 * width**2 * size**2

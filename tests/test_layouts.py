@@ -1,0 +1,138 @@
+"""Layouts: what is refused and how, what equal means, and the forms they are stored in."""
+
+import dataclasses
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_zoo import LayoutError, ResNetLayout
+from tests.zoo_fixtures import layouts
+
+PER_STAGE_LIMITS = {
+    "blocks": ([1, 0], "whole numbers of at least 1"),
+    "channels": ([8, -8], "whole numbers of at least 1"),
+    "strides": ([1, 3], "1 or 2"),
+    "kernels": ([3, 4], "3 or 5"),
+}
+SINGLE_LIMITS = {
+    "stem_channels": (-1, "a whole number of at least 0"),
+    "skip_kernel": (5, "1 or 3"),
+    "conv_bias": (1, "true or false"),
+    "in_channels": (0, "a whole number of at least 1"),
+    "classes": (1, "a whole number of at least 2"),
+}
+
+
+def fields(**changed: Any) -> dict[str, Any]:
+    return {"blocks": [1, 1], "channels": [8, 8]} | changed
+
+
+@pytest.mark.parametrize(("name", "values", "limit"), [(n, *rest) for n, rest in PER_STAGE_LIMITS.items()])
+def test_a_value_per_stage_outside_its_range_is_named_with_its_limit(name: str, values: list[int], limit: str) -> None:
+    with pytest.raises(LayoutError) as caught:
+        ResNetLayout.from_dict(fields(**{name: values}))
+    assert str(caught.value) == f"{name}: {values[1]} given; use {limit}"
+
+
+@pytest.mark.parametrize(("name", "value", "limit"), [(n, *rest) for n, rest in SINGLE_LIMITS.items()])
+def test_a_single_value_outside_its_range_is_named_with_its_limit(name: str, value: int, limit: str) -> None:
+    with pytest.raises(LayoutError) as caught:
+        ResNetLayout.from_dict(fields(**{name: value}))
+    assert str(caught.value) == f"{name}: {value} given; use {limit}"
+
+
+@pytest.mark.parametrize("name", [*PER_STAGE_LIMITS, *SINGLE_LIMITS])
+@pytest.mark.parametrize("value", ["two", None, 1.0, True])
+def test_a_value_of_another_type_is_a_layout_error_in_every_field(name: str, value: object) -> None:
+    if name == "conv_bias" and value is True:
+        assert ResNetLayout.from_dict(fields(conv_bias=True)).conv_bias
+        return
+    for given_value in [value, [value, value]] if name in PER_STAGE_LIMITS else [value]:
+        with pytest.raises(LayoutError, match=f"^{name}: .*{value!r}.*; use "):
+            ResNetLayout.from_dict(fields(**{name: given_value}))
+
+
+def test_all_problems_are_listed_at_once_and_none_twice() -> None:
+    with pytest.raises(LayoutError) as caught:
+        ResNetLayout((0, 1), (0, 4, 4), (1, 3), (4,), -1, 2, 0, 0, 1)  # type: ignore[arg-type]  # that is the test
+    assert str(caught.value).split("; ") == [
+        "channels: 3 values for 2 stages",
+        "give one per stage",
+        "kernels: 1 values for 2 stages",
+        "give one per stage",
+        "blocks: 0 given",
+        "use whole numbers of at least 1",
+        "channels: 0 given",
+        "use whole numbers of at least 1",
+        "strides: 3 given",
+        "use 1 or 2",
+        "kernels: 4 given",
+        "use 3 or 5",
+        "stem_channels: -1 given",
+        "use a whole number of at least 0",
+        "skip_kernel: 2 given",
+        "use 1 or 3",
+        "conv_bias: 0 given",
+        "use true or false",
+        "in_channels: 0 given",
+        "use a whole number of at least 1",
+        "classes: 1 given",
+        "use a whole number of at least 2",
+    ]
+
+
+@pytest.mark.parametrize("stages", [0, 1, 7])
+def test_the_number_of_stages_is_bounded(stages: int) -> None:
+    with pytest.raises(LayoutError) as caught:
+        ResNetLayout((1,) * stages, (8,) * stages)
+    assert str(caught.value) == f"blocks: {stages} stages; 2 to 6 are possible"
+
+
+def test_unknown_and_missing_fields_are_named() -> None:
+    with pytest.raises(LayoutError, match=r"^depth: not a field of a layout; wide: not a field of a layout; "):
+        ResNetLayout.from_dict({"channels": [8, 8], "wide": 1, "depth": 2})
+    with pytest.raises(LayoutError, match=r"^blocks: missing; channels: missing$"):
+        ResNetLayout.from_dict({})
+
+
+def test_defaults_that_depend_on_other_fields_are_filled_in_so_that_equal_networks_compare_equal() -> None:
+    short = ResNetLayout((1, 2, 1), (8, 16, 32))
+    full = ResNetLayout((1, 2, 1), (8, 16, 32), (1, 2, 2), (3, 3, 3), 8)
+    assert short == full
+    assert hash(short) == hash(full)
+    assert (short.strides, short.kernels, short.stem_channels) == ((1, 2, 2), (3, 3, 3), 8)
+    assert (short.stages, short.depth, short.layout_id) == (3, 10, "1-2-1x8-16-32")
+
+
+def test_an_identifier_names_what_is_not_default() -> None:
+    layout = ResNetLayout((1, 2), (8, 16), (2, 1), (3, 5), 4, 3, True, 1, 7)
+    assert layout.layout_id == "1-2x8-16+stride2-1+kernel3-5+stem4+skip3+bias1+in1+out7"
+
+
+def test_a_layout_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ResNetLayout((1, 1), (8, 8)).classes = 5  # type: ignore[misc]  # that is the test
+
+
+@settings(deadline=None)
+@given(layout=layouts())
+def test_dict_json_and_pickle_keep_a_layout(layout: ResNetLayout) -> None:
+    assert ResNetLayout.from_dict(json.loads(json.dumps(layout.to_dict()))) == layout
+    assert list(layout.to_dict()) == [field.name for field in dataclasses.fields(ResNetLayout)]
+    assert pickle.loads(pickle.dumps(layout)) == layout
+
+
+@settings(deadline=None)
+@given(layout=layouts(max_channels=3), data=st.data())
+def test_identifiers_are_equal_exactly_for_equal_layouts(layout: ResNetLayout, data: st.DataObject) -> None:
+    values = layout.to_dict()
+    name = data.draw(st.sampled_from([*PER_STAGE_LIMITS, *SINGLE_LIMITS]))
+    other = data.draw(layouts(max_channels=3).filter(lambda candidate: candidate.stages == layout.stages))
+    changed = ResNetLayout.from_dict(values | {name: other.to_dict()[name]})
+    assert (changed.layout_id == layout.layout_id) == (changed == layout)
+    assert (other.layout_id == layout.layout_id) == (other == layout)
+    assert ResNetLayout.from_dict(values).layout_id == layout.layout_id

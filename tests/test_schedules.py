@@ -1,0 +1,154 @@
+"""Learning rates: exact zeros at the rungs, restarts, warm-up, and torch's own schedulers as oracles."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
+
+from trainables.recipe import Recipe
+from trainables.schedule import learning_rate, rung_epochs
+
+LADDERS = st.tuples(st.integers(1, 12), st.integers(2, 5), st.integers(1, 60)).filter(
+    lambda ladder: ladder[0] <= ladder[2]
+)
+STEPS = st.integers(1, 40)
+
+
+def rates(recipe: Recipe, steps_per_epoch: int, rungs: tuple[int, ...] = ()) -> list[float]:
+    ladder = rungs or (recipe.epochs,)
+    return [learning_rate(recipe, step, steps_per_epoch, ladder) for step in range(recipe.epochs * steps_per_epoch)]
+
+
+def torch_rates(scheduler_class: type[LRScheduler], peak: float, count: int, **arguments: Any) -> list[float]:
+    """The rates of the scheduler before each of `count` steps and after the last."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    scheduler = scheduler_class(optimizer, **arguments)
+    found = []
+    for _ in range(count):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return [*found, optimizer.param_groups[0]["lr"]]
+
+
+@settings(deadline=None)
+@given(ladder=LADDERS)
+def test_rungs_are_grace_times_powers_of_the_factor_and_the_last_epoch(ladder: tuple[int, int, int]) -> None:
+    grace, factor, epochs = ladder
+    rungs = rung_epochs(grace, factor, epochs)
+    assert set(rungs) == {e for e in range(1, epochs) if any(e == grace * factor**k for k in range(10))} | {epochs}
+    assert list(rungs) == sorted(set(rungs))
+
+
+def test_the_customary_ladders() -> None:
+    assert rung_epochs(8, 3, 72) == (8, 24, 72)
+    assert rung_epochs(1, 3, 27) == (1, 3, 9, 27)
+    assert rung_epochs(5, 3, 5) == (5,)
+    assert rung_epochs(1, 2, 6) == (1, 2, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 3, 9), r"grace_epochs: 0 given; use 1 to max_epochs \(9\)"),
+        ((10, 3, 9), r"grace_epochs: 10 given; use 1 to max_epochs \(9\)"),
+        ((1, 1, 9), "reduction_factor: 1 given; use at least 2"),
+    ],
+)
+def test_impossible_ladders_are_refused(arguments: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rung_epochs(*arguments)
+
+
+@settings(deadline=None)
+@given(ladder=LADDERS, steps=STEPS, warmup=st.floats(0, 5), peak=st.floats(1e-6, 10))
+def test_the_annealed_rate_is_zero_at_the_last_step_of_every_rung_and_nowhere_else(
+    ladder: tuple[int, int, int], steps: int, warmup: float, peak: float
+) -> None:
+    assume(warmup < ladder[2])
+    recipe = Recipe(epochs=ladder[2], warmup_epochs=warmup, learning_rate=peak)
+    rungs = rung_epochs(*ladder)
+    found = rates(recipe, steps, rungs)
+    assert {step for step, rate in enumerate(found) if rate == 0.0} == {epochs * steps - 1 for epochs in rungs}
+    assert all(0 <= rate <= peak for rate in found)
+
+
+@settings(deadline=None)
+@given(ladder=LADDERS, steps=STEPS, warmup=st.floats(0, 5))
+def test_a_rung_warms_up_only_at_the_start_and_then_falls_like_a_cosine_of_its_own(
+    ladder: tuple[int, int, int], steps: int, warmup: float
+) -> None:
+    assume(warmup < ladder[2])
+    recipe = Recipe(epochs=ladder[2], warmup_epochs=warmup, learning_rate=1.0)
+    rungs = rung_epochs(*ladder)
+    found = rates(recipe, steps, rungs)
+    rise = min(warmup * steps, rungs[0] * steps / 2)  # at least half of the first rung anneals
+    for start, end in pairwise((0, *rungs)):
+        length, rise_here = (end - start) * steps, rise if start == 0 else 0.0
+        for done in range(1, length + 1):
+            share = (done - rise_here) / (length - rise_here)
+            expected = done / rise_here if done < rise_here else math.cos(math.pi / 2 * share) ** 2
+            assert found[start * steps + done - 1] == pytest.approx(expected, rel=1e-9, abs=1e-15)
+
+
+def test_each_rung_restarts_near_the_peak() -> None:
+    found = rates(Recipe(epochs=9, warmup_epochs=0.5, learning_rate=0.1), 50, (1, 3, 9))
+    assert found[0] == pytest.approx(0.1 / 25)
+    assert max(found) == found[24] == 0.1
+    assert [found[50 * rung - 1] for rung in (1, 3, 9)] == [0.0, 0.0, 0.0]
+    assert all(found[50 * rung] > 0.0999 for rung in (1, 3))
+
+
+@settings(deadline=None)
+@given(epochs=st.integers(1, 30), steps=STEPS, peak=st.floats(1e-6, 10))
+def test_cosine_without_warmup_is_torchs_at_the_end_of_each_step(epochs: int, steps: int, peak: float) -> None:
+    recipe = Recipe(schedule="cosine", epochs=epochs, warmup_epochs=0, learning_rate=peak)
+    expected = torch_rates(CosineAnnealingLR, peak, epochs * steps, T_max=epochs * steps)
+    # torch computes each rate from the one before, which costs it digits where the rate is small
+    assert rates(recipe, steps) == pytest.approx(expected[1:], rel=1e-6, abs=peak * 1e-12)
+
+
+@settings(deadline=None)
+@given(warmup=st.integers(1, 4), extra=st.integers(1, 10), steps=STEPS)
+def test_cosine_after_its_warmup_is_torchs_over_the_rest(warmup: int, extra: int, steps: int) -> None:
+    recipe = Recipe(schedule="cosine", epochs=warmup + extra, warmup_epochs=warmup, learning_rate=1.0)
+    found = rates(recipe, steps)
+    assert found[: warmup * steps] == pytest.approx([(i + 1) / (warmup * steps) for i in range(warmup * steps)])
+    expected = torch_rates(CosineAnnealingLR, 1.0, extra * steps, T_max=extra * steps)
+    assert found[warmup * steps :] == pytest.approx(expected[1:], rel=1e-6, abs=1e-12)
+    assert [step for step, rate in enumerate(found) if rate == 0.0] == [len(found) - 1]
+
+
+@settings(deadline=None)
+@given(epochs=st.integers(1, 30), steps=STEPS, peak=st.floats(1e-6, 10))
+def test_one_cycle_is_torchs(epochs: int, steps: int, peak: float) -> None:
+    total = epochs * steps
+    recipe = Recipe(schedule="one-cycle", epochs=epochs, learning_rate=peak)
+    # torch has one rate more than it has steps to take: the last is asked for only without its own final step
+    expected = torch_rates(OneCycleLR, peak, total - 1, max_lr=peak, total_steps=total, cycle_momentum=False)
+    assert rates(recipe, steps) == pytest.approx(expected, rel=1e-12)
+
+
+@settings(deadline=None)
+@given(epochs=st.integers(1, 30), steps=STEPS, every=st.integers(1, 12), factor=st.floats(0.05, 1))
+def test_step_is_torchs(epochs: int, steps: int, every: int, factor: float) -> None:
+    recipe = Recipe(schedule="step", epochs=epochs, step_epochs=every, step_factor=factor, learning_rate=0.3)
+    expected = torch_rates(StepLR, 0.3, epochs * steps, step_size=every * steps, gamma=factor)
+    assert rates(recipe, steps) == pytest.approx(expected[:-1], rel=1e-9)
+
+
+def test_constant_is_constant() -> None:
+    assert set(rates(Recipe(schedule="constant", learning_rate=0.25, epochs=3), 7)) == {0.25}
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "step", "constant"])
+def test_only_the_annealed_schedule_reads_the_rungs(schedule: str) -> None:
+    recipe = Recipe.model_validate({"schedule": schedule, "epochs": 9})
+    assert rates(recipe, 5, (1, 3, 9)) == rates(recipe, 5, (9,))
