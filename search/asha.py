@@ -1,8 +1,9 @@
 """Asynchronous successive halving over a fixed ladder of rungs, and its adapter to Ray Tune.
 
-Stock ASHA keeps its rungs in memory only, so a resumed search compares with nothing, and it finds the number of rungs
-by a rounded logarithm, which loses one for some ladders. These rungs are those of the learning-rate schedule and are
-refilled from the record. Decisions are those of the stock scheduler. Source: Li et al., arXiv 1810.05934.
+Stock ASHA keeps its rungs in memory only, so a resumed search compares with nothing. These rungs are those of the
+learning-rate schedule and are refilled from the record. Decisions are those of the stock scheduler on every ladder:
+it finds the number of rungs by a rounded logarithm, but what that loses is the last rung, which stops everyone.
+Source: Li et al., arXiv 1810.05934.
 """
 
 from __future__ import annotations

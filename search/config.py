@@ -71,7 +71,8 @@ class RunConfig(BaseModel):
         problems = []
         if self.grace_epochs > self.max_epochs:
             problems.append(
-                f"grace_epochs: {self.grace_epochs} given, over max_epochs ({self.max_epochs}); lower it or raise max_epochs"
+                f"grace_epochs: {self.grace_epochs} given, over max_epochs ({self.max_epochs}); "
+                "lower it or raise max_epochs"
             )
         if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
             problems.append(f"gpus_per_trial: {self.gpus_per_trial:g} given; above 1 it must be a whole number")

@@ -20,6 +20,8 @@ from search.standing import ranked, rung_counts, status_counts, training_time_s
 MIN_INTERVAL_S = 0.25
 """At most four updates a second: a render costs 24 ms, which trials on the same cores would feel."""
 BEST_ROWS = 5
+WIDE = 56
+"""Columns of a terminal that has room for the channels too."""
 
 
 class Display(Protocol):
@@ -93,7 +95,7 @@ class LiveDisplay:
     def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
         """Draws the table until the body of the `with` ends; it disappears then."""
         self._concurrency, self._started = concurrency, started
-        with Live(self._render(state), console=self.console, auto_refresh=False, transient=True) as self._live:
+        with Live(self.render(state), console=self.console, auto_refresh=False, transient=True) as self._live:
             yield
         self._live = None
 
@@ -102,21 +104,23 @@ class LiveDisplay:
         now = time.monotonic()
         if self._live is not None and now - self._drawn >= MIN_INTERVAL_S:
             self._drawn = now
-            self._live.update(self._render(state), refresh=True)
+            self._live.update(self.render(state), refresh=True)
 
-    def _render(self, state: RunState) -> RenderableType:
+    def render(self, state: RunState) -> RenderableType:
+        """The table of `state`, for a console of any width."""
         running = [trial for trial in state.trials.values() if trial.status == "running"]
         finished = sum(trial.ended for trial in state.trials.values())
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for column in ("", "trial", "blocks", "channels"):
+        wide = self.console.width >= WIDE
+        table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+        for column in ("", "trial", "blocks", *(["channels"] if wide else [])):
             table.add_column(column, no_wrap=True)
-        for column in ("params", "epochs", "val acc"):
+        for column in ("params", "epochs", "val"):
             table.add_column(column, justify="right", no_wrap=True)
         for place, trial in enumerate(ranked(state)[:BEST_ROWS], start=1):
-            table.add_row(f"{place}.", *_cells(trial, trial.val_accuracy), style="bold" if place == 1 else "")
+            table.add_row(f"{place}.", *_cells(trial, trial.val_accuracy, wide), style="bold" if place == 1 else "")
         for trial in running:
             reports = state.reports.get(trial.trial)
-            table.add_row("~", *_cells(trial, reports[-1].val_accuracy if reports else None), style="cyan")
+            table.add_row("~", *_cells(trial, reports[-1].val_accuracy if reports else None, wide), style="cyan")
         bar = Table.grid()  # in a grid, because a bar by itself ends without a line break
         bar.add_row(ProgressBar(total=self.config.trials, completed=finished, width=min(40, self.console.width)))
         return Group(
@@ -127,7 +131,7 @@ class LiveDisplay:
         elapsed = time.monotonic() - self._started
         budget = f" of {clock(self.config.time_budget_s)}" if self.config.time_budget_s else ""
         counts = ", ".join(f"{n} {status}" for status, n in status_counts(state).items())
-        text = f"{finished}/{self.config.trials} trials ({counts or 'starting'})  {clock(elapsed)}{budget}"
+        text = f"{finished}/{self.config.trials} trials  {clock(elapsed)}{budget}  {counts or 'starting'}"
         return Text(f"{text}  training {clock(training_time_s(state))}", no_wrap=True, overflow="ellipsis")
 
     def _rungs(self, state: RunState) -> str:
@@ -136,8 +140,8 @@ class LiveDisplay:
         return f"rungs reached: {steps} epochs"
 
 
-def _cells(trial: TrialState, accuracy: float | None) -> list[str]:
-    shape = ("-".join(map(str, trial.layout[name])) for name in ("blocks", "channels"))
+def _cells(trial: TrialState, accuracy: float | None, wide: bool) -> list[str]:
+    shape = ("-".join(map(str, trial.layout[name])) for name in ("blocks", *(["channels"] if wide else [])))
     value = f"{accuracy:.2%}" if accuracy is not None else ""
     return [str(trial.trial), *shape, f"{trial.params:,}", str(trial.epochs), value]
 

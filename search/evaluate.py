@@ -53,8 +53,8 @@ def evaluate_command(
             checkpoint = checkpoint_path(folder, number)
             if not checkpoint.exists():
                 raise SearchError(
-                    f"trial {number}: its checkpoint was not kept ({chosen.status}); the {config.keep_checkpoints} best "
-                    "finished trials have one"
+                    f"trial {number}: its checkpoint was not kept ({chosen.status}); "
+                    f"the {config.keep_checkpoints} best finished trials have one"
                 )
             accuracy, loss, epoch = measure(checkpoint, config.data_arguments)
             record.append("evaluated", trial=number, epoch=epoch, test_accuracy=accuracy, test_loss=loss)

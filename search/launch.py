@@ -155,8 +155,8 @@ def _summarise(
     trained, wall = facts["training_time_s"], facts["wall_time_s"]
     line("")
     line(
-        f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials; this session {clock(wall)} long, {clock(trained)} of "
-        f"training on {facts['concurrency']} at a time"
+        f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials; this session {clock(wall)} long, "
+        f"{clock(trained)} of training on {facts['concurrency']} at a time"
         + (f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else "")
     )
     for trial in state.trials.values():

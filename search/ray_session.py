@@ -59,8 +59,9 @@ def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str)
         )
     if config.concurrency is not None and config.concurrency > fits:
         raise ResourceError(
-            f"concurrency: {config.concurrency} trials of {config.cpus_per_trial} CPUs and {config.gpus_per_trial:g} GPUs "
-            f"asked for, {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; lower --concurrency"
+            f"concurrency: {config.concurrency} trials of {config.cpus_per_trial} CPUs and "
+            f"{config.gpus_per_trial:g} GPUs asked for, {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; "
+            "lower --concurrency"
         )
     return config.concurrency or fits
 

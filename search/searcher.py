@@ -17,8 +17,8 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
 from search.config import RunConfig
 from search.history import History
-from search.standing import checkpoint_path, drop_checkpoints
 from search.sampler import SpaceExhausted
+from search.standing import checkpoint_path, drop_checkpoints
 
 REPORT_FIELDS = (
     "epoch",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -56,52 +58,41 @@ def make_report(space: SearchSpace, image_size: tuple[int, int], samples: int, s
     require_feasible(space)
     edges = np.linspace(space.min_params, space.max_params, BINS + 1)
     counts = np.zeros(BINS, dtype=np.int64)
-    ends: dict[str, ResNetLayout] = {}
-    for layout, params in _ends_and_bins(space, edges, counts):
-        if "smallest" not in ends or params < count_params(ends["smallest"]):
-            ends["smallest"] = layout
-        if "largest" not in ends or params > count_params(ends["largest"]):
-            ends["largest"] = layout
+    ends: list[tuple[int, ResNetLayout]] = []  # the smallest and the largest so far
+    for params, layout_of in _batches(space):
+        counts += np.histogram(params, edges)[0]
+        found = [(int(params[place]), layout_of(place)) for place in (int(params.argmin()), int(params.argmax()))]
+        ends = [min(ends[:1] + found[:1], key=_params), max(ends[1:] + found[1:], key=_params)]
     generator = np.random.default_rng(seed)
     feasible, drawn = FeasibleSet(space), set[ResNetLayout]()
     for _ in range(min(samples, int(counts.sum()))):
-        layout = feasible.draw(generator, drawn)
-        if layout is not None:
-            drawn.add(layout)
+        sample = feasible.draw(generator, drawn)
+        if sample is not None:
+            drawn.add(sample)
     rows = sorted((_row(layout, image_size) for layout in drawn), key=lambda row: (row["params"], row["layout_id"]))
     return SpaceReport(
         total=count_total(space),
         feasible=int(counts.sum()),
-        smallest=_row(ends["smallest"], image_size),
-        largest=_row(ends["largest"], image_size),
+        smallest=_row(ends[0][1], image_size),
+        largest=_row(ends[1][1], image_size),
         edges=edges.tolist(),
         counts=counts.tolist(),
         samples=rows,
     )
 
 
-def _ends_and_bins(
-    space: SearchSpace, edges: np.ndarray[Any, np.dtype[np.float64]], counts: np.ndarray[Any, np.dtype[np.int64]]
-) -> list[tuple[ResNetLayout, int]]:
-    """Fills `counts` and gives candidates for the smallest and largest layout with their parameters."""
-    candidates: list[tuple[ResNetLayout, int]] = []
+def _batches(space: SearchSpace) -> Iterator[tuple[NDArray[np.int64], Callable[[int], ResNetLayout]]]:
+    """The feasible layouts in batches: their parameters, and the layout at a place of the batch."""
     if space.predicate is not None:
         for layout in enumerate_layouts(space):
-            params = count_params(layout)
-            counts += np.histogram([params], edges)[0]
-            if len(candidates) > 2:
-                candidates = [min(candidates, key=lambda c: c[1]), max(candidates, key=lambda c: c[1])]
-            candidates.append((layout, params))
-        return candidates
+            yield np.array([count_params(layout)]), lambda place, layout=layout: layout  # type: ignore[misc]
+        return
     for chunk in feasible_chunks(space):
-        counts += np.histogram(chunk.params, edges)[0]
-        for place in (int(chunk.params.argmin()), int(chunk.params.argmax())):
-            params = int(chunk.params[place])
-            if not candidates or params < candidates[0][1] or params > candidates[-1][1]:
-                candidates.append((space.layout(chunk.skeleton, tuple(chunk.blocks[place].tolist())), params))
-                candidates.sort(key=lambda c: c[1])
-                candidates = [candidates[0], candidates[-1]]
-    return candidates
+        yield chunk.params, lambda i, chunk=chunk: space.layout(chunk.skeleton, tuple(chunk.blocks[i].tolist()))  # type: ignore[misc]
+
+
+def _params(end: tuple[int, ResNetLayout]) -> int:
+    return end[0]
 
 
 def _row(layout: ResNetLayout, image_size: tuple[int, int]) -> dict[str, Any]:
@@ -121,7 +112,7 @@ def print_report(report: SpaceReport, console: Console) -> None:
     )
     histogram = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for justify in ("right", "right", "left"):
-        histogram.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]  # the literals are right
+        histogram.add_column(justify=justify, no_wrap=True)
     most = max(report.counts)
     for low, high, count in zip(report.edges[:-1], report.edges[1:], report.counts, strict=True):
         histogram.add_row(f"{low:,.0f} to {high:,.0f}", f"{count:,}", "█" * -(-BAR_WIDTH * count // most))

@@ -23,11 +23,11 @@ from search.ray_session import ENVIRONMENT, ray_session
 
 os.environ.update(ENVIRONMENT)
 
-from ray import tune  # noqa: E402  (reads the environment when it is imported)
+from ray import tune
 
-from search.asha import AshaRungs, AshaScheduler  # noqa: E402
-from search.searcher import RecordSearcher, settle  # noqa: E402
-from trainables.ray_trainable import TrialTrainable  # noqa: E402
+from search.asha import AshaRungs, AshaScheduler
+from search.searcher import RecordSearcher, settle
+from trainables.ray_trainable import TrialTrainable
 
 MAX_RESTARTS = 3
 """How often a trial whose process died is started again from its checkpoint."""

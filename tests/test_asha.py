@@ -111,7 +111,8 @@ def write_halving(folder: Path, rungs: AshaRungs, trials: int) -> dict[int, bool
             if not goes_on:
                 status = "completed" if epoch == rungs.rungs[-1] else "stopped"
                 record.append("ended", trial=number, status=status, error=None)
-            if len(record.state.reports) == trials and sum(t.ended for t in record.state.trials.values()) > trials // 2:
+            statuses = [trial.status for trial in record.state.trials.values()]
+            if len(statuses) == trials and "completed" in statuses:
                 break  # the driver dies here, with trials open
     return decided
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_nothing_is_drawn_from_a_space_without_feasible_layouts() -> None:
 @untimed
 @given(space=spaces(max_stages=3))
 def test_a_layout_and_its_dimensions_are_inverse(space: SearchSpace) -> None:
-    for layout in set(brute_force(unbounded(space))):
+    for layout in islice(brute_force(unbounded(space)), 200):
         proposal = encode(space, layout)
         dimensions = distributions(space, layout.stages)
         assert proposal.keys() == dimensions.keys()

@@ -50,15 +50,8 @@ def load(
     if saved != expected:
         other = ", ".join(name for name in expected if saved.get(name) != expected[name]) or "version"
         raise CheckpointError(f"{path}: belongs to another {other}; remove it to train from the start")
+    state = _optimizer_state(path, tensors)
     _load_network(path, network, tensors)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer/"):
-            _, number, field = name.split("/")
-            # The fused kernels walk parameter and state side by side in memory, so both must be channels-last. A copy,
-            # because the values read are mapped from the file, which may be removed while the training goes on.
-            layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
-            state.setdefault(int(number), {})[field] = value.clone(memory_format=layout)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     report: dict[str, Any] = json.loads(header["report"])
     return report
@@ -84,7 +77,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not readable as a checkpoint ({error}); remove it") from error
+        raise CheckpointError(f"{path}: not readable as a checkpoint ({str(error)!r}); remove it") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; remove it")
     for name in ("identity", "report"):
@@ -114,6 +107,20 @@ def _is_json_object(text: object) -> bool:
         return False
 
 
+def _optimizer_state(path: Path, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer/"):
+            number, _, field = name.removeprefix("optimizer/").partition("/")
+            if not number.isdecimal() or not field.isidentifier():
+                raise CheckpointError(f"{path}: its optimizer's state is damaged ({name!r}); remove it")
+            # The fused kernels walk parameter and state side by side in memory, so both must be channels-last. A copy,
+            # because the values read are mapped from the file, which may be removed while the training goes on.
+            layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
+            state.setdefault(int(number), {})[field] = value.clone(memory_format=layout)
+    return state
+
+
 def _load_network(path: Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:
     prefix = "network/"
     weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -121,4 +128,4 @@ def _load_network(path: Path, network: nn.Module, tensors: dict[str, Tensor]) ->
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{path}: holds another network ({reason}); remove it") from error
+        raise CheckpointError(f"{path}: holds another network ({reason!r}); remove it") from error

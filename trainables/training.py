@@ -179,7 +179,7 @@ class Trainer:
         try:
             self.last_report = EpochReport(**report)
         except TypeError as error:
-            raise CheckpointError(f"{path}: its report is of another version ({error}); remove it") from error
+            raise CheckpointError(f"{path}: its report is of another version ({str(error)!r}); remove it") from error
         self.epoch = self.last_report.epoch
 
     def _identity(self) -> dict[str, object]:

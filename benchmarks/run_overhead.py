@@ -1,0 +1,71 @@
+"""How much of a finished run was training, and where the rest of its slots' time went.
+
+Usage: python -m benchmarks.run_overhead RUN_FOLDER
+
+A slot is room for one trial; a session has `concurrency` of them. Their time is split into training (training steps
+and validation, measured inside the trials), start (from the session's start to a slot's first launch), between (from a
+trial's end to the slot's next launch), tail (from a slot's last end to the session's end) and inside (what a trial
+spends beside training: loading, checkpoints, reports). The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from results import RunState, read_record
+from search.standing import training_time_s
+
+
+def slot_times(state: RunState, session: int, ended_s: float) -> dict[str, float]:
+    """Seconds of all slots of a session by what they were spent on; `ended_s` is the session's end, unix time."""
+    facts = state.sessions[session]
+    spent = {"start": 0.0, "between": 0.0, "tail": 0.0, "running": 0.0}
+    free = [facts.started_s] * facts.concurrency
+    fresh = [True] * facts.concurrency
+    trials = [t for t in state.trials.values() if t.started_s is not None and t.started_s >= facts.started_s]
+    for trial in sorted(trials, key=lambda t: t.started_s or 0.0):
+        started, ended = trial.started_s or 0.0, trial.ended_s or ended_s
+        slot = max((s for s in range(len(free)) if free[s] <= started + 1e-3), key=lambda s: free[s], default=0)
+        spent["start" if fresh[slot] else "between"] += max(0.0, started - free[slot])
+        spent["running"] += ended - started
+        free[slot], fresh[slot] = ended, False
+    spent["tail"] = sum(max(0.0, ended_s - end) for end in free)
+    training = training_time_s(state, session)
+    return {
+        "training_s": training,
+        "inside_s": spent["running"] - training,
+        "start_s": spent["start"],
+        "between_s": spent["between"],
+        "tail_s": spent["tail"],
+    }
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """The figures of the run's last session."""
+    state = read_record(folder)
+    session = max(state.sessions)
+    facts = state.sessions[session]
+    if facts.ended_s is None or facts.wall_time_s is None:
+        raise SystemExit(f"error: session {session} of {folder} has not ended; finish it with --resume {folder.name}")
+    times = slot_times(state, session, facts.ended_s)
+    slots_s = facts.wall_time_s * facts.concurrency
+    durations = sorted((t.ended_s or 0.0) - (t.started_s or 0.0) for t in state.trials.values() if t.ended)
+    return {
+        "run": folder.name,
+        "trials": len(state.trials),
+        "epochs": sum(len(reports) for reports in state.reports.values()),
+        "wall_time_s": round(facts.wall_time_s, 1),
+        "concurrency": facts.concurrency,
+        "median_trial_s": round(durations[len(durations) // 2], 1),
+        **{name: round(value, 1) for name, value in times.items()},
+        "overhead": round(slots_s / times["training_s"] - 1, 4),
+    }
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("error: give one folder of a run, for example runs/first")
+    sys.stdout.write(json.dumps(figures(Path(sys.argv[1]))) + "\n")

@@ -1,0 +1,77 @@
+"""Every command of the README runs as written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli import ROOT, run
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith(("python -m ", "make "))]
+ON_DIGITS = [line for line in COMMANDS if "--name first" in line or " first" in line or "leaderboard --where" in line]
+MAKE = [line for line in COMMANDS if line.startswith("make ")]
+OTHERS = [line for line in COMMANDS if line not in ON_DIGITS and line not in MAKE]
+
+
+def test_the_readme_names_every_command() -> None:
+    modules = {line.split()[2] for line in COMMANDS if line.startswith("python")}
+    assert modules == {"search.run", "search.space", "search.evaluate", "results.leaderboard"}
+    assert MAKE == ["make search", "make test"]
+    assert len(ON_DIGITS) + len(OTHERS) + len(MAKE) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("line", MAKE)
+def test_make_knows_its_targets(line: str) -> None:
+    plan = subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"make search": "python -m search.run", "make test": "python -m pytest"}[line] in plan
+
+
+def test_the_commands_on_digits_work_in_their_order(tmp_path: Path) -> None:
+    for line in ON_DIGITS:
+        module, *arguments = shlex.split(line)[2:]
+        outcome = run(module, *arguments, cwd=tmp_path)
+        assert outcome.returncode == 0, (line, outcome.stderr)
+        assert "Traceback" not in outcome.stderr
+        assert outcome.stdout
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_the_other_commands_are_understood(line: str, tmp_path: Path) -> None:
+    module, *arguments = shlex.split(line)[2:]
+    if module == "search.run" and "--dry-run" not in arguments:
+        arguments.append("--dry-run")  # hours of CIFAR-10; the plan reads and checks every flag
+    outcome = run(module, *arguments, cwd=tmp_path)
+    if "--gpus-per-trial" in arguments and outcome.returncode == 2:
+        assert "gpus_per_trial: 0.5 asked for, this machine has 0" in outcome.stderr
+        return
+    assert outcome.returncode == 0, outcome.stderr
+    assert "feasible" in outcome.stdout
+
+
+def test_every_key_the_readme_names_exists() -> None:
+    from search.config import RunConfig
+    from search.space import SearchSpace
+    from trainables.recipe import Recipe
+
+    for owner, key in re.findall(r"`(space|recipe)\.(\w+)`", README):
+        assert key in {"space": SearchSpace, "recipe": Recipe}[owner].model_fields
+    for flag in re.findall(r"--([a-z][a-z-]+)", README):
+        known = {*RunConfig.model_fields, *SearchSpace.model_fields}
+        known |= {"name", "resume", "config", "set", "dry_run", "time_budget", "where", "sort", "format"}
+        assert flag.replace("-", "_") in known | {"full_fidelity", "install_completion"}
+
+
+def test_every_file_of_the_map_exists() -> None:
+    tree = README.split("## Files")[1].split("## Extending")[0]
+    package = ""
+    for line in tree.splitlines():
+        found = re.match(r"(\w+)/", line)
+        package = found[1] if found else package
+        for name in re.findall(r"\b(\w+\.(?:py|md))\b", line):
+            assert (ROOT / package / name).is_file(), f"{package}/{name}"
