@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from results import RunState, read_record
-from search.standing import training_time_s
+from search.standing import session_training_time_s
 
 
 def slot_times(state: RunState, session: int, ended_s: float) -> dict[str, float]:
@@ -33,7 +33,7 @@ def slot_times(state: RunState, session: int, ended_s: float) -> dict[str, float
         spent["running"] += ended - started
         free[slot], fresh[slot] = ended, False
     spent["tail"] = sum(max(0.0, ended_s - end) for end in free)
-    training = training_time_s(state, session)
+    training = session_training_time_s(state, session)
     return {
         "training_s": training,
         "inside_s": spent["running"] - training,

@@ -95,13 +95,15 @@ class TableWriter:
         self.folder = Path(folder)
         self._clock = clock
         self._due_s = float("-inf")
+        self._size = -1
 
     def update(self, record: Record, force: bool = False) -> bool:
-        """Writes the tables from the record's state when they are due or forced, and returns whether it did."""
+        """Writes the tables from the record's state when they are due and behind, or forced; returns whether it did."""
         started_s = self._clock()
-        if started_s < self._due_s and not force:
+        if (started_s < self._due_s or record.size == self._size) and not force:
             return False
         write_tables(self.folder, record.state, record.size)
+        self._size = record.size
         ended_s = self._clock()
         self._due_s = ended_s + WRITE_SHARE * (ended_s - started_s)
         return True

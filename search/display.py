@@ -19,6 +19,8 @@ from search.standing import ranked, rung_counts, status_counts, training_time_s
 
 MIN_INTERVAL_S = 0.25
 """At most four updates a second: a render costs 24 ms, which trials on the same cores would feel."""
+IDLE_INTERVAL_S = 1.0
+"""Between two updates that differ by the clock alone."""
 BEST_ROWS = 5
 WIDE = 56
 """Columns of a terminal that has room for the channels too."""
@@ -88,6 +90,7 @@ class LiveDisplay:
         self.config, self.console = config, console
         self._live: Live | None = None
         self._drawn = 0.0
+        self._shown = (0, 0)
         self._concurrency = 0
         self._started = 0.0
 
@@ -102,8 +105,11 @@ class LiveDisplay:
     def update(self, state: RunState) -> None:
         """Redraws the table, at most four times a second."""
         now = time.monotonic()
-        if self._live is not None and now - self._drawn >= MIN_INTERVAL_S:
-            self._drawn = now
+        if self._live is None or now - self._drawn < MIN_INTERVAL_S:
+            return
+        reached = (sum(t.ended for t in state.trials.values()), sum(t.epochs for t in state.trials.values()))
+        if reached != self._shown or now - self._drawn >= IDLE_INTERVAL_S:
+            self._drawn, self._shown = now, reached
             self._live.update(self.render(state), refresh=True)
 
     def render(self, state: RunState) -> RenderableType:

@@ -17,7 +17,7 @@ from search.enumeration import require_feasible
 from search.errors import ResumeError
 from search.ray_session import check_address, check_local_resources
 from search.runs import existing_run_folder, new_run_folder, read_config, write_run_file
-from search.standing import ranked, training_time_s
+from search.standing import ranked, session_training_time_s
 from trainables.datasets import load_training_set
 
 Say = Callable[[str], None]
@@ -107,7 +107,7 @@ def _session(
         state = record.state
         session = max(state.sessions)
         concurrency = state.sessions[session].concurrency
-    trained = training_time_s(state, session)
+    trained = session_training_time_s(state, session)
     facts = {
         "run": folder.name,
         "reason": end.reason,

@@ -27,10 +27,15 @@ def rung_counts(state: RunState, rungs: int) -> list[int]:
     return [sum(trial.rung >= rung for trial in state.trials.values()) for rung in range(1, rungs + 1)]
 
 
-def training_time_s(state: RunState, session: int | None = None) -> float:
-    """Seconds of training and validation, summed over all reports, or over those of one session."""
+def training_time_s(state: RunState) -> float:
+    """Seconds of training and validation of all trials."""
+    return sum(trial.train_time_s + trial.eval_time_s for trial in state.trials.values())
+
+
+def session_training_time_s(state: RunState, session: int) -> float:
+    """Seconds of training and validation that one session's driver was told of."""
     reports = (report for of_trial in state.reports.values() for report in of_trial)
-    return sum(r.train_time_s + r.eval_time_s for r in reports if session in (None, r.session))
+    return sum(r.train_time_s + r.eval_time_s for r in reports if r.session == session)
 
 
 def checkpoint_path(folder: Path, trial: int) -> Path:
