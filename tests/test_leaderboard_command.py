@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import typer
-from results_fixtures import write_run
 
 import results
 from results.console import UserError, run_app
 from results.leaderboard import app, leaderboard_command
 from results.ranking import RANKED_SCHEMA
 from results.rule import RANKING_RULE
+from tests.results_fixtures import write_run
 
 
 @pytest.fixture

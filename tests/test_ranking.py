@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results_fixtures import run_trial, start_session, write_run
 
 from results.errors import ResultsError, RunNotFoundError
 from results.ranking import RANKED_SCHEMA, arrow_table, rank_table, rank_trials
@@ -20,6 +19,7 @@ from results.reading import read_run
 from results.record import Record
 from results.rule import rule_key
 from results.tables import TRIALS_SCHEMA
+from tests.results_fixtures import run_trial, start_session, write_run
 
 STATUSES = ["suggested", "running", "completed", "stopped", "diverged", "failed"]
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results_fixtures import RECIPE, report, run_trial, start_session, suggestion, write_run
 
 from results.errors import RecordError, RecordLockedError, RunNotFoundError
 from results.events import decode_event, encode_event
 from results.record import Record, read_record, replay
+from tests.results_fixtures import RECIPE, report, run_trial, start_session, suggestion, write_run
 
 TESTS = Path(__file__).parent
 
@@ -266,7 +266,7 @@ APPEND = """
 import sys
 from pathlib import Path
 from results.record import Record
-from results_fixtures import start_session, suggestion
+from tests.results_fixtures import start_session, suggestion
 with Record(Path(sys.argv[1])) as record:
     start_session(record, len(record.state.sessions) + 1)
     while True:
@@ -292,7 +292,7 @@ FILL = """
 import resource, sys
 from pathlib import Path
 from results.record import Record
-from results_fixtures import start_session, suggestion
+from tests.results_fixtures import start_session, suggestion
 with Record(Path(sys.argv[1])) as record:
     start_session(record)
     resource.setrlimit(resource.RLIMIT_FSIZE, (record.size + 100, resource.RLIM_INFINITY))

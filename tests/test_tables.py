@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import shutil
@@ -15,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results_fixtures import report, run_trial, start_session, suggestion, write_run
 
 from results.errors import ResultsError, RunNotFoundError
 from results.reading import read_run, read_runs
@@ -29,6 +29,7 @@ from results.tables import (
     trials_table,
     write_tables,
 )
+from tests.results_fixtures import report, run_trial, start_session, suggestion, write_run
 
 TESTS = Path(__file__).parent
 
@@ -237,14 +238,31 @@ def test_writing_waits_twenty_times_what_it_took(tmp_path: Path) -> None:
     readings = iter([0.0, 2.0, *[41.75], *[42.0, 42.5], *[52.0], *[52.25, 52.5], *[57.25], *[57.5, 57.75]])
     with Record(tmp_path) as record:
         writer = TableWriter(tmp_path, clock=lambda: next(readings))
-        assert writer.update(record)
-        assert not writer.update(record)
+
+        def update(force: bool = False) -> bool:
+            start_session(record, len(record.state.sessions) + 1)
+            return writer.update(record, force)
+
+        assert update()
+        assert not update()
+        assert update()
+        assert not update()
+        assert update(force=True)
+        assert not update()
+        assert update()
+    assert next(readings, None) is None
+
+
+def test_nothing_is_written_while_nothing_happens(tmp_path: Path) -> None:
+    with Record(tmp_path) as record:
+        start_session(record)
+        readings = itertools.count(0.0, 100.0)
+        writer = TableWriter(tmp_path, clock=lambda: next(readings))
         assert writer.update(record)
         assert not writer.update(record)
         assert writer.update(record, force=True)
-        assert not writer.update(record)
+        start_session(record, 2)
         assert writer.update(record)
-    assert next(readings, None) is None
 
 
 WRITE = """
@@ -252,7 +270,7 @@ import sys
 from pathlib import Path
 from results.record import Record
 from results.tables import TableWriter
-from results_fixtures import run_trial, start_session
+from tests.results_fixtures import run_trial, start_session
 with Record(Path(sys.argv[1])) as record:
     start_session(record, len(record.state.sessions) + 1)
     writer = TableWriter(record.folder)

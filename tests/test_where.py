@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results_fixtures import write_run
 
 from results.errors import FilterError
 from results.reading import read_run
 from results.where import filter_table
+from tests.results_fixtures import write_run
 
 ROWS = st.lists(
     st.tuples(
