@@ -21,7 +21,7 @@ from results.events import decode_event, encode_event
 from results.record import Record, read_record, replay
 from tests.results_fixtures import RECIPE, report, run_trial, start_session, suggestion, write_run
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def in_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(TESTS)})
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_the_state_is_what_the_events_add_up_to(tmp_path: Path) -> None:
