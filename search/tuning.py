@@ -96,7 +96,7 @@ def run_session(config: RunConfig, folder: Path, record: Record, address: str | 
     halt = Halt(deadline)
     tables = TableWriter(folder)
     session = max(record.state.sessions, default=0) + 1
-    with _signals(halt), ray_session(config, address) as concurrency:
+    with stop_on_signals(halt), ray_session(config, address) as concurrency:
         record.append(
             "session", session=session, concurrency=concurrency, pid=os.getpid(), resources=_resources(config)
         )
@@ -154,7 +154,7 @@ def _resources(config: RunConfig) -> dict[str, float]:
 
 
 @contextmanager
-def _signals(halt: Halt) -> Iterator[None]:
+def stop_on_signals(halt: Halt) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask `halt` to stop; a second Ctrl-C is a KeyboardInterrupt. Only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

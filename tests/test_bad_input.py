@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,8 +79,6 @@ def test_help_ends_with_examples(module: str, tmp_path: Path) -> None:
 def test_a_package_of_the_same_name_is_named(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "__init__.py").write_text("")
-    import subprocess
-
     outcome = subprocess.run(
         command("search.run", "--help"),
         cwd=ROOT,
@@ -90,3 +90,14 @@ def test_a_package_of_the_same_name_is_named(tmp_path: Path) -> None:
     assert outcome.returncode == 2, outcome.stdout
     assert f"results from {tmp_path / 'results'}" in outcome.stderr
     assert outcome.stderr.count("\n") == 1
+
+
+def test_the_console_script_holds_every_command(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("parambudget")
+    outcome = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    names = {line.split()[0] for line in outcome.stdout.partition("Commands:")[2].splitlines() if line.strip()}
+    assert names == {"run", "space", "leaderboard", "evaluate"}
+    mistake = subprocess.run([script, "space", "--max-params=1"], cwd=tmp_path, capture_output=True, text=True)
+    assert mistake.returncode == 2
+    assert mistake.stderr.startswith("error: ")
+    assert mistake.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The training loop: what it computes, that it is reproducible to the last bit, and how it resumes."""
+"""The training loop: what it computes, by which optimizers, and when it ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch.nn.functional as F
 
 from model_zoo import ResNetLayout, build
 from tests.training_fixtures import (
-    AUGMENTED,
     CPU,
     LAYOUT,
+    RATES,
     assert_same_bits,
     small_recipe,
     small_set,
@@ -33,8 +33,6 @@ from trainables.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Schedule
 from trainables.schedule import learning_rate
 from trainables.training import EVAL_BATCH, Trainer, epoch_seed, evaluate
-
-RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.005, "adamw": 0.005, "adadelta": 1.0}
 
 
 def test_digits_are_learned_and_their_files_and_pages_stay_as_they_are(tmp_path: Path) -> None:
@@ -95,50 +93,6 @@ def test_the_training_loss_is_torchs_smoothed_cross_entropy(label_smoothing: flo
     x = normalise(torch.tensor(data.images[1:71]), torch.tensor(data.mean), torch.tensor(data.std))
     expected = torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)(network(x), torch.tensor(data.labels[1:71]))
     assert trainer.train_epoch().train_loss == pytest.approx(expected.item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("optimizer", get_args(Optimizer))
-def test_a_resumed_training_is_the_uninterrupted_one_to_the_last_bit(
-    optimizer: str, precision: str, tmp_path: Path
-) -> None:
-    rungs = (1, 2, 4)
-    recipe = small_recipe(
-        optimizer=optimizer, precision=precision, epochs=4, learning_rate=RATES[optimizer], **AUGMENTED
-    )
-    whole = small_trainer(recipe, rungs=rungs)
-    reports = [timeless(report) for report in trained(whole, tmp_path)]
-    assert [report["rung"] for report in reports] == [1, 2, None, 3]
-    for epoch in range(1, 5):
-        resumed = small_trainer(recipe, rungs=rungs)
-        resumed.load(tmp_path / f"epoch-{epoch}")
-        assert resumed.epoch == epoch
-        assert timeless(resumed.last_report) == reports[epoch - 1]
-        assert [timeless(report) for report in trained(resumed)] == reports[epoch:]
-        assert_same_bits(state_of(resumed), state_of(whole))
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_same_seed_trains_the_same_network_and_another_seed_another(precision: str) -> None:
-    trainers = [small_trainer(small_recipe(seed=seed, precision=precision, **AUGMENTED)) for seed in (5, 5, 6)]
-    reports = [[timeless(report) for report in trained(trainer)] for trainer in trainers]
-    first, again, other = (state_of(trainer) for trainer in trainers)
-    assert_same_bits(first, again)
-    assert reports[0] == reports[1] != reports[2]
-    assert not torch.equal(first["network head.weight"], other["network head.weight"])
-
-
-def test_order_and_augmentation_differ_between_seeds_and_epochs() -> None:
-    # torch's CPU generator keeps the low 32 bits of a seed, so a seed in the high ones would change nothing
-    orders = {
-        tuple(torch.randperm(70, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch))).tolist())
-        for seed in (0, 1, 2**31 - 1)
-        for epoch in (0, 1, 1000)
-    }
-    assert len(orders) == 9
-    one, other = (small_trainer(small_recipe(seed=seed, **AUGMENTED)) for seed in (5, 6))
-    other.network.load_state_dict(one.network.state_dict())
-    assert one.train_epoch().train_loss != other.train_epoch().train_loss
 
 
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
@@ -226,38 +180,6 @@ def test_evaluation_changes_nothing_but_the_mode() -> None:
     assert_same_bits(state_of(trainer), before)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("options", [{}, AUGMENTED])
-def test_activations_and_gradients_stay_channels_last_through_the_network(
-    options: dict[str, Any], precision: str
-) -> None:
-    trainer = small_trainer(small_recipe(precision=precision, epochs=1, **options))
-    seen: list[tuple[torch.dtype, bool]] = []
-
-    def look(tensor: torch.Tensor) -> None:
-        if tensor.dim() == 4:
-            seen.append((tensor.dtype, tensor.is_contiguous(memory_format=torch.channels_last)))
-
-    def follow(_: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        for tensor in (inputs[0], output):
-            look(tensor)
-        if output.requires_grad:
-            output.register_hook(look)
-
-    for module in trainer.network.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.BatchNorm2d):
-            module.register_forward_hook(follow)
-    trainer.train_epoch()
-    assert len(seen) > 100
-    assert all(channels_last for _, channels_last in seen)
-    assert {dtype for dtype, _ in seen} == {torch.float32, getattr(torch, precision)}
-    state = trainer.optimizer.state_dict()["state"]
-    for number, parameter in enumerate(trainer.network.parameters()):
-        assert parameter.dtype == torch.float32
-        assert parameter.grad is not None
-        assert parameter.stride() == parameter.grad.stride() == state[number]["momentum_buffer"].stride()
-
-
 @pytest.mark.parametrize("rungs", [(1, 2), (2, 1, 3), (1, 1, 3), (3, 4), (0, 3)])
 def test_rungs_must_ascend_to_the_last_epoch(rungs: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"rungs: .* given; use ascending epochs from 1 that end with 3"):
@@ -279,27 +201,3 @@ def test_a_training_knows_training_and_validation_images_only() -> None:
     assert [timeless(r) for r in trained(trained_on)] == [timeless(r) for r in trained(other)]
     assert_same_bits(state_of(trained_on), state_of(other))
     assert not [name for name in vars(trained_on) if "test" in name]
-
-
-@pytest.mark.gpu
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
-@pytest.mark.parametrize("optimizer", get_args(Optimizer))
-def test_no_step_on_a_gpu_waits_for_it(optimizer: str) -> None:
-    recipe = small_recipe(optimizer=optimizer, precision="bfloat16", **AUGMENTED)
-    trainer = Trainer(LAYOUT, recipe, small_set(), torch.device("cuda"))
-    trainer.train_epoch()  # the first step of a process may wait for libraries to load
-    draw = torch.Generator(trainer.device).manual_seed(0)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        trainer._train_step(trainer.train_indices[:16], 0.01, draw)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.gpu
-def test_a_gpu_trains_as_a_cpu_does() -> None:
-    recipe = small_recipe(epochs=1, schedule="constant", learning_rate=1e-3)
-    reports = [Trainer(LAYOUT, recipe, small_set(), torch.device(name)).train_epoch() for name in ("cpu", "cuda")]
-    # TF32 convolutions and another order of the images leave the means close
-    assert reports[0].train_loss == pytest.approx(reports[1].train_loss, rel=0.1)
-    assert reports[0].val_loss == pytest.approx(reports[1].val_loss, rel=0.05)

@@ -20,6 +20,7 @@ CPU = torch.device("cpu")
 LAYOUT = ResNetLayout((1, 1), (4, 8), in_channels=3, classes=4)
 AUGMENTED: dict[str, Any] = {"crop_padding": 2, "flip": True, "cutout": 3, "rotation_degrees": 20.0}
 PLAIN: dict[str, Any] = {"crop_padding": 0, "flip": False, "cutout": 0, "rotation_degrees": 0.0}
+RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.005, "adamw": 0.005, "adadelta": 1.0}
 TIMES = ("train_time_s", "eval_time_s")
 
 
@@ -83,7 +84,7 @@ def state_of(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    """Fails unless both hold the same tensors, bit for bit and stride for stride."""
+    """Fails unless both hold the same tensors, bit for bit."""
     assert one.keys() == other.keys()
     for name, value in one.items():
         assert value.dtype == other[name].dtype, name

@@ -1,0 +1,70 @@
+"""What stops a session, and what a new one settles before it starts: trials decided but not ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from results import Record
+from search.asha import AshaRungs
+from search.config import compose
+from search.searcher import settle
+from search.tuning import Halt, stop_on_signals
+from tests.results_fixtures import run_trial, start_session
+
+
+def test_a_deadline_stops_everything_once_it_is_past() -> None:
+    assert not Halt(None).stop_all()
+    assert not Halt(time.monotonic() + 3600).stop_all()
+    halt = Halt(time.monotonic() - 1)
+    assert halt.stop_all()
+    assert halt.reason == "time-budget"
+    assert not halt("trial", {"epoch": 1})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_for_the_stop_and_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    halt = Halt(time.monotonic() + 3600)
+    with stop_on_signals(halt):
+        os.kill(os.getpid(), number)
+        assert halt.stop_all()
+        assert halt.reason == "interrupted"
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    halt = Halt(None)
+    with stop_on_signals(halt), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_trials_decided_before_their_driver_died_are_ended(tmp_path: Path) -> None:
+    """The driver died after trial 2's report at the first rung and after trial 3's last epoch."""
+    config = compose(None, None, {"max_epochs": 4, "grace_epochs": 2, "reduction_factor": 2}, [])
+    with Record(tmp_path) as record:
+        start_session(record)
+        run_trial(record, 0, {2: 0.6, 4: 0.8})
+        run_trial(record, 1, {2: 0.7}, status=None)  # above the median: it goes on
+        run_trial(record, 2, {2: 0.1}, status=None)  # below: it was to be stopped
+        run_trial(record, 3, {2: 0.9, 4: 0.9}, status=None)
+        run_trial(record, 4, {}, status=None)
+        settle(record, config, AshaRungs(config.rungs, 2).replay(record.state))
+        statuses = {number: trial.status for number, trial in record.state.trials.items()}
+    assert statuses == {0: "completed", 1: "running", 2: "stopped", 3: "completed", 4: "running"}
+
+
+def test_a_trial_that_was_let_on_is_not_stopped_by_those_that_came_later(tmp_path: Path) -> None:
+    config = compose(None, None, {"max_epochs": 4, "grace_epochs": 2, "reduction_factor": 2}, [])
+    with Record(tmp_path) as record:
+        start_session(record)
+        run_trial(record, 0, {2: 0.3}, status=None)
+        run_trial(record, 1, {2: 0.9}, status=None)
+        run_trial(record, 2, {2: 0.95}, status=None)
+        settle(record, config, AshaRungs(config.rungs, 2).replay(record.state))
+        assert {trial.status for trial in record.state.trials.values()} == {"running"}
