@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from results.files import replace_file
 from search.config import RunConfig, validated
 from search.errors import ConfigError, ResumeError
 
@@ -69,13 +70,7 @@ def write_run_file(folder: Path, config: RunConfig) -> None:
         "versions": {"python": platform.python_version()} | _versions(),
         "hardware": _hardware(),
     }
-    temporary = folder / f".{RUN_FILE}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / RUN_FILE)
+    replace_file(folder / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_config(folder: Path, changes: Mapping[str, Any]) -> RunConfig:
