@@ -22,7 +22,7 @@ def pick_device(accelerator: bool = True) -> torch.device:
 def resolve_precision(recipe: Recipe, device: torch.device) -> torch.dtype:
     """float32 or bfloat16: the recipe's, or for `auto` bfloat16 where the device multiplies it natively.
 
-    On an AVX-512-BF16 CPU (AMD EPYC, one thread) it trains ResNet-12 1.7 times as fast as float32.
+    On an AVX-512-BF16 core it trains ResNet-12 1.57 times as fast as float32 (docs/measurements.md).
     """
     if recipe.precision != "auto":
         return torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
