@@ -40,7 +40,7 @@ def evaluate_command(
     from search.standing import checkpoint_path, ranked
 
     folder = existing_run_folder(storage, run)
-    config = read_config(folder, {})
+    config = read_config(folder)
     with Record(folder) as record:
         best = ranked(record.state)
         if trial is None and not best:

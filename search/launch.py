@@ -10,13 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from results import Record, RunState
+from results import Record, RunState, read_record
+from results.record import RECORD_NAME
 from search.config import RunConfig, flags_of
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
 from search.enumeration import require_feasible
 from search.errors import ResumeError
 from search.ray_session import check_address, check_local_resources
-from search.runs import existing_run_folder, new_run_folder, read_config, write_run_file
+from search.runs import change_config, existing_run_folder, new_run_folder, read_config, write_run_file
 from search.standing import ranked, session_training_time_s
 from trainables.datasets import load_training_set
 
@@ -61,10 +62,15 @@ def resume_run(
     """
     folder = existing_run_folder(storage, name)
     changes = flags_of(flags, sets)
-    config = read_config(folder, changes)
+    known = len(read_record(folder).trials) if (folder / RECORD_NAME).exists() else 0
+    if changes.get("trials", known) < known:
+        raise ResumeError(f"trials: {changes['trials']} given, the run has {known} already; give at least as many")
+    before = read_config(folder)
+    config = change_config(folder, changes)
     _check_resources(config, address)
     load_training_set(**config.data_arguments, on_message=say)
-    say(f"run {folder.name}: resumed" + "".join(f", {key} = {value}" for key, value in changes.items()))
+    differences = [f", {key} {getattr(before, key)} -> {getattr(config, key)}" for key in changes]
+    say(f"run {folder.name}: resumed{''.join(differences)}")
     return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
 
 
@@ -98,9 +104,6 @@ def _session(
     with Record(folder) as record:
         for repair in record.repairs:
             say(f"repaired: {repair}")
-        known = len(record.state.trials)
-        if config.trials < known:
-            raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
         from search.tuning import run_session
 
         end = run_session(config, folder, record, address, _display(config, quiet or json))

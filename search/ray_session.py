@@ -31,12 +31,16 @@ def check_local_resources(config: RunConfig) -> int:
     Raises:
         ResourceError: a trial, or the concurrency asked for, needs more than the machine has.
     """
-    gpus = 0
-    if config.gpus_per_trial > 0:
-        import torch
+    return fitting_concurrency(config, available_cpus(), _local_gpus(config), "this machine")
 
-        gpus = torch.cuda.device_count()
-    return fitting_concurrency(config, available_cpus(), gpus, "this machine")
+
+def _local_gpus(config: RunConfig) -> int:
+    """CUDA devices, or 1 for MPS; 0 without a look when none is asked for, because torch takes seconds to import."""
+    if config.gpus_per_trial == 0:
+        return 0
+    import torch
+
+    return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
 
 def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str) -> int:
@@ -97,7 +101,7 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the record, in the trial's row
     if address is None:
         concurrency = check_local_resources(config)
-        ray.init(num_cpus=available_cpus(), **quiet)
+        ray.init(num_cpus=available_cpus(), num_gpus=_local_gpus(config), **quiet)
     else:
         quiet.pop("include_dashboard")
         check_address(address)

@@ -73,27 +73,50 @@ def write_run_file(folder: Path, config: RunConfig) -> None:
     replace_file(folder / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_config(folder: Path, changes: Mapping[str, Any]) -> RunConfig:
-    """The configuration a run was started with, with `changes` of keys that do not affect its history.
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of the run in `folder`, its resumes' changes included.
 
     Raises:
-        ResumeError: `run.json` is damaged, of another format, or `changes` name other keys.
+        ResumeError: `run.json` is damaged or of another format.
     """
-    path = folder / RUN_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        stored = content["config"]
-        form = content["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResumeError(f"{path}: not readable ({error!r}); restore it from a copy") from None
-    if form != RUN_FORMAT:
-        raise ResumeError(f"{path}: format {form}, expected {RUN_FORMAT}; use the version of parambudget that wrote it")
+    return _config_of(_read_run_file(folder)["config"], {})
+
+
+def change_config(folder: Path, changes: Mapping[str, Any]) -> RunConfig:
+    """The run's configuration with `changes`, which `run.json` keeps from now on, each with its time.
+
+    Raises:
+        ResumeError: `run.json` is damaged or of another format, or `changes` name keys that its history depends on.
+        ConfigError: a changed value is wrong.
+    """
     refused = sorted(set(changes) - CHANGEABLE)
     if refused:
         raise ResumeError(
             f"resume: {', '.join(refused)} cannot change in a started run; changeable: {', '.join(sorted(CHANGEABLE))}"
         )
-    recipe = {key: value for key, value in stored["recipe"].items() if key not in ("epochs", "seed")}
+    content = _read_run_file(folder)
+    config = _config_of(content["config"], changes)
+    if changes:
+        content["config"] = config.model_dump(mode="json")
+        content["changes"] = [*content.get("changes", []), {"time_s": time.time(), **changes}]
+        replace_file(folder / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
+    return config
+
+
+def _read_run_file(folder: Path) -> dict[str, Any]:
+    path = folder / RUN_FILE
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        form, stored = content["format"], content["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path}: not readable ({error!r}); restore it from a copy") from None
+    if form != RUN_FORMAT or not isinstance(stored, dict):
+        raise ResumeError(f"{path}: format {form}, expected {RUN_FORMAT}; use the version of parambudget that wrote it")
+    return content
+
+
+def _config_of(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    recipe = {key: value for key, value in stored.get("recipe", {}).items() if key not in ("epochs", "seed")}
     return validated({**stored, "recipe": recipe, **changes})
 
 

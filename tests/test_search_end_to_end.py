@@ -49,7 +49,7 @@ def test_every_trial_is_feasible_distinct_and_as_recorded(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder = finished[0] / "runs" / "tiny"
-    config = read_config(folder, {})
+    config = read_config(folder)
     state = read_record(folder)
     layouts = [ResNetLayout.from_dict(trial.layout) for trial in state.trials.values()]
     assert len(set(layouts)) == 4
@@ -109,7 +109,7 @@ def test_run_file_is_whole_and_holds_no_path(finished: tuple[Path, subprocess.Co
     assert {"config", "seed", "git", "versions", "hardware"} <= set(content)
     assert {"torch", "ray", "optuna"} <= set(content["versions"])
     assert str(finished[0]) not in (folder / "run.json").read_text() + (folder / "record.jsonl").read_text()
-    assert RunConfig.model_validate(content["config"]) == read_config(folder, {})
+    assert RunConfig.model_validate(content["config"]) == read_config(folder)
 
 
 def test_live_standing_is_the_leaderboards_order(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
