@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from results import Record, RunState, rank_trials, read_record
-from search.standing import checkpoint_path, drop_checkpoints, ranked, rung_counts, status_counts, training_time_s
+from search.standing import (
+    checkpoint_path,
+    drop_checkpoints,
+    ranked,
+    rung_counts,
+    session_training_time_s,
+    status_counts,
+    training_time_s,
+)
 from tests.results_fixtures import run_trial, start_session, write_run
 
 
@@ -41,8 +49,8 @@ def test_counts_are_in_the_order_of_a_trials_life(tmp_path: Path) -> None:
 def test_training_time_is_the_sum_of_the_reports(tmp_path: Path) -> None:
     state = read_record(write_run(tmp_path))
     reports = sum(trial.epochs for trial in state.trials.values())
-    assert training_time_s(state) == training_time_s(state, 1) == reports * 2.5
-    assert training_time_s(state, 2) == 0
+    assert training_time_s(state) == session_training_time_s(state, 1) == reports * 2.5
+    assert session_training_time_s(state, 2) == 0
 
 
 @pytest.mark.parametrize("keep", [1, 3])
