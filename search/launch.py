@@ -18,7 +18,7 @@ from search.enumeration import require_feasible
 from search.errors import ResumeError
 from search.ray_session import check_address, check_local_resources
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, write_run_file
-from search.standing import ranked, session_training_time_s
+from search.standing import ranked
 from trainables.datasets import load_training_set
 
 Say = Callable[[str], None]
@@ -108,17 +108,15 @@ def _session(
 
         end = run_session(config, folder, record, address, _display(config, quiet or json))
         state = record.state
-        session = max(state.sessions)
-        concurrency = state.sessions[session].concurrency
-    trained = session_training_time_s(state, session)
+    trained = end.training_time_s
     facts = {
         "run": folder.name,
         "reason": end.reason,
         "trials": len(state.trials),
         "wall_time_s": round(end.wall_time_s, 3),
         "training_time_s": round(trained, 3),
-        "concurrency": concurrency,
-        "overhead": round(end.wall_time_s * concurrency / trained - 1, 4) if trained else None,
+        "concurrency": end.concurrency,
+        "overhead": round(end.wall_time_s * end.concurrency / trained - 1, 4) if trained else None,
     }
     if json:
         _write_json(facts, folder)
@@ -155,13 +153,8 @@ def _summarise(
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
-    trained, wall = facts["training_time_s"], facts["wall_time_s"]
     line("")
-    line(
-        f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials; this session {clock(wall)} long, "
-        f"{clock(trained)} of training on {facts['concurrency']} at a time"
-        + (f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else "")
-    )
+    line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
     for trial in state.trials.values():
         if trial.error and trial.status == "failed":
             line(f"trial {trial.trial} failed: {trial.error.strip().splitlines()[-1]}")
@@ -177,6 +170,14 @@ def _summarise(
     line(f'  python -m results.leaderboard{place} {run} --where "params < {config.space.max_params}" --format csv')
     if ranked(state):
         line(f"  python -m search.evaluate{place} {run}")
+
+
+def _spent(facts: dict[str, Any]) -> str:
+    if not facts["concurrency"]:
+        return ", nothing was left to run"
+    overhead = f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else ""
+    trained, wall = clock(facts["training_time_s"]), clock(facts["wall_time_s"])
+    return f"; this session {wall} long, {trained} of training on {facts['concurrency']} at a time{overhead}"
 
 
 _ENDINGS = {

@@ -20,6 +20,7 @@ from results import Record, TableWriter
 from search.config import RunConfig
 from search.display import Display
 from search.ray_session import ENVIRONMENT, ray_session
+from search.standing import session_training_time_s
 
 os.environ.update(ENVIRONMENT)
 
@@ -41,6 +42,10 @@ class SessionEnd:
     """done, exhausted (no layout left), interrupted or time-budget."""
     wall_time_s: float
     """Seconds from the session's start, Ray's start included, to its end."""
+    training_time_s: float
+    """Seconds of training and validation reported to it, summed over the trials."""
+    concurrency: int
+    """Trials at a time; 0 when nothing was left to run, so that Ray was not started."""
 
 
 class Halt(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
@@ -95,23 +100,24 @@ def run_session(config: RunConfig, folder: Path, record: Record, address: str | 
     deadline = started + config.time_budget_s if config.time_budget_s else None
     halt = Halt(deadline)
     tables = TableWriter(folder)
+    rungs = AshaRungs(config.rungs, config.reduction_factor)
+    settle(record, config, rungs.replay(record.state))
+    left = config.trials - sum(trial.ended for trial in record.state.trials.values())
+    if left <= 0:
+        tables.update(record, force=True)
+        return SessionEnd("done", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
     with stop_on_signals(halt), ray_session(config, address) as concurrency:
-        record.append(
-            "session", session=session, concurrency=concurrency, pid=os.getpid(), resources=_resources(config)
-        )
-        rungs = AshaRungs(config.rungs, config.reduction_factor)
-        settle(record, config, rungs.replay(record.state))
+        resources = _resources(config)
+        record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
         searcher = RecordSearcher(config, folder, record, session)
-        left = config.trials - sum(trial.ended for trial in record.state.trials.values())
-        if left > 0:
-            with display.live(record.state, concurrency, started):
-                _fit(config, folder, searcher, rungs, halt, Progress(searcher, tables, display), concurrency, left)
+        with display.live(record.state, concurrency, started):
+            _fit(config, folder, searcher, rungs, halt, Progress(searcher, tables, display), concurrency, left)
         reason = halt.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started
         record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
         tables.update(record, force=True)
-    return SessionEnd(reason, wall_time_s)
+    return SessionEnd(reason, wall_time_s, session_training_time_s(record.state, session), concurrency)
 
 
 def _fit(

@@ -153,6 +153,11 @@ def test_extending_a_finished_search_keeps_its_trials(
     state = read_record(folder)
     assert sorted(state.trials) == [0, 1, 2, 3, 4]
     assert len({trial.layout_id for trial in state.trials.values()}) == 5
+    assert read_config(folder).trials == 5
+    idle = run("search.run", "--resume=tiny", cwd=cwd)
+    assert idle.returncode == 0, idle.stderr
+    assert "nothing was left to run" in idle.stdout
+    assert events(folder) == after
     fewer = run("search.run", "--resume=tiny", "--trials=3", cwd=cwd)
     assert fewer.returncode == 2
     assert "5 already" in fewer.stderr
