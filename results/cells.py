@@ -51,7 +51,8 @@ def _extras(value: Any) -> str:
 
 
 def _error(value: Any) -> str:
-    line = _plain(str(value).strip().split("\n")[0])
+    lines = str(value).strip().split("\n")
+    line = _plain(lines[-1] if lines[0].startswith("Traceback") else lines[0])  # the one that names the exception
     return line if len(line) <= 40 else line[:37] + "..."
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
 
+from results.columns import nearest_columns
 from results.errors import ResultsError
 from results.reading import read_runs
 from results.rule import is_ranked, rule_key
@@ -105,7 +105,7 @@ def _without_na(row: Iterable[Any]) -> list[Any]:
 def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
     name = sort.removeprefix("-")
     if name not in board.columns:
-        near = get_close_matches(name, list(board.columns), n=3, cutoff=0)
+        near = nearest_columns(name, list(board.columns))
         raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")
     key = board[name].map(tuple) if name in ("blocks", "channels", "strides", "kernels") else board[name]
     # the stable sort keeps the rule's order among equals

@@ -21,10 +21,11 @@ def is_ranked(status: str, rung: int) -> bool:
 
 def rule_key(
     rung_epoch: int | None, val_accuracy: float | None, val_loss: float | None, params: int
-) -> tuple[float, float, float, int]:
+) -> tuple[int, tuple[int, float], tuple[int, float], int]:
     """The sort key of a trial, the smaller the better; None and NaN are the worst. Equal keys go by run and trial."""
     return (-(rung_epoch or 0), _or_worst(val_accuracy, -1), _or_worst(val_loss, 1), params)
 
 
-def _or_worst(value: float | None, sign: int) -> float:
-    return math.inf if value is None or math.isnan(value) else sign * value
+def _or_worst(value: float | None, sign: int) -> tuple[int, float]:
+    missing = value is None or math.isnan(value)
+    return (1, 0.0) if missing else (0, sign * (value or 0.0))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from results.columns import nearest_columns
 from results.errors import FilterError
 
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -84,8 +84,8 @@ def _check(connection: duckdb.DuckDBPyConnection, where: str, columns: list[str]
             path = [name.lower() for name in node["column_names"]]
             name = path[1] if path[0] == "trials" and len(path) > 1 else path[0]
             if name not in known:
-                near = get_close_matches(name, columns, n=3, cutoff=0)
-                raise FilterError(f"{name!r:.40} is not a column; use {', '.join(near)}")
+                near = ", ".join(nearest_columns(name, columns))
+                raise FilterError(f"{name!r:.40} is not a column; use {near}, or 'single quotes' if it is a text")
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class RunConfig(BaseModel):
         """The arguments of `load_training_set`."""
         return {
             "name": self.dataset,
-            "data_dir": self.data_dir,
+            "data_dir": None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),
             "image_size": self.image_size,
             "train_images": self.train_images,
             "split_seed": self.split_seed,
@@ -150,6 +150,8 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
         usual = values.get("grace_epochs", RunConfig.model_fields["grace_epochs"].default)
         values["grace_epochs"] = min(usual, given["max_epochs"]) if isinstance(given["max_epochs"], int) else usual
     _merge(values, given)
+    _scale_floor(values["space"], given.get("space"))
+    values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
     problems = _belongs_elsewhere(given, info)
     if isinstance(values["recipe"], dict):
         for name, source in (("epochs", "max_epochs"), ("seed", "seed")):
@@ -203,6 +205,12 @@ def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
             _merge(target[key], value)
         else:
             target[key] = value
+
+
+def _scale_floor(space: Any, given: Any) -> None:
+    """A budget given without its floor gets one at four fifths of it: among layouts under a cap those near it win."""
+    if isinstance(given, Mapping) and "min_params" not in given and isinstance(given.get("max_params"), int):
+        space["min_params"] = max(0, given["max_params"]) * 4 // 5
 
 
 def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]:

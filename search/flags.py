@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from search.config import RunConfig
+from search.defaults import DATASET_DEFAULTS
 from search.errors import ConfigError
 from search.space import SearchSpace
 
@@ -20,12 +21,28 @@ def config_flag(key: str, *names: str, metavar: str | None = None) -> Any:
     """The option for `key` of the configuration (`space.key` for one of the space), described by the model."""
     model: type[BaseModel] = SearchSpace if key.startswith("space.") else RunConfig
     field = model.model_fields[key.rpartition(".")[2]]
-    default = field.default
-    shown = (
-        "" if default is None else f" [default: {default:,}]" if isinstance(default, int) else f" [default: {default}]"
-    )
+    shown = _defaults(key, field.default)
     text = f"{' '.join((field.description or '').split())}{shown}"
     return typer.Option(*names, help=text, metavar=metavar, show_default=False)
+
+
+def _defaults(key: str, usual: Any) -> str:
+    """The default of `key`, and those of the data sets that have another, as the end of its help."""
+    values: dict[Any, list[str]] = {}
+    for dataset, overrides in DATASET_DEFAULTS.items():
+        found: Any = overrides
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if found is not None and found != usual:
+            values.setdefault(found, []).append(dataset)
+    if usual is None and not values:
+        return ""
+    shown = [_figure(usual)] + [f"{', '.join(datasets)}: {_figure(value)}" for value, datasets in values.items()]
+    return f" [default: {'; '.join(shown)}]"
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def nested(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from results.record import RECORD_NAME
 from search.config import RunConfig, flags_of
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
 from search.enumeration import require_feasible
-from search.errors import ResumeError
+from search.errors import ResourceError, ResumeError
 from search.ray_session import check_address, check_local_resources
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, write_run_file
 from search.standing import ranked
@@ -74,16 +74,20 @@ def resume_run(
     return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
 
 
-def show_plan(config: RunConfig, address: str | None, *, json: bool) -> int:
-    """Prints what a run would do and cost, and launches nothing.
+def show_plan(config: RunConfig, storage: Path, name: str | None, address: str | None, *, json: bool, say: Say) -> int:
+    """Prints what a run would do and cost, and launches nothing; resources that are not here are a note.
 
     Raises:
-        SearchError: the space is empty, or the resources are not there.
+        SearchError: the space is empty, the name is taken, or there are not so many training images.
     """
     from search.plan import make_plan, print_plan
 
-    _check_resources(config, address)
+    new_run_folder(storage, name, config.dataset)
     plan = make_plan(config)
+    try:
+        _check_resources(config, address)
+    except ResourceError as error:
+        say(f"note: {error}")  # a search for a larger machine may be planned here
     if json:
         sys.stdout.write(jsonlib.dumps(plan) + "\n")
     else:
@@ -164,11 +168,12 @@ def _summarise(
     line("Next:")
     unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
     if unfinished and facts["reason"] != "exhausted":
-        line(f"  python -m search.run{place} --resume {run}")
+        longer = " --time-budget 1h" if facts["reason"] == "time-budget" else ""
+        line(f"  python -m search.run{place} --resume {run}{longer}")
     else:
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
-    line(f'  python -m results.leaderboard{place} {run} --where "params < {config.space.max_params}" --format csv')
-    if ranked(state):
+    line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
+    if ranked(state) and not unfinished:
         line(f"  python -m search.evaluate{place} {run}")
 
 

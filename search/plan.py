@@ -9,6 +9,7 @@ from rich.console import Console
 
 from model_zoo import count_flops
 from search.config import RunConfig
+from search.errors import ConfigError
 from search.feasible import FeasibleSet
 from search.space_report import SpaceReport, make_report, print_report
 
@@ -73,7 +74,10 @@ def flops_text(flops: float) -> str:
 def _cost(config: RunConfig, trials: int) -> dict[str, float]:
     info = config.dataset_facts
     validation = round(VALIDATION_SHARE * info.train_images)
-    training = min(config.train_images or info.train_images, info.train_images - validation)
+    there = info.train_images - validation
+    training = config.train_images or there
+    if training > there:
+        raise ConfigError(f"train_images: {training:,} given, {config.dataset} has about {there:,}; lower it")
     draw = np.random.default_rng(config.seed)
     feasible = FeasibleSet(config.space)
     drawn = [feasible.draw(draw, frozenset()) for _ in range(COST_SAMPLES)]

@@ -98,7 +98,7 @@ def run_command(
         return resume_run(storage, resume, flags, sets or [], address, quiet=quiet, json=json, say=say)
     composed: RunConfig = compose(config, space, flags, sets or [])
     if dry_run:
-        return show_plan(composed, address, json=json)
+        return show_plan(composed, storage, name, address, json=json, say=say)
     return launch(composed, storage, name, address, quiet=quiet, json=json, say=say)
 
 

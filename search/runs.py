@@ -54,7 +54,7 @@ def existing_run_folder(storage: Path, name: str) -> Path:
             return folder
     known = sorted(path.parent.name for path in storage.glob(f"*/{RUN_FILE}"))
     there = f"{storage} holds: {', '.join(known)}" if known else f"{storage} holds no run"
-    raise ResumeError(f"resume: no run {name!r}; {there}")
+    raise ResumeError(f"no run {name!r}; {there}")
 
 
 def write_run_file(folder: Path, config: RunConfig) -> None:

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from search.config import RunConfig, compose
 from search.defaults import DATASET_DEFAULTS
 from search.enumeration import require_feasible
 from search.errors import ConfigError, ResourceError, ResumeError
-from search.flags import seconds
+from search.flags import config_flag, seconds
 from search.ray_session import fitting_concurrency
 from search.runs import CHANGEABLE, change_config, new_run_folder, read_config, write_run_file
 from trainables.datasets import DATASETS
@@ -148,3 +149,28 @@ def test_concurrency_follows_from_the_resources(
 def test_resources_that_are_not_there_are_refused(flags: dict[str, float], message: str) -> None:
     with pytest.raises(ResourceError, match=message):
         fitting_concurrency(compose(None, None, flags, []), 2, 0, "here")
+
+
+def test_a_budget_without_a_floor_gets_one_at_four_fifths() -> None:
+    space = compose(None, None, {"dataset": "cifar10", "space": {"max_params": 250_000}}, []).space
+    assert (space.min_params, space.max_params) == (200_000, 250_000)
+    given = compose(None, None, {"space": {"max_params": 30_000, "min_params": 0}}, []).space
+    assert given.min_params == 0
+
+
+def test_a_relative_image_folder_is_kept_as_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ants", "bees"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "photos" / name / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    config = compose(None, None, {"dataset": "./photos", "data_dir": "cache"}, [])
+    assert config.dataset == str(tmp_path / "photos")
+    assert config.data_arguments["data_dir"] == str(tmp_path / "cache")
+    assert config.space.classes == 2
+
+
+def test_the_help_names_the_defaults_of_data_sets() -> None:
+    text = config_flag("trials").help
+    assert "[default: 100; digits: 12]" in text
+    assert "digits: 40,000" in config_flag("space.max_params").help

@@ -85,3 +85,20 @@ def test_the_space_command_shows_what_the_report_says(tmp_path: Path) -> None:
     text = run("search.space", "--dataset=digits", "--space=space.toml", cwd=tmp_path).stdout
     assert f"{shown['total']:,} layouts, {shown['feasible']:,} feasible" in text
     assert shown["smallest"]["layout_id"] in text
+
+
+def test_a_plan_for_a_larger_machine_is_a_note(tmp_path: Path) -> None:
+    outcome = run("search.run", "--dry-run", "--cpus-per-trial=4096", cwd=tmp_path)
+    assert outcome.returncode == 0
+    assert outcome.stderr.startswith("note: cpus_per_trial: 4096 asked for, this machine has")
+    assert "Nothing was launched" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"), [("--train-images=5000000", "train_images: 5,000,000"), ("--name=../evil", "name: '../evil'")]
+)
+def test_a_plan_refuses_what_the_run_would(tmp_path: Path, flag: str, message: str) -> None:
+    outcome = run("search.run", "--dry-run", flag, cwd=tmp_path)
+    assert outcome.returncode == 2
+    assert message in outcome.stderr
+    assert outcome.stderr.count("\n") == 1

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from results.columns import nearest_columns
 from results.errors import FilterError
 from results.reading import read_run
 from results.where import filter_table
@@ -150,3 +151,8 @@ def test_any_text_is_a_filter_or_an_error(trials: pa.Table, words: list[str]) ->
 def test_an_unknown_column_is_named_with_the_nearest(trials: pa.Table, where: str, named: str) -> None:
     with pytest.raises(FilterError, match=f"is not a column; use .*{named}"):
         filter_table(trials, where)
+
+
+def test_a_heading_of_the_table_leads_to_its_column() -> None:
+    assert nearest_columns("val", ["trial", "val_loss", "val_accuracy"])[0] == "val_accuracy"
+    assert nearest_columns("parms", ["trial", "params"])[0] == "params"
