@@ -81,6 +81,7 @@ def test_no_step_on_a_gpu_waits_for_it(optimizer: str) -> None:
         trainer._train_step(trainer.train_indices[:16], 0.01, draw)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert trainer.epoch == 1
 
 
 @pytest.mark.gpu
