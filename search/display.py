@@ -123,10 +123,16 @@ class LiveDisplay:
         for column in ("params", "epochs", "val"):
             table.add_column(column, justify="right", no_wrap=True)
         for place, trial in enumerate(ranked(state)[:BEST_ROWS], start=1):
-            table.add_row(f"{place}.", *_cells(trial, trial.val_accuracy, wide), style="bold" if place == 1 else "")
+            table.add_row(
+                f"{place}.",
+                *_cells(trial, trial.rung_epoch, trial.val_accuracy, wide),
+                style="bold" if place == 1 else "",
+            )
         for trial in running:
             reports = state.reports.get(trial.trial)
-            table.add_row("~", *_cells(trial, reports[-1].val_accuracy if reports else None, wide), style="cyan")
+            table.add_row(
+                "~", *_cells(trial, trial.epochs, reports[-1].val_accuracy if reports else None, wide), style="cyan"
+            )
         bar = Table.grid()  # in a grid, because a bar by itself ends without a line break
         bar.add_row(ProgressBar(total=self.config.trials, completed=finished, width=min(40, self.console.width)))
         return Group(
@@ -146,10 +152,11 @@ class LiveDisplay:
         return f"rungs reached: {steps} epochs"
 
 
-def _cells(trial: TrialState, accuracy: float | None, wide: bool) -> list[str]:
+def _cells(trial: TrialState, epochs: int | None, accuracy: float | None, wide: bool) -> list[str]:
+    """A row: `epochs` are those after which `accuracy` was measured."""
     shape = ("-".join(map(str, trial.layout[name])) for name in ("blocks", *(["channels"] if wide else [])))
     value = f"{accuracy:.2%}" if accuracy is not None else ""
-    return [str(trial.trial), *shape, f"{trial.params:,}", str(trial.epochs), value]
+    return [str(trial.trial), *shape, f"{trial.params:,}", str(epochs or 0), value]
 
 
 def clock(seconds: float) -> str:
