@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -11,6 +10,3 @@ settings.register_profile(
     "parambudget", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("parambudget")
-
-# A Tune trainable made without a cluster logs below the home folder unless this says otherwise.
-os.environ["TUNE_RESULT_DIR"] = tempfile.mkdtemp(prefix="parambudget-tests-")
