@@ -28,9 +28,9 @@ print(*sorted(new & {"torch", "torchvision", "pandas", "plotly", "pyarrow", "duc
 
 
 @pytest.fixture(autouse=True)
-def _logs_below_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _logs_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trainable made without a Tuner logs below the home folder unless this says otherwise."""
-    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "ray"))
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path_factory.mktemp("ray")))
 
 
 @pytest.fixture(scope="module")
