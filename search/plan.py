@@ -12,11 +12,11 @@ from search.config import RunConfig
 from search.errors import ConfigError
 from search.feasible import FeasibleSet
 from search.space_report import SpaceReport, make_report, print_report
+from trainables.splits import VAL_FRACTION
 
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: one forward, two of the same size backward."""
 COST_SAMPLES = 200
-VALIDATION_SHARE = 0.1
 
 
 def make_plan(config: RunConfig) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def flops_text(flops: float) -> str:
 
 def _cost(config: RunConfig, trials: int) -> dict[str, float]:
     info = config.dataset_facts
-    validation = round(VALIDATION_SHARE * info.train_images)
+    validation = round(VAL_FRACTION * info.train_images)
     there = info.train_images - validation
     training = config.train_images or there
     if training > there:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -12,6 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from model_zoo import ResNetLayout
+from search.config import SamplerName
 from search.encoding import Proposal, distributions, encode
 from search.feasible import FeasibleSet
 from search.space import SearchSpace, enumerate_layouts
@@ -68,7 +69,7 @@ def make_sampler(name: str, space: SearchSpace, used: set[ResNetLayout], seed: i
     return FeasibleSampler(space, choosers[name](space, used, seed))
 
 
-SAMPLERS = ("tpe", "random", "grid")
+SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 """Names `make_sampler` knows."""
 
 
