@@ -1,63 +1,74 @@
-"""Parameters and FLOPs of a layout in closed form, without building a weight."""
+"""Parameters and FLOPs of a layout in closed form, without building a weight.
+
+Both are sums of one term for the stem, one a stage and one for the head. Every term is arithmetic that holds for ints
+and, element by element, for NumPy arrays of ints, so a search counts millions of layouts by the same formulas.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 from model_zoo.layout import ResNetLayout
 
-
-@dataclass(frozen=True, slots=True)
-class Convolution:
-    """One convolution with its norm: its shape and how far its output is downsampled from the image."""
-
-    name: str
-    """The convolution's module path in the built network."""
-    c_in: int
-    """Input channels."""
-    c_out: int
-    """Output channels."""
-    kernel: int
-    """Side of the square kernel, pixels."""
-    strides: tuple[int, ...]
-    """The strides on the path from the image up to and including this convolution."""
+Ints = Any
+"""An int, or a NumPy array of ints."""
 
 
-def convolutions(layout: ResNetLayout) -> Iterator[Convolution]:
-    """The convolutions of the network in the order of its modules; each is followed by a BatchNorm."""
-    path: tuple[int, ...] = ()
-    yield Convolution("stem.conv", layout.in_channels, layout.stem_channels, 3, path)
-    c_in = layout.stem_channels
-    for i in range(layout.stages):
-        c_out, kernel = layout.channels[i], layout.kernels[i]
-        for j in range(layout.blocks[i]):
-            stride = layout.strides[i] if j == 0 else 1
-            path = (*path, stride) if stride != 1 else path
-            block = f"stages.{i}.{j}"
-            yield Convolution(f"{block}.conv1", c_in, c_out, kernel, path)
-            yield Convolution(f"{block}.conv2", c_out, c_out, kernel, path)
-            if stride != 1 or c_in != c_out:
-                yield Convolution(f"{block}.skip.conv", c_in, c_out, layout.skip_kernel, path)
-            c_in = c_out
+def stem_params(in_channels: Ints, width: Ints, bias: Ints) -> Ints:
+    """Parameters of the stem: a 3x3 convolution to `width` channels and its norm."""
+    return (9 * in_channels + 2 + bias) * width
 
 
-def count_params(layout: ResNetLayout) -> int:
-    """The number of trainable parameters, equal to `sum(p.numel() for p in build(layout).parameters())`.
+def stage_params(
+    c_in: Ints, width: Ints, blocks: Ints, kernel: Ints, stride: Ints, skip_kernel: Ints, bias: Ints
+) -> Ints:
+    """Parameters of a stage of BasicBlocks that takes `c_in` channels to `width`.
 
     A convolution has `c_in * c_out * kernel**2` weights and perhaps `c_out` biases, its norm `2 * c_out`.
     """
-    per_output = 2 + layout.conv_bias
-    total = (layout.channels[-1] + 1) * layout.classes
-    # Per stage instead of per block: constant time however deep, because a search counts millions of layouts.
-    c_in = layout.stem_channels
-    total += 9 * layout.in_channels * c_in + per_output * c_in
-    for blocks, c, kernel, stride in zip(layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True):
-        total += (c_in + c * (2 * blocks - 1)) * c * kernel**2 + 2 * blocks * per_output * c
-        if stride != 1 or c_in != c:
-            total += c_in * c * layout.skip_kernel**2 + per_output * c
-        c_in = c
-    return total
+    per_output = 2 + bias
+    skip = _has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + per_output) * width
+    return (c_in + width * (2 * blocks - 1)) * width * kernel**2 + 2 * blocks * per_output * width + skip
+
+
+def head_params(width: Ints, classes: Ints) -> Ints:
+    """Parameters of the linear layer."""
+    return (width + 1) * classes
+
+
+def stem_flops(in_channels: Ints, width: Ints, pixels: Ints) -> Ints:
+    """FLOPs of the stem on images of `pixels`."""
+    return 18 * in_channels * width * pixels
+
+
+def stage_flops(
+    c_in: Ints, width: Ints, blocks: Ints, kernel: Ints, stride: Ints, skip_kernel: Ints, pixels: Ints
+) -> Ints:
+    """FLOPs of a stage of BasicBlocks whose output has `pixels` per channel."""
+    skip = _has_skip(c_in, width, stride) * c_in * width * skip_kernel**2
+    return 2 * pixels * ((c_in + width * (2 * blocks - 1)) * width * kernel**2 + skip)
+
+
+def head_flops(width: Ints, classes: Ints) -> Ints:
+    """FLOPs of the linear layer."""
+    return 2 * width * classes
+
+
+def _has_skip(c_in: Ints, width: Ints, stride: Ints) -> Ints:
+    """Whether the first block of a stage needs a skip convolution, because the shape changes."""
+    return (stride != 1) | (c_in != width)
+
+
+def count_params(layout: ResNetLayout) -> int:
+    """The number of trainable parameters, equal to `sum(p.numel() for p in build(layout).parameters())`."""
+    bias, c_in = layout.conv_bias, layout.stem_channels
+    total = stem_params(layout.in_channels, c_in, bias) + head_params(layout.channels[-1], layout.classes)
+    for blocks, width, kernel, stride in zip(
+        layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True
+    ):
+        total += stage_params(c_in, width, blocks, kernel, stride, layout.skip_kernel, bias)
+        c_in = width
+    return int(total)
 
 
 def count_flops(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> int:
@@ -66,11 +77,19 @@ def count_flops(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) ->
     `image_size` is the side or (height, width) in pixels. Norms, activations, biases and additions are not counted,
     as in `torch.utils.flop_counter`; a training step costs about three times as much.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    total = 2 * layout.channels[-1] * layout.classes
-    for conv in convolutions(layout):
-        height, width = size
-        for stride in conv.strides:
-            height, width = -(-height // stride), -(-width // stride)
-        total += 2 * conv.c_in * conv.c_out * conv.kernel**2 * height * width
-    return total
+    areas = pixels_by_level(image_size, layout.stages)
+    level, c_in = 0, layout.stem_channels
+    total = stem_flops(layout.in_channels, c_in, areas[0]) + head_flops(layout.channels[-1], layout.classes)
+    for blocks, width, kernel, stride in zip(
+        layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True
+    ):
+        level += stride - 1
+        total += stage_flops(c_in, width, blocks, kernel, stride, layout.skip_kernel, areas[level])
+        c_in = width
+    return int(total)
+
+
+def pixels_by_level(image_size: int | tuple[int, int], levels: int) -> tuple[int, ...]:
+    """Pixels of an image of `image_size`, side or (height, width), after 0 to `levels` strides of 2."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return tuple(-(-height // 2**level) * -(-width // 2**level) for level in range(levels + 1))

@@ -8,7 +8,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo import ResNetLayout, build, count_flops, count_params
-from model_zoo.complexity import convolutions
 from tests.zoo_fixtures import layouts
 
 IMAGE_SIZES = st.one_of(st.integers(1, 20), st.tuples(st.integers(1, 20), st.integers(1, 20)))
@@ -32,17 +31,6 @@ def test_the_parameter_count_is_that_of_the_built_network(layout: ResNetLayout) 
 def test_the_flop_count_is_that_of_torch(layout: ResNetLayout, image_size: int | tuple[int, int]) -> None:
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     assert count_flops(layout, image_size) == counted_flops(build(layout), layout, height, width)
-
-
-@settings(deadline=None)
-@given(layout=layouts())
-def test_the_convolutions_are_those_of_the_built_network_in_its_order(layout: ResNetLayout) -> None:
-    built = [(name, module) for name, module in build(layout).named_modules() if isinstance(module, nn.Conv2d)]
-    listed = list(convolutions(layout))
-    assert [conv.name for conv in listed] == [name for name, _ in built]
-    for conv, (_, module) in zip(listed, built, strict=True):
-        assert tuple(module.weight.shape) == (conv.c_out, conv.c_in, conv.kernel, conv.kernel)
-        assert (module.bias is not None) == layout.conv_bias
 
 
 def test_the_default_image_is_32_by_32() -> None:
