@@ -1,14 +1,17 @@
-"""How fast the default CIFAR-10 space is counted, walked, drawn from and projected onto, on one core.
+"""How fast spaces of up to 10^11 layouts are counted, and the default one is walked, numbered and drawn from, one core.
 
 Usage: python -m benchmarks.space_speed
 
-The last line is one JSON object: seconds, layouts a second, and milliseconds a proposal.
+Layouts a second are those of integer columns (blocks, channels, strides, kernels, stem, parameters), and of
+`ResNetLayout` objects. The last line is one JSON object; memory is the process's peak so far, imports included.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -16,13 +19,30 @@ from typing import Any
 
 import numpy as np
 
-from search.config import compose
-from search.encoding import distributions
-from search.enumeration import count_feasible, count_total, enumerate_layouts
-from search.feasible import FeasibleSet
+from search.dimensions import layout_bounds
+from search.enumeration import count_feasible, count_total, enumerate_batches, enumerate_layouts, sample_uniform
+from search.layout_index import ChainIndex, index_of_space
+from search.neighbours import Neighbours
+from search.space import SearchSpace
 
-PROPOSALS = 200
+PROPOSALS = 100
 WALKED = 200_000
+DRAWN = 1_000_000
+
+SPACES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "kernels and strides": {"kernels": [3, 5], "strides": [1, 2]},
+    "3 to 5 stages, strides": {"stages": [3, 4, 5], "strides": [1, 2]},
+    "6 stages": {"stages": [6]},
+    "every choice": {
+        "kernels": [3, 5],
+        "strides": [1, 2],
+        "first_strides": [1, 2],
+        "skip_kernels": [1, 3],
+        "conv_biases": [False, True],
+        "stem_channels": [0, 16, 32, 64],
+    },
+}
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -32,29 +52,40 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - started
 
 
+def counted(choices: dict[str, Any]) -> dict[str, Any]:
+    """Size, count, seconds and memory of one space."""
+    space = SearchSpace.model_validate(choices)
+    feasible, seconds = timed(lambda: count_feasible(space))
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"total": count_total(space), "feasible": feasible, "count_s": round(seconds, 3), "peak_mib": peak_mib}
+
+
+def nearest_ms(choices: dict[str, Any]) -> float:
+    """Median milliseconds from a uniform proposal, most of which are infeasible, to the nearest feasible layout."""
+    space = SearchSpace.model_validate(choices)
+    neighbours, draw, times = Neighbours(space), np.random.default_rng(0), []
+    for _ in range(PROPOSALS):
+        proposal = {name: int(draw.integers(low, high + 1)) for name, (low, high) in layout_bounds(space).items()}
+        times.append(timed(functools.partial(next, neighbours.around(proposal)))[1])
+    return round(1000 * float(np.median(times)), 2)
+
+
 def main() -> dict[str, Any]:
     """The figures."""
-    space = compose(None, None, {"dataset": "cifar10"}, []).space
-    feasible, count_s = timed(lambda: count_feasible(space))
-    _, walk_s = timed(lambda: sum(1 for _ in itertools.islice(enumerate_layouts(space), WALKED)))
-    layouts, index_s = timed(lambda: FeasibleSet(space))
-    draw = np.random.default_rng(0)
-    drawn, draw_s = timed(lambda: {layouts.draw(draw, frozenset()) for _ in range(PROPOSALS)})
-    dimensions = distributions(space, max(space.stages))
-    proposals = [
-        {name: int(draw.integers(dimension.low, dimension.high + 1)) for name, dimension in dimensions.items()}
-        for _ in range(PROPOSALS)
-    ]
-    used = {layout for layout in drawn if layout is not None}
-    _, nearest_s = timed(lambda: [layouts.nearest(proposal, used) for proposal in proposals])
+    spaces = {name: counted(choices) for name, choices in SPACES.items()}
+    space = SearchSpace()
+    _, index_s = timed(lambda: ChainIndex(space))
+    index_of_space(space)
+    walked, walk_s = timed(lambda: sum(len(batch) for batch in enumerate_batches(space)))
+    _, objects_s = timed(lambda: sum(1 for _ in itertools.islice(enumerate_layouts(space), WALKED)))
+    _, draw_s = timed(lambda: sample_uniform(space, DRAWN, np.random.default_rng(0)))
     return {
-        "total": count_total(space),
-        "feasible": feasible,
-        "count_s": round(count_s, 3),
-        "walked_per_s": round(WALKED / walk_s),
+        "spaces": spaces,
         "index_s": round(index_s, 3),
-        "draw_ms": round(1000 * draw_s / PROPOSALS, 2),
-        "nearest_ms": round(1000 * nearest_s / PROPOSALS, 2),
+        "walked_per_s": round(walked / walk_s),
+        "objects_per_s": round(WALKED / objects_s),
+        "drawn_per_s": round(DRAWN / draw_s),
+        "nearest_ms": {name: nearest_ms(choices) for name, choices in SPACES.items()},
     }
 
 

@@ -10,6 +10,13 @@ from typing import Any
 
 from model_zoo.layout import ResNetLayout
 
+FEWEST_STRIDED = 16
+"""Fewest input channels of a strided 1x1 convolution; narrower skips take every other pixel first.
+
+Below, its backward on a CPU writes outside its memory when the input is channels-last (oneDNN#6035, present in torch
+2.15: under 8 channels with AVX2, under 16 with AVX-512).
+"""
+
 Ints = Any
 """An int, or a NumPy array of ints."""
 
@@ -27,7 +34,7 @@ def stage_params(
     A convolution has `c_in * c_out * kernel**2` weights and perhaps `c_out` biases, its norm `2 * c_out`.
     """
     per_output = 2 + bias
-    skip = _has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + per_output) * width
+    skip = has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + per_output) * width
     return (c_in + width * (2 * blocks - 1)) * width * kernel**2 + 2 * blocks * per_output * width + skip
 
 
@@ -45,7 +52,7 @@ def stage_flops(
     c_in: Ints, width: Ints, blocks: Ints, kernel: Ints, stride: Ints, skip_kernel: Ints, pixels: Ints
 ) -> Ints:
     """FLOPs of a stage of BasicBlocks whose output has `pixels` per channel."""
-    skip = _has_skip(c_in, width, stride) * c_in * width * skip_kernel**2
+    skip = has_skip(c_in, width, stride) * c_in * width * skip_kernel**2
     return 2 * pixels * ((c_in + width * (2 * blocks - 1)) * width * kernel**2 + skip)
 
 
@@ -54,7 +61,7 @@ def head_flops(width: Ints, classes: Ints) -> Ints:
     return 2 * width * classes
 
 
-def _has_skip(c_in: Ints, width: Ints, stride: Ints) -> Ints:
+def has_skip(c_in: Ints, width: Ints, stride: Ints) -> Ints:
     """Whether the first block of a stage needs a skip convolution, because the shape changes."""
     return (stride != 1) | (c_in != width)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -130,6 +131,28 @@ class ResNetLayout:
             raise LayoutError("; ".join(parts))
         return cls(**values)
 
+    @classmethod
+    def from_id(cls, layout_id: str) -> ResNetLayout:
+        """The layout whose `layout_id` is given.
+
+        Raises:
+            LayoutError: the text is no layout's id, or a field is outside its range.
+        """
+        shape, *extras = layout_id.split("+")
+        blocks, _, channels = shape.partition("x")
+        values: dict[str, Any] = {"blocks": _parsed(layout_id, blocks), "channels": _parsed(layout_id, channels)}
+        for extra in extras:
+            name = next((name for name, mark in _MARKS.items() if re.fullmatch(rf"{mark}[0-9-]+", extra)), None)
+            if name is None or name in values:
+                raise LayoutError(f"{layout_id!r}: {extra!r} is no part of a layout's id; write blocksxchannels")
+            numbers = _parsed(layout_id, extra.removeprefix(_MARKS[name]))
+            if name not in _PER_STAGE and len(numbers) > 1:
+                raise LayoutError(f"{layout_id!r}: {extra!r} has {len(numbers)} numbers; write one")
+            values[name] = numbers if name in _PER_STAGE else numbers[0]
+        if values.get("conv_bias") in (0, 1):
+            values["conv_bias"] = bool(values["conv_bias"])
+        return cls(**values)
+
 
 _PER_STAGE = ("blocks", "channels", "strides", "kernels")
 
@@ -146,6 +169,12 @@ _MARKS = {
 
 def _is_count(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _parsed(layout_id: str, text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[0-9]{1,9}(-[0-9]{1,9})*", text):
+        raise LayoutError(f"{layout_id!r} is no layout's id; write blocks and channels as in 3-5-3x64-128-256")
+    return tuple(map(int, text.split("-")))
 
 
 def _dashed(values: tuple[int, ...]) -> str:

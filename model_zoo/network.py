@@ -7,16 +7,24 @@ import math
 import torch
 from torch import Tensor, nn
 
+from model_zoo.complexity import FEWEST_STRIDED
 from model_zoo.layout import ResNetLayout
 
 
-class ConvNorm(nn.Sequential):
+class ConvNorm(nn.Module):
     """A convolution that keeps the size up to its stride, and its BatchNorm: (N, C, H, W) -> (N, D, H/s, W/s)."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, bias: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=bias)
+        # A strided 1x1 convolution reads every other pixel: pools of one take those first, the arithmetic is the same.
+        first = kernel == 1 and c_in < FEWEST_STRIDED
+        self.every_other = nn.AvgPool2d(1, stride) if first and stride > 1 else nn.Identity()
+        self.conv = nn.Conv2d(c_in, c_out, kernel, 1 if first else stride, kernel // 2, bias=bias)
         self.norm = nn.BatchNorm2d(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(self.every_other(x)))
+        return y
 
 
 class BasicBlock(nn.Module):

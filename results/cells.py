@@ -86,12 +86,30 @@ SHORT_COLUMNS: Final = (
 
 
 def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortColumn, list[str]]]:
-    """The short columns that tell anything about the rows shown, each with its cells; null is an empty cell."""
+    """The short columns that tell anything about the rows shown, each with its cells; null is an empty cell.
+
+    What differs between the recipes or seeds of the leaderboard's rows stands behind the parameters.
+    """
+    before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
+    columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
     return [
         (column, [column.text(value) if present else "" for value, present in _values(shown[column.source])])
-        for column in SHORT_COLUMNS
+        for column in columns
         if column.needed(shown, board)
     ]
+
+
+def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
+    names = [name for name in board.columns if str(name).startswith("recipe_") or name == "seed"]
+    return [
+        ShortColumn(name.removeprefix("recipe_").replace("_", " "), name, _setting, number=True, importance=2)
+        for name in names
+        if board[name].nunique() > 1
+    ]
+
+
+def _setting(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else _plain(value)
 
 
 def _values(column: pd.Series[Any]) -> list[tuple[Any, bool]]:

@@ -126,18 +126,19 @@ LAYOUT_FIELDS: Final[dict[str, Check]] = {
 
 RECIPE_FIELDS: Final[dict[str, Check]] = {
     "optimizer": _optional(_text),
-    **dict.fromkeys(("learning_rate", "weight_decay", "momentum"), _optional(_number)),
+    **dict.fromkeys(("learning_rate", "weight_decay", "momentum", "adaptive_clipping"), _optional(_number)),
     "batch_size": _optional(_whole(1)),
     "label_smoothing": _optional(_number),
-    "schedule": _optional(_text),
+    **dict.fromkeys(("head_init", "schedule"), _optional(_text)),
     "warmup_epochs": _optional(_number),
-    "step_epochs": _optional(_whole(0)),
+    **dict.fromkeys(("cosine_epochs", "step_epochs"), _optional(_whole(0))),
     "step_factor": _optional(_number),
+    "patience_epochs": _optional(_whole(0)),
     "crop_padding": _optional(_whole(0)),
     "padding_mode": _optional(_text),
     "flip": _optional(_flag),
     "cutout": _optional(_whole(0)),
-    "rotation_degrees": _optional(_number),
+    **dict.fromkeys(("rotation_degrees", "mixup_alpha", "cutmix_alpha"), _optional(_number)),
     "precision": _optional(_text),
     "epochs": _optional(_whole(0)),
 }

@@ -83,6 +83,11 @@ class TrialState:
     error: str | None = None
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe's fields that the record has; a line that is older than a field leaves it null."""
+        return {name: value for name, value in self.recipe.items() if value is not None}
+
+    @property
     def ended(self) -> bool:
         """Whether the trial has reached its final status."""
         return self.status not in ("suggested", "running")

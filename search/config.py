@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from search.defaults import dataset_defaults
+from search.dimensions import layout_bounds
 from search.errors import ConfigError
+from search.recipe_space import RecipeSpace
+from search.recipe_table import over_defaults
 from search.space import SearchSpace
 from trainables.datasets import DatasetInfo, dataset_info
-from trainables.recipe import Recipe
 from trainables.schedule import rung_epochs
 
 SamplerName = Literal["tpe", "random", "grid"]
@@ -40,7 +42,11 @@ class RunConfig(BaseModel):
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the validation split and the subset."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    """Layouts tried."""
+    """Trials: layouts with their recipes, each as often as `replicates` says."""
+    replicates: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How often each layout with its recipe is trained, every time with another seed."""
+    warm_start: tuple[str, ...] = ()
+    """What is tried first: names of presets, and runs, whose best three (or N, as RUN:N) are taken."""
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 72
     """Epochs of a trial that is never stopped: the last rung."""
     grace_epochs: Annotated[int, Field(ge=1)] = 8
@@ -63,8 +69,8 @@ class RunConfig(BaseModel):
     """Finished trials whose checkpoints are kept: the best ones."""
     space: SearchSpace = SearchSpace()
     """Layouts that are searched."""
-    recipe: Recipe = Recipe()
-    """How each is trained; its epochs and seed are those of the run."""
+    recipe: RecipeSpace = RecipeSpace()
+    """How each is trained: fields that are fixed, chosen or ranged; epochs and seed are those of the run."""
 
     @model_validator(mode="after")
     def _sense(self) -> RunConfig:
@@ -76,6 +82,14 @@ class RunConfig(BaseModel):
             )
         if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
             problems.append(f"gpus_per_trial: {self.gpus_per_trial:g} given; above 1 it must be a whole number")
+        if self.sampler == "grid" and self.recipe.size is None:
+            ranges = ", ".join(f"recipe.{name}" for name in self.recipe.continuous)
+            problems.append(f"sampler: grid given, but {ranges} is a range; give a list of values")
+        problems += [
+            f"recipe.families.{name}: a layout has a dimension of this name; choose another"
+            for name in layout_bounds(self.space)
+            if name in {part.name for part in self.recipe.searched}
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -143,13 +157,20 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(f"dataset: {dataset!r} given; use a name or a path")
     image_size = given.get("image_size")
     info = dataset_info(dataset, image_size if isinstance(image_size, int) else None, given.get("data_dir"))
-    values: dict[str, Any] = {"space": {"in_channels": info.image_shape[0], "classes": info.classes}, "recipe": {}}
-    _merge(values, dataset_defaults(dataset))
+    facts = {"in_channels": info.image_shape[0], "classes": info.classes, "image_size": info.image_shape[1:]}
+    values: dict[str, Any] = {"space": facts, "recipe": {}}
+    defaults = dataset_defaults(dataset)
+    space, recipe = given.get("space"), given.get("recipe")
+    if isinstance(space, Mapping) and space.get("layouts"):
+        defaults = {**defaults, "space": {}}  # a list of layouts is not made of the data set's usual choices
+    _merge(values, {**defaults, "recipe": {}})
     if "max_epochs" in given and "grace_epochs" not in given:
         # A short run needs a first rung inside it; the default grace period is for the default length.
         usual = values.get("grace_epochs", RunConfig.model_fields["grace_epochs"].default)
         values["grace_epochs"] = min(usual, given["max_epochs"]) if isinstance(given["max_epochs"], int) else usual
     _merge(values, given)
+    if recipe is None or isinstance(recipe, Mapping):
+        values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
     _scale_floor(values["space"], given.get("space"))
     values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
     problems = _belongs_elsewhere(given, info)
@@ -219,7 +240,8 @@ def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]
     for name, remedy in (("epochs", "set max_epochs"), ("seed", "set seed")):
         if isinstance(recipe, Mapping) and name in recipe:
             problems.append(f"recipe.{name}: {recipe[name]!r} given; it follows the run's, so {remedy}")
-    facts = {"in_channels": info.image_shape[0], "classes": info.classes}
+    height, width = info.image_shape[1:]
+    facts = {"in_channels": info.image_shape[0], "classes": info.classes, "image_size": [height, width]}
     for name, fact in facts.items():
         if isinstance(space, Mapping) and space.get(name, fact) != fact:
             problems.append(f"space.{name}: {space[name]!r} given, but {info.name} has {fact}; leave it out")

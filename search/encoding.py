@@ -1,71 +1,99 @@
-"""Layouts as ordinal integers for Optuna: an index into each list of choices, never one giant categorical.
+"""Layouts along flat, numeric dimensions for Optuna: every layout has a value on each, whatever its stages.
 
-Structured ordinals reach a regret of 0.0023 where one index over all layouts reaches 0.0079 and one categorical
-0.0146 (86,120 layouts, 100 trials); docs/decisions.md has the comparison.
+A stage that a layout does not have is one of zero blocks, so multivariate samplers see one space. Choices are indices
+into their sorted lists, never one giant categorical.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 
 from model_zoo import ResNetLayout
-from search.enumeration import Skeleton
+from search.batch import LayoutBatch
+from search.dimensions import layout_bounds
 from search.space import SearchSpace
 
-Proposal = dict[str, int]
+Values = dict[str, int | float]
+"""A value for each of a study's dimensions."""
 
 
-def distributions(space: SearchSpace, stages: int) -> dict[str, IntDistribution]:
-    """Optuna's dimensions of layouts with `stages` stages; choices of one value have no dimension."""
-    sizes = {"stages": (0, len(space.stages) - 1)}
-    for i in range(1, stages + 1):
-        sizes[f"blocks_{i}"] = space.blocks
-        sizes[f"width_{i}"] = (0, len(space.channels) - 1)
-        sizes[f"stride_{i}"] = (0, len(space.first_strides if i == 1 else space.strides) - 1)
-        sizes[f"kernel_{i}"] = (0, len(space.kernels) - 1)
-    sizes["stem"] = (0, len(space.stem_channels) - 1)
-    sizes["skip"] = (0, len(space.skip_kernels) - 1)
-    sizes["bias"] = (0, len(space.conv_biases) - 1)
-    return {name: IntDistribution(low, high) for name, (low, high) in sizes.items() if low < high}
+def layout_dimensions(space: SearchSpace) -> dict[str, IntDistribution]:
+    """Optuna's dimensions of a layout, as `search.dimensions` has them."""
+    return {name: IntDistribution(low, high) for name, (low, high) in layout_bounds(space).items()}
 
 
-def encode(space: SearchSpace, layout: ResNetLayout) -> Proposal:
-    """The dimensions' values of a layout of the space; `decode` inverts it."""
-    proposal = encode_skeleton(space, Skeleton(*(getattr(layout, name) for name in Skeleton._fields)))
-    blocks = {f"blocks_{i}": b for i, b in enumerate(layout.blocks, start=1)}
-    known = distributions(space, layout.stages)
-    return {name: value for name, value in (proposal | blocks).items() if name in known}
+def encode_layout(space: SearchSpace, layout: ResNetLayout) -> dict[str, int]:
+    """The values of a layout that the space offers; `decode_layout` inverts it.
 
-
-def encode_skeleton(space: SearchSpace, skeleton: Skeleton) -> Proposal:
-    """All dimensions' values of a skeleton, also those of a single choice."""
-    stages = len(skeleton.channels)
-    proposal = {"stages": space.stages.index(stages)}
-    for i in range(1, stages + 1):
-        proposal[f"width_{i}"] = space.channels.index(skeleton.channels[i - 1])
-        choices = space.first_strides if i == 1 else space.strides
-        proposal[f"stride_{i}"] = choices.index(skeleton.strides[i - 1])
-        proposal[f"kernel_{i}"] = space.kernels.index(skeleton.kernels[i - 1])
+    A stage that the layout does not have gets the width, and the first stride and kernel, of no consequence.
+    """
+    optional = min(space.stages)
+    values: dict[str, int] = {}
+    for i in range(1, max(space.stages) + 1):
+        there = i <= layout.stages
+        place = min(i, layout.stages) - 1
+        strides = space.first_strides if i == 1 else space.strides
+        blocks = layout.blocks[place] - (space.blocks[0] - 1 if i > optional else 0)
+        values[f"blocks_{i}"] = blocks if there else 0
+        values[f"width_{i}"] = space.channels.index(layout.channels[place])
+        values[f"stride_{i}"] = strides.index(layout.strides[place]) if there else 0
+        values[f"kernel_{i}"] = space.kernels.index(layout.kernels[place]) if there else 0
     # A stem equal to the first stage may stand in the list twice, as 0 and by its number: the first place counts.
-    stems = [stem or skeleton.channels[0] for stem in space.stem_channels]
-    proposal["stem"] = stems.index(skeleton.stem_channels)
-    proposal["skip"] = space.skip_kernels.index(skeleton.skip_kernel)
-    proposal["bias"] = space.conv_biases.index(skeleton.conv_bias)
-    return proposal
+    stems = [stem or layout.channels[0] for stem in space.stem_channels]
+    values["stem"] = stems.index(layout.stem_channels)
+    values["skip"] = space.skip_kernels.index(layout.skip_kernel)
+    values["bias"] = space.conv_biases.index(layout.conv_bias)
+    return {name: values[name] for name in layout_bounds(space)}
 
 
-def decode(space: SearchSpace, proposal: Proposal) -> ResNetLayout:
-    """The layout whose dimensions' values are `proposal`."""
-    stages = space.stages[proposal.get("stages", 0)]
+def encode_batch(space: SearchSpace, batch: LayoutBatch) -> dict[str, NDArray[np.float64]]:
+    """For each dimension the values of a batch of layouts that the space offers, (N,), as `encode_layout` has them.
+
+    NaN stands for a stage's width, stride and kernel where a layout does not have the stage.
+    """
+    optional, stages = min(space.stages), batch.cells.shape[1]
+    values: dict[str, NDArray[np.float64]] = {}
+    for i in range(1, max(space.stages) + 1):
+        cell = batch.cells[:, i - 1] if i <= stages else np.zeros((len(batch), 4), dtype=np.int32)
+        blocks, width, stride, kernel = cell.T.astype(np.int64)
+        there = blocks > 0
+        strides = space.first_strides if i == 1 else space.strides
+        values[f"blocks_{i}"] = np.where(there, blocks - (space.blocks[0] - 1 if i > optional else 0), 0.0)
+        for name, chosen, choices in (
+            ("width", width, space.channels), ("stride", stride, strides), ("kernel", kernel, space.kernels)
+        ):  # fmt: skip
+            values[f"{name}_{i}"] = np.where(there, np.searchsorted(choices, chosen), np.nan)
+    stems = np.broadcast_to(np.array(space.stem_channels), (len(batch), len(space.stem_channels)))
+    stems = np.where(stems > 0, stems, batch.channels[:, :1])
+    values["stem"] = (stems == batch.stem_channels[:, None]).argmax(axis=1).astype(np.float64)
+    values["skip"] = np.searchsorted(space.skip_kernels, batch.skip_kernel).astype(np.float64)
+    values["bias"] = np.searchsorted(space.conv_biases, batch.conv_bias.astype(np.bool_)).astype(np.float64)
+    return {name: values[name] for name in layout_bounds(space)}
+
+
+def decode_layout(space: SearchSpace, values: Mapping[str, int | float]) -> ResNetLayout:
+    """The layout with these values."""
+    lowest, optional = space.blocks[0], min(space.stages)
+    present = [int(values.get(f"blocks_{i}", lowest if i <= optional else 0)) for i in range(1, max(space.stages) + 1)]
+    stages = next((i for i, blocks in enumerate(present) if blocks == 0), len(present))
     numbers = range(1, stages + 1)
-    channels = tuple(space.channels[proposal.get(f"width_{i}", 0)] for i in numbers)
-    firsts = (space.first_strides, *[space.strides] * (stages - 1))
-    skeleton = Skeleton(
+
+    def chosen(name: str) -> int:
+        return int(values.get(name, 0))
+
+    channels = tuple(space.channels[chosen(f"width_{i}")] for i in numbers)
+    return ResNetLayout(
+        tuple(blocks + (lowest - 1 if i > optional else 0) for i, blocks in zip(numbers, present, strict=False)),
         channels,
-        tuple(choices[proposal.get(f"stride_{i}", 0)] for i, choices in zip(numbers, firsts, strict=True)),
-        tuple(space.kernels[proposal.get(f"kernel_{i}", 0)] for i in numbers),
-        space.stem_channels[proposal.get("stem", 0)] or channels[0],
-        space.skip_kernels[proposal.get("skip", 0)],
-        space.conv_biases[proposal.get("bias", 0)],
+        tuple((space.first_strides if i == 1 else space.strides)[chosen(f"stride_{i}")] for i in numbers),
+        tuple(space.kernels[chosen(f"kernel_{i}")] for i in numbers),
+        space.stem_channels[chosen("stem")] or channels[0],
+        space.skip_kernels[chosen("skip")],
+        space.conv_biases[chosen("bias")],
+        space.in_channels,
+        space.classes,
     )
-    return space.layout(skeleton, tuple(proposal.get(f"blocks_{i}", space.blocks[0]) for i in numbers))

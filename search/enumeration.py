@@ -1,147 +1,142 @@
-"""Every feasible layout of a space, counted and walked without building a network.
+"""Counting, walking, numbering and drawing the feasible layouts of a space, exactly.
 
-The parameter count is linear in the blocks: a skeleton (all fields but the blocks) has a constant and one slope a
-stage. So the sums of its first stages and those of its last stages, sorted, tell how many choices of blocks lie in
-the parameter window without a look at each: 4,096 and 4,096 sums instead of 16,777,216 for six stages of 1 to 16.
+The parameter window is met by construction, however large the space (`search.chains`). Other windows and a predicate
+are asked of each layout, so counting under them takes a walk; `search.space_report` samples where that is too long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout, count_params
+from search.batch import LayoutBatch, joined
+from search.chains import MAX_KEY_BITS, chains
 from search.errors import EmptySpaceError
+from search.halves import back_keys, front_keys, runs
+from search.layout_index import index_of_space, meetings
+from search.space import SearchSpace
 
-if TYPE_CHECKING:
-    from search.space import SearchSpace
+LEAST_DRAWS, DRAWS_AT_ONCE = 2**4, 2**14
+"""Draws that conditions are asked about in one go: a few at first, for one layout is what a sampler wants."""
 
-MAX_GRID = 2**18
-"""Most choices of blocks looked at in one go (2 MiB of int64), unless half the stages alone have more."""
-
-
-class Skeleton(NamedTuple):
-    """All fields of a layout but its blocks, in the order of `ResNetLayout`."""
-
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-    kernels: tuple[int, ...]
-    stem_channels: int
-    skip_kernel: int
-    conv_bias: bool
-
-
-class ParamTerms(NamedTuple):
-    """The parameters of a skeleton as a function of its blocks: `constant + sum(slopes * blocks)`."""
-
-    constant: int
-    slopes: tuple[int, ...]
-
-
-class Halves(NamedTuple):
-    """The blocks of one skeleton, by halves of its stages.
-
-    Every choice for the first half, then every choice for the second, both row-major, is the grid of all choices.
-    """
-
-    front: NDArray[np.int64]
-    """The constant and the first stages' parameters, (F,)."""
-    back: NDArray[np.int64]
-    """The last stages' parameters, (B,)."""
-    counts: NDArray[np.int64]
-    """For each of `front`, how many of `back` bring it into the parameter window, (F,)."""
-
-
-class Chunk(NamedTuple):
-    """Feasible layouts of one skeleton."""
-
-    skeleton: Skeleton
-    blocks: NDArray[np.int64]
-    """Blocks per stage, (M, stages)."""
-    params: NDArray[np.int64]
-    """Parameters, (M,)."""
-
-
-def param_terms(space: SearchSpace, skeleton: Skeleton) -> ParamTerms:
-    """The constant and the slopes of the parameter count of `skeleton`."""
-    stages = len(skeleton.channels)
-    one = count_params(space.layout(skeleton, (1,) * stages))
-    twos = (tuple(1 + (j == i) for j in range(stages)) for i in range(stages))
-    slopes = tuple(count_params(space.layout(skeleton, blocks)) - one for blocks in twos)
-    return ParamTerms(one - sum(slopes), slopes)
-
-
-def params_range(space: SearchSpace, terms: ParamTerms) -> tuple[int, int]:
-    """The fewest and the most parameters any blocks of the space give."""
-    lowest, highest = (terms.constant + sum(terms.slopes) * b for b in space.blocks)
-    return lowest, highest
-
-
-def halved(space: SearchSpace, terms: ParamTerms) -> Halves:
-    """The blocks of a skeleton by halves of its stages, and how they combine inside the parameter window."""
-    middle = len(terms.slopes) // 2
-    front = _sums(space, terms.constant, terms.slopes[:middle])
-    back = _sums(space, 0, terms.slopes[middle:])
-    ordered = np.sort(back)
-    counts = np.searchsorted(ordered, space.max_params - front, "right")
-    counts -= np.searchsorted(ordered, space.min_params - front, "left")
-    return Halves(front, back, counts)
-
-
-def feasible_skeletons(space: SearchSpace) -> Iterator[tuple[Skeleton, ParamTerms, Halves]]:
-    """The skeletons with a layout inside the parameter window, the predicate not asked, in a stable order."""
-    for skeleton in space.skeletons():
-        terms = param_terms(space, skeleton)
-        fewest, most = params_range(space, terms)
-        if fewest <= space.max_params and most >= space.min_params:
-            halves = halved(space, terms)
-            if halves.counts.any():
-                yield skeleton, terms, halves
-
-
-def feasible_chunks(space: SearchSpace) -> Iterator[Chunk]:
-    """The layouts within the parameter window, the predicate not yet asked, in the order of `enumerate_layouts`."""
-    for skeleton, _, halves in feasible_skeletons(space):
-        fronts = np.flatnonzero(halves.counts)
-        at_once = max(1, MAX_GRID // len(halves.back))
-        for start in range(0, len(fronts), at_once):
-            held = fronts[start : start + at_once]
-            params = halves.front[held, None] + halves.back
-            rows, cells = np.nonzero((params >= space.min_params) & (params <= space.max_params))
-            blocks = blocks_at(space, len(skeleton.channels), held[rows] * len(halves.back) + cells)
-            yield Chunk(skeleton, blocks, params[rows, cells])
-
-
-def blocks_at(space: SearchSpace, stages: int, cells: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Blocks per stage, (M, stages), of places (M,) in the row-major grid of all choices of blocks."""
-    lowest, highest = space.blocks
-    axes = np.unravel_index(cells, (highest - lowest + 1,) * stages)
-    return np.stack(axes, axis=-1).astype(np.int64) + lowest
-
-
-def enumerate_layouts(space: SearchSpace) -> Iterator[ResNetLayout]:
-    """Each feasible layout once, in a stable order, in constant memory, without building a network."""
-    for chunk in feasible_chunks(space):
-        for blocks in chunk.blocks.tolist():
-            layout = space.layout(chunk.skeleton, tuple(blocks))
-            if space.accepts(layout):
-                yield layout
+MOST_REFUSED = 2**20
+"""Draws in a row that conditions may refuse before the rest is walked; as many as the window has layouts, if fewer."""
 
 
 def count_total(space: SearchSpace) -> int:
-    """The number of layouts before the parameter window and the predicate."""
-    per_stage = space.blocks[1] - space.blocks[0] + 1
-    return sum(per_stage ** len(skeleton.channels) for skeleton in space.skeletons())
+    """The number of layouts before the parameter window and all other conditions."""
+    return len(space.listed) if space.layouts else sum(chain.total for chain in chains(space))
+
+
+def count_in_window(space: SearchSpace) -> int:
+    """The number of layouts inside the parameter window, other conditions not asked."""
+    if space.layouts:
+        return index_of_space(space).count
+    total = 0
+    for chain in chains(space):
+        fronts = front_keys(chain)
+        for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
+            total += int(runs(chain, front, back)[1].sum())
+    return total
+
+
+def count_up_to(space: SearchSpace, edges: Sequence[int]) -> list[int]:
+    """For each of `edges` the number of layouts inside the parameter window with at most so many parameters."""
+    if space.layouts:
+        params = np.concatenate([batch.params for batch in index_of_space(space).walk()] or [np.zeros(0, np.int64)])
+        return [int((params <= edge).sum()) for edge in edges]
+    totals = [0] * len(edges)
+    for chain in chains(space):
+        fronts = front_keys(chain)
+        for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
+            for i, edge in enumerate(edges):
+                totals[i] += int(runs(chain, front, back, most=edge)[1].sum())
+    return totals
+
+
+def ends_in_window(space: SearchSpace) -> tuple[ResNetLayout, ResNetLayout] | None:
+    """A layout with the fewest and one with the most parameters inside the window; None when it is empty."""
+    index = index_of_space(space)
+    return None if index.count == 0 else index.ends()
 
 
 def count_feasible(space: SearchSpace) -> int:
-    """The number of feasible layouts."""
-    if space.predicate is not None:
-        return sum(1 for _ in enumerate_layouts(space))
-    return sum(int(halves.counts.sum()) for _, _, halves in feasible_skeletons(space))
+    """The number of feasible layouts, exactly: at once without other conditions, by a walk with them."""
+    if not space.is_filtered:
+        return count_in_window(space)
+    return sum(len(batch) for batch in enumerate_batches(space))
+
+
+def enumerate_batches(space: SearchSpace) -> Iterator[LayoutBatch]:
+    """All feasible layouts once, in the order of their numbers, in batches of constant memory."""
+    for batch in index_of_space(space).walk():
+        kept = space.keep(batch) if space.is_filtered else batch
+        if len(kept):
+            yield kept
+
+
+def enumerate_layouts(space: SearchSpace) -> Iterator[ResNetLayout]:
+    """All feasible layouts once, in the order of their numbers, without building a network."""
+    for batch in index_of_space(space).walk():
+        for layout in batch.select(space.passes(batch)) if space.filters else batch:
+            if space.satisfies(layout):
+                yield layout
+
+
+def layout_at(space: SearchSpace, number: int) -> ResNetLayout:
+    """The layout with `number` among those inside the parameter window; `index_of` inverts it.
+
+    Raises:
+        IndexError: there is none.
+    """
+    index = index_of_space(space)
+    if not 0 <= number < index.count:
+        raise IndexError(f"layout {number:,} of {index.count:,}; use 0 to {index.count - 1:,}")
+    return index.at(np.array([number]))[0]
+
+
+def index_of(space: SearchSpace, layout: ResNetLayout) -> int:
+    """The number of `layout` among those inside the parameter window; `layout_at` inverts it.
+
+    Raises:
+        ValueError: it is not among them.
+    """
+    number = index_of_space(space).number_of(layout)
+    if number is None:
+        raise ValueError(f"{layout.layout_id} is not in the space's parameter window; see SearchSpace.offers")
+    return number
+
+
+def sample_uniform(space: SearchSpace, n: int, generator: np.random.Generator) -> LayoutBatch:
+    """`n` layouts drawn uniformly, with replacement, from the feasible ones.
+
+    The parameter window refuses nothing, since numbers are drawn; other windows and a predicate refuse draws.
+
+    Raises:
+        EmptySpaceError: no layout is feasible.
+    """
+    index = index_of_space(space)
+    if index.count and not space.is_filtered:
+        return index.at(generator.integers(index.count, size=n))
+    found: list[LayoutBatch] = []
+    have, refused, draws = 0, 0, min(max(n, LEAST_DRAWS), DRAWS_AT_ONCE)
+    while have < n and refused < min(index.count, MOST_REFUSED):
+        kept = space.keep(index.at(generator.integers(index.count, size=draws)))
+        refused = 0 if len(kept) else refused + draws
+        found, have = [*found, kept], have + len(kept)
+        draws = min(2 * draws, DRAWS_AT_ONCE)
+    if have < n:
+        everything = joined(list(enumerate_batches(space)) or _nothing(space))
+        found.append(everything.select(generator.integers(len(everything), size=n - have)))
+    return joined(found).select(np.arange(n))
+
+
+def _nothing(space: SearchSpace) -> list[LayoutBatch]:
+    require_feasible(space)
+    raise EmptySpaceError("no layout is feasible; widen the windows or loosen the predicate")
 
 
 def require_feasible(space: SearchSpace) -> None:
@@ -150,25 +145,24 @@ def require_feasible(space: SearchSpace) -> None:
     Raises:
         EmptySpaceError: it has none; the message names the bound that empties it and the nearest parameter counts.
     """
-    if next(enumerate_layouts(space), None) is not None:
+    if _shows_one(space) or next(enumerate_layouts(space), None) is not None:
         return
-    below, above, in_window = 0, 0, 0
-    for skeleton in space.skeletons():
-        halves = halved(space, param_terms(space, skeleton))
-        in_window += int(halves.counts.sum())
-        under, over = _nearest_outside(space, halves)
-        below = max(below, under)
-        above = min(above or over, over or above)
-    if in_window:
+    within = count_in_window(space)
+    if within:
+        remedies = [(f"{window.name} window", "widen") for window in space.filters]
+        remedies += [("predicate", "loosen")] if space.predicate is not None else []
+        verbs = " or ".join(dict.fromkeys(verb for _, verb in remedies))
         raise EmptySpaceError(
-            f"predicate: it refuses all {in_window:,} layouts inside the parameter window; loosen the predicate"
+            f"{', '.join(name for name, _ in remedies)}: all {within:,} layouts inside the parameter window are "
+            f"refused; {verbs} {'it' if len(remedies) == 1 else 'one'}"
         )
-    if not below:
+    below, above = (_nearest_outside(space, side) for side in ("below", "above"))
+    if below is None:
         raise EmptySpaceError(
             f"max_params: the smallest layout has {above:,} parameters, over the budget of {space.max_params:,}; "
             "raise max_params, or allow fewer blocks or narrower channels"
         )
-    if not above:
+    if above is None:
         raise EmptySpaceError(
             f"min_params: the largest layout has {below:,} parameters, under the floor of {space.min_params:,}; "
             "lower min_params, or allow more blocks or wider channels"
@@ -179,20 +173,30 @@ def require_feasible(space: SearchSpace) -> None:
     )
 
 
-def _nearest_outside(space: SearchSpace, halves: Halves) -> tuple[int, int]:
-    """The most parameters under the window and the fewest over it; 0 where there are none."""
-    ordered = np.sort(halves.back)
-    last = np.searchsorted(ordered, space.min_params - halves.front, "left") - 1
-    first = np.searchsorted(ordered, space.max_params - halves.front, "right")
-    under = (halves.front + ordered[last])[last >= 0]
-    over = (halves.front + ordered[first % len(ordered)])[first < len(ordered)]
-    return int(under.max(initial=0)), int(over.min()) if over.size else 0
+def _shows_one(space: SearchSpace) -> bool:
+    """Whether a few draws hold a feasible layout: where many are feasible, a walk may meet the first one late."""
+    index = index_of_space(space)
+    if not index.count or not space.is_filtered:
+        return index.count > 0
+    numbers = np.random.default_rng(0).integers(index.count, size=LEAST_DRAWS)
+    return len(space.keep(index.at(numbers))) > 0
 
 
-def _sums(space: SearchSpace, constant: int, slopes: tuple[int, ...]) -> NDArray[np.int64]:
-    """`constant` and the parameters of all choices of blocks for the stages of `slopes`, row-major, (per_stage**n,)."""
-    blocks = np.arange(space.blocks[0], space.blocks[1] + 1, dtype=np.int64)
-    sums = np.array([constant], dtype=np.int64)
-    for slope in slopes:
-        sums = (sums[:, None] + slope * blocks).ravel()
-    return sums
+def _nearest_outside(space: SearchSpace, side: str) -> int | None:
+    """The most parameters below the window, or the fewest above it; None where there are none."""
+    if space.layouts:
+        counts = [count_params(layout) for layout in space.listed]
+        inside = [n for n in counts if (n < space.min_params if side == "below" else n > space.max_params)]
+        return (max if side == "below" else min)(inside, default=None)
+    window = (0, space.min_params - 1) if side == "below" else (space.max_params + 1, 2**MAX_KEY_BITS)
+    found: list[int] = []
+    for narrow in chains(space):
+        most = min(window[1], 2 ** (MAX_KEY_BITS - narrow.code_bits) - 1)
+        chain = dataclasses.replace(
+            narrow, space=space.model_copy(update={"min_params": window[0], "max_params": most})
+        )
+        for meeting in meetings(chain) if window[0] <= most else ():
+            places = meeting.first if side == "above" else meeting.first + np.diff(meeting.ends, prepend=0) - 1
+            params = (meeting.front >> chain.code_bits) + (meeting.back[places] >> chain.code_bits)
+            found.append(int(params.max() if side == "below" else params.min()))
+    return (max if side == "below" else min)(found, default=None)

@@ -3,6 +3,7 @@
 UserError (results.errors)
   SearchError
     ConfigError       a configuration is wrong; the message lists all problems
+    PredicateError    the user's predicate raised an exception; the message names it and the layout
     EmptySpaceError   no layout is feasible; the message names the bound that empties the space
     ResourceError     more was asked for than the machine or cluster has
     ResumeError       a run cannot be resumed as asked
@@ -19,6 +20,10 @@ class SearchError(UserError, ValueError):
 
 class ConfigError(SearchError):
     """A configuration is wrong."""
+
+
+class PredicateError(SearchError):
+    """A space's predicate failed."""
 
 
 class EmptySpaceError(SearchError):

@@ -1,17 +1,23 @@
-"""The Optuna study of a run: rebuilt from the record, asked for layouts, told every ending."""
+"""The Optuna study of a run: rebuilt from the record, asked for points, told every ending."""
 
 from __future__ import annotations
 
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import optuna
+from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial, TrialState
 
 from model_zoo import ResNetLayout
 from results import RunState
 from results.state import TrialState as RecordedTrial
-from search.encoding import Proposal, decode, distributions, encode
+from search.encoding import Values
+from search.points import Point, SearchPoints
 from search.sampler import SpaceExhausted, make_sampler
-from search.space import SearchSpace
+from trainables.recipe import Recipe
 
 _STATES = {
     "completed": TrialState.COMPLETE,
@@ -21,16 +27,37 @@ _STATES = {
 }
 
 
+class Asked(NamedTuple):
+    """A new trial."""
+
+    number: int
+    layout: ResNetLayout
+    recipe: Recipe
+    """Its seed is that of the trial: the run's, and one more for each replicate."""
+    proposal: Values
+    """The values of the study's dimensions that stand for layout and recipe."""
+
+
 class History:
     """An in-memory Optuna study that mirrors a run's record; trial numbers are the same in both.
 
-    Only accuracies at rungs are reported to the study, since those between rungs are not annealed.
+    Only accuracies at rungs are reported to the study, since those between rungs are not annealed. `first` are points
+    to be tried before the sampler is asked; each must have a place in `points`.
     """
 
-    def __init__(self, space: SearchSpace, sampler: str, seed: int, state: RunState) -> None:
+    def __init__(
+        self,
+        points: SearchPoints,
+        sampler: str,
+        seed: int,
+        state: RunState,
+        replicates: int = 1,
+        first: Sequence[Point] = (),
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.space = space
-        self.used: set[ResNetLayout] = set()
+        self.points, self.replicates = points, replicates
+        self._counts: Counter[Point] = Counter()
+        self._first = deque(first)
         self._open: dict[int, Trial] = {}
         # Re-opened trials are asked for with their values fixed; only new ones may ask the real sampler.
         self.study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=seed))
@@ -39,26 +66,28 @@ class History:
                 self._replay(state, state.trials[number])
             else:  # its line of the record is damaged; the next trials keep their numbers
                 self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
-        self.study.sampler = make_sampler(sampler, space, self.used, seed)
+        self.study.sampler = make_sampler(sampler, points, seed, replicates)
 
-    def ask(self) -> tuple[int, ResNetLayout, Proposal]:
-        """A new trial's number, its layout, and the values of the study's dimensions that stand for it.
+    def ask(self) -> Asked:
+        """A new trial.
 
         Raises:
-            SpaceExhausted: every feasible layout is in the study already.
+            SpaceExhausted: every feasible point is in the study already, as often as it shall be.
         """
+        self._enqueue_first()
         trial = self.study.ask()
         try:
             proposal = self._suggest(trial)
-            layout = decode(self.space, proposal)
-            if layout in self.used:  # a space of a single layout has no dimension, so no sampler was asked
+            layout, recipe = point = self.points.decode(proposal)
+            if self._counts[point] >= self.replicates:  # a single point has no dimension, so no sampler was asked
                 raise SpaceExhausted
         except SpaceExhausted:
             self.study.tell(trial, state=TrialState.FAIL)
             raise
-        self.used.add(layout)
+        recipe = recipe.model_copy(update={"seed": recipe.seed + self._counts[point]})
+        self._counts[point] += 1
         self._open[trial.number] = trial
-        return trial.number, layout, proposal
+        return Asked(trial.number, layout, recipe, proposal)
 
     def report(self, number: int, epoch: int, val_accuracy: float) -> None:
         """Tells the study the accuracy of an open trial at a rung."""
@@ -72,40 +101,44 @@ class History:
         else:
             self.study.tell(trial, state=_STATES[status])
 
-    def _suggest(self, trial: Trial) -> Proposal:
-        proposal: Proposal = {}
-        everywhere = distributions(self.space, min(self.space.stages))
-        if "stages" in everywhere:
-            proposal["stages"] = trial.suggest_int("stages", everywhere["stages"].low, everywhere["stages"].high)
-        stages = self.space.stages[proposal.get("stages", 0)]
-        for name, dimension in distributions(self.space, stages).items():
-            proposal[name] = trial.suggest_int(name, dimension.low, dimension.high)
-        return proposal
+    def _enqueue_first(self) -> None:
+        while self._first:
+            values = self.points.encode(*self._first[0])
+            if values and self._counts[self.points.decode(values)] < self.replicates:
+                self.study.enqueue_trial(values)
+                return
+            self._first.popleft()
+
+    def _suggest(self, trial: Trial) -> Values:
+        values: Values = {}
+        for name, dimension in self.points.dimensions.items():
+            bounds: dict[str, Any] = {"low": dimension.low, "high": dimension.high, "log": dimension.log}  # type: ignore[attr-defined]
+            suggest = trial.suggest_float if isinstance(dimension, FloatDistribution) else trial.suggest_int
+            values[name] = suggest(name, step=dimension.step, **bounds)  # type: ignore[attr-defined]
+        return values
 
     def _replay(self, state: RunState, recorded: RecordedTrial) -> None:
         layout = ResNetLayout.from_dict(recorded.layout)
-        self.used.add(layout)
-        # A layout of an earlier, wider space has no place among the dimensions; its number must still be taken.
-        inside = self.space.model_copy(update={"min_params": 0, "max_params": 2**62, "predicate": None}).contains(
-            layout
-        )
-        proposal = encode(self.space, layout) if inside else {}
+        recipe = Recipe(**recorded.settings, seed=self.points.recipes.seed).canonical()
+        self._counts[layout, recipe] += 1
+        # A point of an earlier, wider space has no place among the dimensions; its number must still be taken.
+        proposal = self.points.encode(layout, recipe)
         at_rungs = {r.epoch: r.val_accuracy for r in state.reports.get(recorded.trial, []) if r.rung is not None}
         if recorded.ended:
-            status = _STATES[recorded.status] if inside else TrialState.FAIL
+            status = _STATES[recorded.status] if proposal is not None else TrialState.FAIL
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=status,
                     value=None if status is TrialState.FAIL else recorded.val_accuracy,
-                    params=proposal,
-                    distributions={name: distributions(self.space, layout.stages)[name] for name in proposal},
+                    params=proposal or {},
+                    distributions={name: self.points.dimensions[name] for name in proposal or {}},
                     intermediate_values=at_rungs,
                 )
             )
             return
-        self.study.enqueue_trial(proposal)
+        self.study.enqueue_trial(proposal or {})
         trial = self.study.ask()
-        if inside:
+        if proposal is not None:
             self._suggest(trial)
         for epoch, value in at_rungs.items():
             trial.report(value, epoch)

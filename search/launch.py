@@ -19,6 +19,7 @@ from search.errors import ResourceError, ResumeError
 from search.ray_session import check_address, check_local_resources
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, write_run_file
 from search.standing import ranked
+from search.warm_start import first_points, point_to_dict
 from trainables.datasets import load_training_set
 
 Say = Callable[[str], None]
@@ -38,8 +39,11 @@ def launch(
     _check_resources(config, address)
     require_feasible(config.space)
     folder = new_run_folder(storage, name, config.dataset)
+    first, left_out = first_points(config, storage)
+    for sentence in left_out:
+        say(sentence)
     load_training_set(**config.data_arguments, on_message=say)  # prepared once, before any trial asks for it
-    write_run_file(folder, config)
+    write_run_file(folder, config, [point_to_dict(point) for point in first])
     say(f"run {folder.name}: {config.trials} trials, rungs at {_listed(config.rungs)} epochs")
     return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
 
@@ -83,7 +87,7 @@ def show_plan(config: RunConfig, storage: Path, name: str | None, address: str |
     from search.plan import make_plan, print_plan
 
     new_run_folder(storage, name, config.dataset)
-    plan = make_plan(config)
+    plan = make_plan(config, storage)
     try:
         _check_resources(config, address)
     except ResourceError as error:
@@ -187,7 +191,7 @@ def _spent(facts: dict[str, Any]) -> str:
 
 _ENDINGS = {
     "done": "Done",
-    "exhausted": "Every feasible layout was tried",
+    "exhausted": "Every feasible point was tried",
     "interrupted": "Interrupted, nothing is lost",
     "time-budget": "The time budget is spent",
 }

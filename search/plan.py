@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from model_zoo import count_flops
 from search.config import RunConfig
+from search.enumeration import sample_uniform
 from search.errors import ConfigError
-from search.feasible import FeasibleSet
-from search.space_report import SpaceReport, make_report, print_report
+from search.space_print import print_report
+from search.space_report import SpaceReport, make_report
+from search.warm_start import first_points
 from trainables.splits import VAL_FRACTION
 
 TRAINING_PASSES = 3
@@ -19,17 +21,24 @@ TRAINING_PASSES = 3
 COST_SAMPLES = 200
 
 
-def make_plan(config: RunConfig) -> dict[str, Any]:
+def make_plan(config: RunConfig, storage: Path) -> dict[str, Any]:
     """The plan as JSON-compatible values: `space`, `rungs`, `trials`, `epochs`, `training_flops`.
 
     Raises:
         EmptySpaceError: no layout is feasible.
+        ConfigError: a warm start's name is unknown.
     """
-    report = make_report(config.space, config.dataset_facts.image_shape[1:], samples=5, seed=config.seed)
-    trials = min(config.trials, report.feasible)
+    first, left_out = first_points(config, storage)
+    report = make_report(config.space, samples=5, seed=config.seed)
+    recipes = config.recipe.size
+    trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)
     return {
         "dataset": config.dataset,
         "space": report.to_dict(),
+        "recipes": recipes,
+        "searched": [list(row) for row in config.recipe.describe()],
+        "replicates": config.replicates,
+        "warm_start": [f"first: {layout.layout_id}" for layout, _ in first] + left_out,
         "trials": trials,
         "sampler": config.sampler,
         "rungs": list(config.rungs),
@@ -52,6 +61,15 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     """Prints what `make_plan` gives."""
     print_report(SpaceReport.from_dict(plan["space"]), console)
     rungs = ", ".join(map(str, plan["rungs"]))
+    for name, values in plan["searched"]:
+        console.print(f"\nrecipe.{name}: {values}", highlight=False, soft_wrap=True, end="")
+    if plan["searched"]:
+        count = "infinitely many" if plan["recipes"] is None else f"{plan['recipes']:,}"
+        console.print(f"\n{count} recipes for each layout", highlight=False, soft_wrap=True)
+    if plan["replicates"] > 1:
+        console.print(f"\neach {plan['replicates']} times, with another seed", highlight=False, soft_wrap=True)
+    for sentence in plan["warm_start"]:
+        console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
     console.print(
         f"\n{plan['trials']:,} trials on {plan['dataset']}, sampler {plan['sampler']}, rungs at {rungs} epochs\n"
         f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
@@ -79,9 +97,7 @@ def _cost(config: RunConfig, trials: int) -> dict[str, float]:
     if training > there:
         raise ConfigError(f"train_images: {training:,} given, {config.dataset} has about {there:,}; lower it")
     draw = np.random.default_rng(config.seed)
-    feasible = FeasibleSet(config.space)
-    drawn = [feasible.draw(draw, frozenset()) for _ in range(COST_SAMPLES)]
-    forward = float(np.mean([count_flops(layout, info.image_shape[1:]) for layout in drawn if layout is not None]))
+    forward = float(sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).mean())
     per_epoch = forward * (TRAINING_PASSES * training + validation)
     return {
         "flops_per_epoch": per_epoch,

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ def existing_run_folder(storage: Path, name: str) -> Path:
     raise ResumeError(f"no run {name!r}; {there}")
 
 
-def write_run_file(folder: Path, config: RunConfig) -> None:
-    """Creates `folder` with its `run.json`, whole or not at all."""
+def write_run_file(folder: Path, config: RunConfig, first: Sequence[dict[str, Any]] = ()) -> None:
+    """Creates `folder` with its `run.json`, whole or not at all; `first` are the points that are tried first."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "format": RUN_FORMAT,
@@ -66,6 +66,7 @@ def write_run_file(folder: Path, config: RunConfig) -> None:
         "created_s": time.time(),
         "seed": config.seed,
         "config": config.model_dump(mode="json"),
+        "first": list(first),
         "git": _git_state(),
         "versions": {"python": platform.python_version()} | _versions(),
         "hardware": _hardware(),
@@ -80,6 +81,16 @@ def read_config(folder: Path) -> RunConfig:
         ResumeError: `run.json` is damaged or of another format.
     """
     return _config_of(_read_run_file(folder)["config"], {})
+
+
+def read_first(folder: Path) -> list[dict[str, Any]]:
+    """The points that the run in `folder` tries first.
+
+    Raises:
+        ResumeError: `run.json` is damaged or of another format.
+    """
+    first: list[dict[str, Any]] = _read_run_file(folder).get("first", [])
+    return first
 
 
 def change_config(folder: Path, changes: Mapping[str, Any]) -> RunConfig:

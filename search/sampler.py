@@ -1,8 +1,9 @@
-"""Samplers over layouts: each proposal is a feasible layout that the study does not hold yet."""
+"""Samplers whose every proposal is a feasible point that the study does not hold yet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -11,99 +12,200 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from model_zoo import ResNetLayout
 from search.config import SamplerName
-from search.encoding import Proposal, distributions, encode
-from search.feasible import FeasibleSet
-from search.space import SearchSpace, enumerate_layouts
+from search.encoding import Values
+from search.points import Points, SearchPoints
+from search.space import SearchSpace
 
 STARTUP_TRIALS = 10
-"""Finished trials before a model is asked; until then layouts are drawn uniformly. Optuna's own default."""
+"""Finished trials before a model is asked; until then points are drawn uniformly. Optuna's own default."""
 
-Chooser = Callable[[Study, FrozenTrial], ResNetLayout | None]
+
+UNIFORM_SHARE = 0.25
+"""Share of a model's proposals that a run draws uniformly, so that no model can lead it astray for good.
+
+Source: the random fraction of BOHB, Falkner et al., arXiv 1807.01774.
+"""
 
 
 class SpaceExhausted(Exception):
-    """Every feasible layout of the space is in the study already."""
+    """Every feasible point is in the study already, as often as it may be."""
 
 
 class FeasibleSampler(BaseSampler):
-    """An Optuna sampler that records exactly what is run: the dimensions of a feasible layout not in `used`.
+    """An Optuna sampler that moves each joint proposal of `base` to the nearest feasible point not in the study.
+
+    What the study records is what is run: no infeasible point, and none more than `replicates` times. Points are drawn
+    uniformly without a `base`, until `startup_trials` have finished, and for `uniform_share` of the rest. `points` may
+    be a space of layouts alone. The objective asks for all of `points.dimensions`, and
+    `search.points.SearchPoints.decode` says what they mean.
 
     Raises:
-        SpaceExhausted: no feasible layout is left.
+        SpaceExhausted: no feasible point is left.
+        ValueError: an enqueued trial has values for some dimensions and not for all.
     """
 
-    def __init__(self, space: SearchSpace, choose: Chooser) -> None:
-        self.space, self.choose = space, choose
+    def __init__(
+        self,
+        base: BaseSampler | None,
+        points: Points | SearchSpace,
+        *,
+        seed: int = 0,
+        startup_trials: int = STARTUP_TRIALS,
+        uniform_share: float = 0.0,
+        replicates: int = 1,
+    ) -> None:
+        self.base, self.seed, self.replicates = base, seed, replicates
+        self.uniform_share = uniform_share
+        self.points: Points = SearchPoints(points) if isinstance(points, SearchSpace) else points
+        self.startup_trials = startup_trials
+        self._counts: Counter[Hashable] = Counter()
+        self._taken: dict[int, tuple[Hashable, Values]] = {}  # what each trial is, by its number
+        self._read = 0
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The dimensions of a layout with the most stages; one with fewer leaves out those it has not."""
-        return dict(distributions(self.space, max(self.space.stages)))
+        """All dimensions: a proposal is one point."""
+        return dict(self.points.dimensions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The dimensions' values of one feasible, unused layout."""
-        layout = self.choose(study, trial)
-        if layout is None:
+        """The values of one feasible point that is not used up."""
+        self._read_trials(study, trial.number)
+        fixed = trial.system_attrs.get("fixed_params", {})
+        missing = [name for name in self.points.dimensions if name not in fixed]
+        # The study would record the fixed values beside those of another point.
+        if 0 < len(missing) < len(self.points.dimensions):
+            raise ValueError(f"enqueued trial {trial.number}: {', '.join(missing)} not given; give all dimensions")
+        values = self._incomplete() or self.choose(study, trial, _UsedUp(self._counts, self.replicates))
+        if values is None:
             raise SpaceExhausted
-        return dict(encode(self.space, layout))
+        self._take(trial.number, values)
+        return dict(values)
+
+    def choose(self, study: Study, trial: FrozenTrial, used: Container[Hashable]) -> Values | None:
+        """The values of a feasible point whose key is not in `used`; None when there is none."""
+        generator = np.random.default_rng([self.seed, trial.number])
+        if self.base is None or _finished(study) < self.startup_trials:
+            return self.points.draw(generator, used)
+        if self.uniform_share and generator.random() < self.uniform_share:
+            return self.points.draw(generator, used)
+        dimensions = dict(self.points.dimensions)
+        relative = self.base.infer_relative_search_space(study, trial)
+        proposal: Values = dict(self.base.sample_relative(study, trial, relative))
+        for name, dimension in dimensions.items():
+            if name not in proposal:
+                proposal[name] = self.base.sample_independent(study, trial, name, dimension)
+        return self.points.nearest(proposal, used)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-        """Never called for a layout's dimension, since `sample_relative` gives them all."""
-        raise KeyError(f"{name} is not a dimension of the proposed layout")
+        """Never called for a dimension of a point, since `sample_relative` gives them all."""
+        raise KeyError(f"{name} is not a dimension of the proposed point; ask for those of points.dimensions")
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Passed on to the base sampler."""
+        if self.base is not None:
+            self.base.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Passed on to the base sampler."""
+        if self.base is not None:
+            self.base.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """Passed on to the base sampler; the sampler's own draws follow from its seed and a trial's number."""
+        if self.base is not None:
+            self.base.reseed_rng()
+
+    def _read_trials(self, study: Study, before: int) -> None:
+        """Takes note of the trials that were there before this sampler, or were enqueued beside it."""
+        if self._read >= before:
+            return
+        for trial in study.get_trials(deepcopy=False)[self._read : before]:
+            # Optuna asks no sampler for the values of an enqueued trial, which may be asked for, but not suggested yet.
+            given = trial.system_attrs.get("fixed_params", {}) | trial.params
+            if trial.number not in self._taken and given.keys() >= self.points.dimensions.keys():
+                self._take(trial.number, {name: given[name] for name in self.points.dimensions})
+        self._read = before
+
+    def _take(self, number: int, values: Values) -> None:
+        key = self.points.key(values)
+        self._taken[number] = key, values
+        self._counts[key] += 1
+
+    def _incomplete(self) -> Values | None:
+        """The first point that was run, but not yet as often as it shall be."""
+        if self.replicates == 1:
+            return None
+        return next((values for key, values in self._taken.values() if self._counts[key] < self.replicates), None)
 
 
-def make_sampler(name: str, space: SearchSpace, used: set[ResNetLayout], seed: int) -> FeasibleSampler:
-    """The sampler called `name`, over the layouts of `space` that are not in `used` when it is asked.
+class InOrder(FeasibleSampler):
+    """Proposes every feasible point in the order of the points: a grid."""
 
-    Every proposal's randomness is seeded by `seed` and the trial's number, so a study rebuilt from the record goes on
-    as the uninterrupted one.
+    def __init__(self, points: Points, *, replicates: int = 1) -> None:
+        super().__init__(None, points, replicates=replicates)
+        self._rest: Iterator[Values] = points.in_order()
+
+    def choose(self, study: Study, trial: FrozenTrial, used: Container[Hashable]) -> Values | None:
+        """The next point that is not in `used`."""
+        return next((values for values in self._rest if self.points.key(values) not in used), None)
+
+
+class SeededAnew(BaseSampler):
+    """A base sampler made anew for each trial, seeded by `seed` and the trial's number.
+
+    So a study that was rebuilt from its record goes on as the uninterrupted one.
     """
-    choosers: dict[str, Callable[[SearchSpace, set[ResNetLayout], int], Chooser]] = {
-        "tpe": lambda *given: _projected(_tpe, *given),
-        "random": _uniform,
-        "grid": _in_order,
-    }
-    return FeasibleSampler(space, choosers[name](space, used, seed))
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self.make, self.seed = make, seed
+        self._made: tuple[int, BaseSampler] | None = None
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
+        return self._sampler(trial).sample_independent(study, trial, name, distribution)
+
+    def _sampler(self, trial: FrozenTrial) -> BaseSampler:
+        if self._made is None or self._made[0] != trial.number:
+            seed = int(np.random.default_rng([self.seed, trial.number]).integers(2**31))
+            self._made = trial.number, self.make(seed)
+        return self._made[1]
+
+
+class _UsedUp:
+    """The keys that a study holds as often as it may."""
+
+    def __init__(self, counts: Counter[Hashable], most: int) -> None:
+        self.counts, self.most = counts, most
+
+    def __contains__(self, key: object) -> bool:
+        return self.counts.get(key, 0) >= self.most
+
+
+def _finished(study: Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+
+
+def _tpe(seed: int) -> BaseSampler:
+    # Multivariate: univariate TPE settles on one mode and is no better than random drawing (docs/measurements.md).
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def make_sampler(name: str, points: Points, seed: int, replicates: int = 1) -> FeasibleSampler:
+    """The sampler called `name`, over `points`; what it proposes follows from `seed` and the study alone."""
+    if name == "grid":
+        return InOrder(points, replicates=replicates)
+    base = SeededAnew(_tpe, seed) if name == "tpe" else None
+    return FeasibleSampler(base, points, seed=seed, uniform_share=UNIFORM_SHARE, replicates=replicates)
 
 
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 """Names `make_sampler` knows."""
-
-
-def _uniform(space: SearchSpace, used: set[ResNetLayout], seed: int) -> Chooser:
-    feasible = FeasibleSet(space)
-    return lambda study, trial: feasible.draw(np.random.default_rng([seed, trial.number]), used)
-
-
-def _in_order(space: SearchSpace, used: set[ResNetLayout], seed: int) -> Chooser:
-    layouts: Iterator[ResNetLayout] = enumerate_layouts(space)
-    return lambda study, trial: next((layout for layout in layouts if layout not in used), None)
-
-
-def _tpe(seed: int) -> BaseSampler:
-    # Univariate: on 86,120 layouts its regret after 100 trials is 0.0023 against 0.0045 for the multivariate default.
-    return TPESampler(seed=seed, multivariate=False, constant_liar=True)
-
-
-def _projected(base: Callable[[int], BaseSampler], space: SearchSpace, used: set[ResNetLayout], seed: int) -> Chooser:
-    """Uniform draws for the first trials, then the base sampler's proposal moved to the nearest unused layout."""
-    feasible = FeasibleSet(space)
-    dimensions = distributions(space, max(space.stages))
-
-    def choose(study: Study, trial: FrozenTrial) -> ResNetLayout | None:
-        generator = np.random.default_rng([seed, trial.number])
-        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if len(finished) < STARTUP_TRIALS:
-            return feasible.draw(generator, used)
-        sampler = base(int(generator.integers(2**31)))
-        relative = sampler.infer_relative_search_space(study, trial)
-        proposal: Proposal = dict(sampler.sample_relative(study, trial, relative))
-        for name, dimension in dimensions.items():
-            if name not in proposal:
-                proposal[name] = sampler.sample_independent(study, trial, name, dimension)
-        return feasible.nearest(proposal, used)
-
-    return choose

@@ -8,6 +8,7 @@ fails is FAIL, one at the full budget is COMPLETE.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
 from search.config import RunConfig
 from search.history import History
+from search.points import Point, SearchPoints
 from search.sampler import SpaceExhausted
 from search.standing import checkpoint_path, drop_checkpoints
 
@@ -51,13 +53,16 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     Trials that an earlier driver left open come first, under their own numbers.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, record: Record, session: int) -> None:
+    def __init__(
+        self, config: RunConfig, folder: Path, record: Record, session: int, first: Sequence[Point] = ()
+    ) -> None:
         super().__init__(metric="val_accuracy", mode="max")
         self.config, self.folder, self.record, self.session = config, folder, record, session
         self.exhausted = False
-        """Whether every feasible layout has been tried."""
-        self._image_size = config.dataset_facts.image_shape[1:]
-        self.history = History(config.space, config.sampler, config.seed, record.state)
+        """Whether every feasible point has been tried."""
+        self._image_size = config.space.image_size
+        points = SearchPoints(config.space, config.recipe)
+        self.history = History(points, config.sampler, config.seed, record.state, config.replicates, first)
         self._open = deque(sorted(n for n, trial in record.state.trials.items() if not trial.ended))
         self._numbers: dict[str, int] = {}
 
@@ -69,11 +74,10 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             return str(Searcher.FINISHED)
         else:
             try:
-                number, layout, proposal = self.history.ask()
+                number, layout, recipe, proposal = self.history.ask()
             except SpaceExhausted:
                 self.exhausted = True
                 return str(Searcher.FINISHED)
-            recipe = self.config.recipe.model_dump(exclude={"seed"})
             self.record.append(
                 "suggested",
                 trial=number,
@@ -81,8 +85,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 layout_id=layout.layout_id,
                 params=count_params(layout),
                 flops=count_flops(layout, self._image_size),
-                recipe=recipe,
-                seed=self.config.recipe.seed,
+                recipe=recipe.model_dump(exclude={"seed"}),
+                seed=recipe.seed,
                 proposal=proposal,
             )
         self._numbers[trial_id] = number
@@ -124,7 +128,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         return {
             "trial": number,
             "layout": ResNetLayout.from_dict(trial.layout).to_dict(),
-            "recipe": dict(trial.recipe) | {"seed": trial.seed},
+            "recipe": trial.settings | {"seed": trial.seed},
             "rungs": list(self.config.rungs),
             "data": self.config.data_arguments,
             "checkpoint": str(checkpoint_path(self.folder, number)),

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ImportString, field_validator, model_validator
 
 from model_zoo import ResNetLayout, count_params
-from search.enumeration import Skeleton, count_feasible, enumerate_layouts
+from search.batch import LayoutBatch
+from search.chains import MAX_HALF, MAX_KEY_BITS, chains
+from search.errors import PredicateError
+from search.filters import Filter, filters_of
+from search.layout_lists import hull, listed, read_layouts
 
-__all__ = ["SearchSpace", "count_feasible", "enumerate_layouts"]
-
-MAX_HALF = 2**20
-"""Most choices of blocks for half the stages (8 MiB of int64): 101 per stage of six, 1,024 per stage of four."""
-
-MAX_SKELETONS = 2**18
-"""Most choices of all fields but the blocks: about a minute and 400 MB to index, at 240 µs each on one core."""
+__all__ = ["SearchSpace"]
 
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # so that no sum of parameters leaves 64 bits
+Figure = Annotated[int, Field(ge=0, le=2**62)]
 
 
 class SearchSpace(BaseModel):
@@ -53,16 +53,45 @@ class SearchSpace(BaseModel):
     """Kernel sides of skip convolutions."""
     conv_biases: tuple[bool, ...] = (False,)
     """Whether convolutions have a bias."""
+    layouts: tuple[str, ...] = ()
+    """Instead of all the choices above, these layouts alone: names of presets, or ids such as 3-5-3x64-128-256."""
     in_channels: Width = 3
     """Channels of the images; the data set's."""
     classes: Annotated[int, Field(ge=2, le=2**20)] = 10
     """Classes of the images; the data set's."""
+    image_size: tuple[Annotated[int, Field(ge=1, le=2**14)], Annotated[int, Field(ge=1, le=2**14)]] = (32, 32)
+    """Height and width of the images, pixels; the data set's."""
     min_params: Annotated[int, Field(ge=0, le=2**62)] = 4_000_000
     """Fewest trainable parameters, inclusive."""
     max_params: Annotated[int, Field(ge=1, le=2**62)] = 5_000_000
     """Most trainable parameters, inclusive: the budget."""
+    min_depth: Figure = 0
+    """Fewest weighted layers on the longest path (stem, two per block, linear), inclusive."""
+    max_depth: Figure | None = None
+    """Most weighted layers on the longest path, inclusive."""
+    min_flops: Figure = 0
+    """Fewest FLOPs of a forward pass on one image, inclusive."""
+    max_flops: Figure | None = None
+    """Most FLOPs of a forward pass on one image, inclusive."""
+    min_activation_bytes: Figure = 0
+    """Fewest bytes of activations of a float32 training step at its peak, per image, inclusive."""
+    max_activation_bytes: Figure | None = None
+    """Most bytes of activations of a float32 training step at its peak, per image, inclusive."""
     predicate: ImportString[Callable[[ResNetLayout], bool]] | None = None
     """Further condition on a layout: a callable, or its import path `package.module.function` in a file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed_choices(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not given.get("layouts"):
+            return given
+        choices = hull(read_layouts(given["layouts"]))
+        wrong = [name for name, value in choices.items() if name in given and _plain(given[name]) != value]
+        if wrong:
+            raise ValueError(
+                f"layouts: given together with {', '.join(wrong)}; a list of layouts needs no other choice"
+            )
+        return {**given, **choices}
 
     @field_validator(
         "stages", "channels", "strides", "first_strides", "kernels", "stem_channels", "skip_kernels", "conv_biases"
@@ -78,76 +107,58 @@ class SearchSpace(BaseModel):
         problems = []
         if self.blocks[0] > self.blocks[1]:
             problems.append(f"blocks: {self.blocks[0]} to {self.blocks[1]} is empty; give [fewest, most]")
-        if self.min_params > self.max_params:
-            problems.append(
-                f"min_params {self.min_params:,} exceeds max_params {self.max_params:,}; "
-                "lower min_params or raise max_params"
-            )
+        for figure in ("params", "depth", "flops", "activation_bytes"):
+            least, most = getattr(self, f"min_{figure}"), getattr(self, f"max_{figure}")
+            if most is not None and least > most:
+                problems.append(
+                    f"min_{figure} {least:,} exceeds max_{figure} {most:,}; lower min_{figure} or raise max_{figure}"
+                )
         if self.channel_order == "increasing" and max(self.stages) > len(self.channels):
-            problems.append(
-                f"channels: {len(self.channels)} widths cannot increase over {max(self.stages)} stages; add widths"
-            )
-        half = (max(self.stages) + 1) // 2
-        if (self.blocks[1] - self.blocks[0] + 1) ** half > MAX_HALF:
-            problems.append(
-                f"blocks: {self.blocks[0]:,} to {self.blocks[1]:,} is too long a range for {max(self.stages)} stages; "
-                f"at most {int(MAX_HALF ** (1 / half) + 1e-9):,} choices fit, so give a shorter one"
-            )
-        skeletons = self._most_skeletons()
-        if skeletons > MAX_SKELETONS:
-            problems.append(
-                f"channels, strides, kernels and the like: {skeletons:,} combinations exceed {MAX_SKELETONS:,}; "
-                "give fewer choices or fewer stages"
-            )
+            given, stages = len(self.channels), max(self.stages)
+            problems.append(f"channels: {given} widths cannot increase over {stages} stages; add widths")
+        if not problems and not self.layouts:
+            problems = self._sizes()
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _most_skeletons(self) -> int:
-        """The number of skeletons, a stem that is listed twice counted twice."""
-        widths = len(self.channels)
-        total = 0
-        for stages in self.stages:
-            orders = {
-                "free": widths**stages,
-                "nondecreasing": math.comb(widths + stages - 1, stages),
-                "increasing": math.comb(widths, stages),
-            }
-            total += orders[self.channel_order] * len(self.strides) ** (stages - 1) * len(self.kernels) ** stages
-        return (
-            total * len(self.first_strides) * len(self.stem_channels) * len(self.skip_kernels) * len(self.conv_biases)
-        )
+    def _sizes(self) -> list[str]:
+        """What keeps the space from being counted by halves of its stages."""
+        longest = max(max(chain.half_sizes(chain.cut)) for chain in chains(self))
+        if longest > MAX_HALF:
+            problem = f"blocks, channels, strides, kernels: {longest:,} combinations for half the stages exceed "
+            return [f"{problem}{MAX_HALF:,}; give fewer choices or fewer stages"]
+        if max(chain.key_bits for chain in chains(self)) > MAX_KEY_BITS:
+            return [f"max_params: {self.max_params:,} is too large for so many choices; lower it, or give fewer"]
+        return []
 
-    def skeletons(self) -> Iterator[Skeleton]:
-        """Every choice of all fields but the blocks, in a stable order."""
-        for stages in self.stages:
-            for channels in self._widths(stages):
-                stems = sorted({stem or channels[0] for stem in self.stem_channels})
-                yield from map(
-                    Skeleton._make,
-                    itertools.product(
-                        [channels],
-                        itertools.product(self.first_strides, *[self.strides] * (stages - 1)),
-                        itertools.product(self.kernels, repeat=stages),
-                        stems,
-                        self.skip_kernels,
-                        self.conv_biases,
-                    ),
-                )
+    @property
+    def listed(self) -> tuple[ResNetLayout, ...]:
+        """The layouts of a space that is a list of them, each once, for its images; empty for one made of choices."""
+        return tuple(listed(self.layouts, self.in_channels, self.classes))
 
-    def layout(self, skeleton: Skeleton, blocks: tuple[int, ...]) -> ResNetLayout:
-        """The layout of `skeleton` with `blocks` per stage."""
-        return ResNetLayout(blocks, *skeleton, in_channels=self.in_channels, classes=self.classes)
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """The windows beside the parameter window that are not open on both sides."""
+        return filters_of(self)
 
     def contains(self, layout: ResNetLayout) -> bool:
         """Whether `layout` is one of the feasible layouts."""
+        return (
+            self.offers(layout) and self.min_params <= count_params(layout) <= self.max_params and self.accepts(layout)
+        )
+
+    def offers(self, layout: ResNetLayout) -> bool:
+        """Whether `layout` is made of the space's choices, whatever its parameters and other figures."""
+        if self.layouts:
+            return layout in listed(self.layouts, self.in_channels, self.classes)
         lowest, highest = self.blocks
         if not all(lowest <= b <= highest for b in layout.blocks) or layout.stages not in self.stages:
             return False
         if (layout.in_channels, layout.classes) != (self.in_channels, self.classes):
             return False
         stems = {stem or layout.channels[0] for stem in self.stem_channels}
-        chosen = (
+        return (
             set(layout.channels) <= set(self.channels)
             and self._in_order(layout.channels)
             and layout.strides[0] in self.first_strides
@@ -157,18 +168,47 @@ class SearchSpace(BaseModel):
             and layout.skip_kernel in self.skip_kernels
             and layout.conv_bias in self.conv_biases
         )
-        return chosen and self.min_params <= count_params(layout) <= self.max_params and self.accepts(layout)
 
     def accepts(self, layout: ResNetLayout) -> bool:
-        """Whether the predicate accepts `layout`; True without a predicate."""
-        return self.predicate is None or bool(self.predicate(layout))
+        """Whether the windows beside the parameter window and the predicate accept `layout`."""
+        if self.filters and not self.passes(LayoutBatch.of([layout]))[0]:
+            return False
+        return self.satisfies(layout)
 
-    def _widths(self, stages: int) -> Iterator[tuple[int, ...]]:
-        if self.channel_order == "free":
-            return itertools.product(self.channels, repeat=stages)
-        if self.channel_order == "increasing":
-            return itertools.combinations(self.channels, stages)
-        return itertools.combinations_with_replacement(self.channels, stages)
+    def satisfies(self, layout: ResNetLayout) -> bool:
+        """Whether the predicate accepts `layout`; True without a predicate.
+
+        Raises:
+            PredicateError: it raises an exception.
+        """
+        if self.predicate is None:
+            return True
+        try:
+            return bool(self.predicate(layout))
+        except Exception as error:  # whatever the user's code raises
+            raise PredicateError(
+                f"space.predicate: {type(error).__name__}: {error}, for {layout.layout_id}; mend the function"
+            ) from error
+
+    def passes(self, batch: LayoutBatch) -> NDArray[np.bool_]:
+        """Which layouts of `batch` the windows beside the parameter window accept, (N,); the predicate is not asked."""
+        passed = np.ones(len(batch), dtype=np.bool_)
+        for window in self.filters:
+            passed &= window.accepts(batch)
+        return passed
+
+    def keep(self, batch: LayoutBatch) -> LayoutBatch:
+        """The layouts of `batch` that the windows beside the parameter window and the predicate accept."""
+        if self.filters:
+            batch = batch.select(self.passes(batch))
+        if self.predicate is not None:
+            batch = batch.select(np.array([self.satisfies(layout) for layout in batch], dtype=np.bool_))
+        return batch
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether anything but the choices and the parameter window decides who is feasible."""
+        return bool(self.filters) or self.predicate is not None
 
     def _in_order(self, channels: tuple[int, ...]) -> bool:
         pairs = list(itertools.pairwise(channels))
@@ -177,6 +217,10 @@ class SearchSpace(BaseModel):
         if self.channel_order == "increasing":
             return all(a < b for a, b in pairs)
         return all(a <= b for a, b in pairs)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
 
 
 if __name__ == "__main__":

@@ -45,9 +45,10 @@ def space_command(
 
     from rich.console import Console
 
-    from search.space_report import make_report, print_report
+    from search.space_print import print_report
+    from search.space_report import make_report
 
-    report = make_report(composed.space, composed.dataset_facts.image_shape[1:], samples, seed)
+    report = make_report(composed.space, samples, seed)
     if json:
         sys.stdout.write(jsonlib.dumps(report.to_dict()) + "\n")
     else:

@@ -1,23 +1,57 @@
-"""The report on a space: how many layouts, how they spread over parameters, which are smallest and largest."""
+"""The report on a space: how many layouts, what removes how many, how they spread over parameters, samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from model_zoo import ResNetLayout, count_flops, count_params
-from search.enumeration import count_total, enumerate_layouts, feasible_chunks, require_feasible
-from search.feasible import FeasibleSet
+from model_zoo.memory import count_activation_bytes
+from search.batch import LayoutBatch
+from search.enumeration import (
+    count_in_window,
+    count_total,
+    count_up_to,
+    ends_in_window,
+    enumerate_layouts,
+    require_feasible,
+    sample_uniform,
+)
+from search.filters import Filter
+from search.layout_index import index_of_space
 from search.space import SearchSpace
 
 BINS = 10
-BAR_WIDTH = 30
+
+MOST_WALKED = 2**24
+"""Layouts in the parameter window that are all judged by the other windows: about ten seconds. Beyond, a sample is."""
+
+MOST_ASKED = 2**17
+"""Layouts in the parameter window that a predicate is asked about: a few seconds. Beyond, a sample is."""
+
+DRAWN = 2**17
+"""Layouts drawn to estimate what windows remove."""
+
+DRAWN_TO_ASK = 2**14
+"""Layouts drawn to estimate what a predicate removes."""
+
+MOST_FRUITLESS = 10
+"""Draws of samples in a row that may bring no new one, where an estimate does not tell that there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What one condition removes from the layouts that those before it left."""
+
+    by: str
+    """The condition."""
+    layouts: int
+    standard_error: float
+    """0 where the number is exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +59,17 @@ class SpaceReport:
     """The figures of a space."""
 
     total: int
-    """Layouts before the parameter window and the predicate."""
+    """Layouts before any condition, the order of channels included."""
+    removed: list[Removal]
+    """What each condition removes, in the order they are asked."""
     feasible: int
     """Layouts that may be searched."""
+    standard_error: float
+    """Of `feasible`; 0 where it is exact."""
     smallest: dict[str, Any]
-    """The feasible layout with the fewest parameters: layout_id, params, flops."""
+    """The feasible layout with the fewest parameters, of those drawn where `feasible` is an estimate."""
     largest: dict[str, Any]
-    """The feasible layout with the most parameters."""
+    """The feasible layout with the most parameters, of those drawn where `feasible` is an estimate."""
     edges: list[float]
     """Edges of the histogram's bins, parameters."""
     counts: list[int]
@@ -46,86 +84,128 @@ class SpaceReport:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SpaceReport:
         """The report whose `to_dict` is `values`."""
-        return cls(**values)
+        return cls(**values | {"removed": [Removal(**removal) for removal in values["removed"]]})
 
 
-def make_report(space: SearchSpace, image_size: tuple[int, int], samples: int, seed: int) -> SpaceReport:
-    """The report on `space`, in one pass over its feasible layouts; FLOPs are for images of `image_size`.
+def make_report(space: SearchSpace, samples: int, seed: int) -> SpaceReport:
+    """The report on `space`; exact, except where conditions beside the parameter window meet too many layouts.
 
     Raises:
         EmptySpaceError: no layout is feasible.
     """
     require_feasible(space)
-    edges = np.linspace(space.min_params, space.max_params, BINS + 1)
-    counts = np.zeros(BINS, dtype=np.int64)
-    ends: list[tuple[int, ResNetLayout]] = []  # the smallest and the largest so far
-    for params, layout_of in _batches(space):
-        counts += np.histogram(params, edges)[0]
-        found = [(int(params[place]), layout_of(place)) for place in (int(params.argmin()), int(params.argmax()))]
-        ends = [min(ends[:1] + found[:1], key=_params), max(ends[1:] + found[1:], key=_params)]
     generator = np.random.default_rng(seed)
-    feasible, drawn = FeasibleSet(space), set[ResNetLayout]()
-    for _ in range(min(samples, int(counts.sum()))):
-        sample = feasible.draw(generator, drawn)
-        if sample is not None:
-            drawn.add(sample)
-    rows = sorted((_row(layout, image_size) for layout in drawn), key=lambda row: (row["params"], row["layout_id"]))
+    anything = space.model_copy(update={"channel_order": "free"})
+    total, ordered, within = count_total(anything), count_total(space), count_in_window(space)
+    below = count_in_window(space.model_copy(update={"min_params": 0, "max_params": space.min_params - 1}))
+    removed = [
+        Removal(f"channel_order = {space.channel_order}", total - ordered, 0.0),
+        Removal(f"min_params = {space.min_params:,}", below, 0.0),
+        Removal(f"max_params = {space.max_params:,}", ordered - below - within, 0.0),
+    ]
+    edges = np.linspace(space.min_params, space.max_params, BINS + 1)
+    if space.is_filtered:
+        judged = _judge(space, within, edges, generator)
+    else:
+        up_to = count_up_to(space, [math.ceil(edge) - 1 for edge in edges[1:-1]])
+        ends = ends_in_window(space)
+        assert ends is not None, "a space with a feasible layout has ends"
+        judged = _Judged([], within, 0.0, np.diff([0, *up_to, within]).tolist(), *ends)
     return SpaceReport(
-        total=count_total(space),
-        feasible=int(counts.sum()),
-        smallest=_row(ends[0][1], image_size),
-        largest=_row(ends[1][1], image_size),
+        total=total,
+        removed=[removal for removal in removed + judged.removed if removal.layouts],
+        feasible=judged.feasible,
+        standard_error=judged.standard_error,
+        smallest=_row(judged.smallest, space),
+        largest=_row(judged.largest, space),
         edges=edges.tolist(),
-        counts=counts.tolist(),
-        samples=rows,
+        counts=judged.counts,
+        samples=_samples(space, samples, judged, generator),
     )
 
 
-def _batches(space: SearchSpace) -> Iterator[tuple[NDArray[np.int64], Callable[[int], ResNetLayout]]]:
-    """The feasible layouts in batches: their parameters, and the layout at a place of the batch."""
-    if space.predicate is not None:
-        for layout in enumerate_layouts(space):
-            yield np.array([count_params(layout)]), lambda place, layout=layout: layout  # type: ignore[misc]
-        return
-    for chunk in feasible_chunks(space):
-        yield chunk.params, lambda i, chunk=chunk: space.layout(chunk.skeleton, tuple(chunk.blocks[i].tolist()))  # type: ignore[misc]
+class _Judged(NamedTuple):
+    """What the conditions beside the parameter window leave."""
+
+    removed: list[Removal]
+    feasible: int
+    standard_error: float
+    counts: list[int]
+    smallest: ResNetLayout
+    largest: ResNetLayout
 
 
-def _params(end: tuple[int, ResNetLayout]) -> int:
-    return end[0]
+def _judge(space: SearchSpace, within: int, edges: NDArray[np.float64], generator: np.random.Generator) -> _Judged:
+    """Asks the conditions beside the parameter window about every layout in it, or about a sample where it is large."""
+    index, asked = index_of_space(space), space.predicate is not None
+    if within <= (MOST_ASKED if asked else MOST_WALKED):
+        draws, batches = within, index.walk()
+    else:
+        draws = DRAWN_TO_ASK if asked else DRAWN
+        batches = (index.at(generator.integers(within, size=draws)) for _ in range(1))
+    names = [_named(window) for window in space.filters] + ["predicate"] * asked
+    refused, counts = np.zeros(len(names), dtype=np.int64), np.zeros(BINS, dtype=np.int64)
+    ends: list[ResNetLayout] = []
+    for batch in batches:
+        for i in range(len(names)):
+            kept = batch.select(_accepted(space, i, batch))
+            refused[i] += len(batch) - len(kept)
+            batch = kept
+        counts += np.histogram(batch.params, edges)[0]
+        if len(batch):
+            found = [batch[int(batch.params.argmin())], batch[int(batch.params.argmax())]]
+            ends = [min(ends[:1] + found[:1], key=count_params), max(ends[1:] + found[1:], key=count_params)]
+    if not ends:  # a sample without one feasible layout: the one that was found first stands for all
+        ends = [next(enumerate_layouts(space))] * 2
+    removed = [Removal(name, *_scaled(int(n), draws, within)) for name, n in zip(names, refused, strict=True)]
+    scaled = np.rint(counts * (within / draws)).astype(np.int64)
+    feasible, error = _scaled(draws - int(refused.sum()), draws, within)
+    # That there is a feasible layout is known, even where the sample holds none.
+    return _Judged(removed, max(1, feasible), error, scaled.tolist(), ends[0], ends[1])
 
 
-def _row(layout: ResNetLayout, image_size: tuple[int, int]) -> dict[str, Any]:
+def _accepted(space: SearchSpace, i: int, batch: LayoutBatch) -> NDArray[np.bool_]:
+    """Which layouts of `batch` condition `i` accepts: the windows, then the predicate."""
+    if i < len(space.filters):
+        return space.filters[i].accepts(batch)
+    return np.array([space.satisfies(layout) for layout in batch], dtype=np.bool_)
+
+
+def _named(window: Filter) -> str:
+    most = "" if window.most is None else f" to {window.most:,}"
+    return f"{window.name} from {window.least:,}{most}"
+
+
+def _scaled(layouts: int, draws: int, within: int) -> tuple[int, float]:
+    """What `layouts` of `draws` stand for among `within`, and the standard error of a binomial share.
+
+    The error is that of the share with one more layout on either side, since none or all of a sample is no certainty.
+    """
+    if draws == within:
+        return layouts, 0.0
+    share = (layouts + 1) / (draws + 2)
+    return round(within * layouts / draws), within * math.sqrt(share * (1 - share) / draws)
+
+
+def _samples(space: SearchSpace, samples: int, judged: _Judged, generator: np.random.Generator) -> list[dict[str, Any]]:
+    """Rows of different layouts drawn uniformly; fewer than `samples` where there are no more."""
+    drawn: dict[ResNetLayout, None] = {}
+    if judged.standard_error == 0 and judged.feasible <= 2 * samples:  # draws would mostly be repeats
+        every = list(enumerate_layouts(space))
+        drawn = dict.fromkeys(every[i] for i in generator.permutation(len(every))[:samples])
+    fruitless = 0
+    while len(drawn) < min(samples, judged.feasible) and fruitless < MOST_FRUITLESS:
+        before = len(drawn)
+        drawn |= dict.fromkeys(sample_uniform(space, samples - before, generator))
+        fruitless = 0 if len(drawn) > before else fruitless + 1
+    return sorted((_row(layout, space) for layout in drawn), key=lambda row: (row["params"], row["layout_id"]))
+
+
+def _row(layout: ResNetLayout, space: SearchSpace) -> dict[str, Any]:
     return {
         "layout_id": layout.layout_id,
         "params": count_params(layout),
-        "flops": count_flops(layout, image_size),
+        "flops": count_flops(layout, space.image_size),
+        "activation_bytes": count_activation_bytes(layout, space.image_size),
         "depth": layout.depth,
     }
-
-
-def print_report(report: SpaceReport, console: Console) -> None:
-    """Prints the report as text and tables."""
-    share = report.feasible / report.total
-    console.print(
-        f"{report.total:,} layouts, {report.feasible:,} feasible ({share:.2%})\n", highlight=False, soft_wrap=True
-    )
-    histogram = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for justify in ("right", "right", "left"):
-        histogram.add_column(justify=justify, no_wrap=True)
-    most = max(report.counts)
-    for low, high, count in zip(report.edges[:-1], report.edges[1:], report.counts, strict=True):
-        histogram.add_row(f"{low:,.0f} to {high:,.0f}", f"{count:,}", "█" * -(-BAR_WIDTH * count // most))
-    console.print("parameters", highlight=False)
-    console.print(histogram)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
-    table.add_column("layout", no_wrap=True)
-    for column in ("params", "MFLOP", "depth"):
-        table.add_column(column, justify="right", no_wrap=True)
-    names = [("smallest", report.smallest), *(("drawn", row) for row in report.samples), ("largest", report.largest)]
-    for name, row in names:
-        values = (f"{row['params']:,}", f"{row['flops'] / 1e6:,.1f}", str(row["depth"]))
-        table.add_row(name, row["layout_id"], *values)
-    console.print()
-    console.print(table)

@@ -20,7 +20,9 @@ from results import Record, TableWriter
 from search.config import RunConfig
 from search.display import Display
 from search.ray_session import ENVIRONMENT, ray_session
+from search.runs import read_first
 from search.standing import session_training_time_s
+from search.warm_start import point_from_dict
 
 os.environ.update(ENVIRONMENT)
 
@@ -110,7 +112,8 @@ def run_session(config: RunConfig, folder: Path, record: Record, address: str | 
     with stop_on_signals(halt), ray_session(config, address) as concurrency:
         resources = _resources(config)
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
-        searcher = RecordSearcher(config, folder, record, session)
+        first = [point_from_dict(point) for point in read_first(folder)]
+        searcher = RecordSearcher(config, folder, record, session, first)
         with display.live(record.state, concurrency, started):
             _fit(config, folder, searcher, rungs, halt, Progress(searcher, tables, display), concurrency, left)
         reason = halt.reason or ("exhausted" if searcher.exhausted else "done")

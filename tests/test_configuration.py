@@ -29,8 +29,10 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert (config.trials, config.seed, config.recipe.seed) == (5, 7, 7)
     assert (config.space.min_params, config.space.max_params) == (21_000, 32_000)
     assert config.space.channels == (8, 16)
-    assert config.recipe.momentum == 0.25
-    assert config.recipe.batch_size == 64  # the data set's default, which nothing overrides
+    recipe = config.recipe.fixed
+    assert recipe is not None
+    assert recipe.momentum == 0.25
+    assert recipe.batch_size == 64  # the data set's default, which nothing overrides
 
 
 @pytest.mark.parametrize("dataset", sorted(DATASETS))

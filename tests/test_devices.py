@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 
 from tests.training_fixtures import AUGMENTED, CPU, LAYOUT, small_recipe, small_set, small_trainer
 from trainables.devices import autocast, pick_device, resolve_precision
+from trainables.optimizers import set_step
 from trainables.recipe import Optimizer
 from trainables.training import Trainer
 
@@ -70,15 +72,17 @@ def test_activations_and_gradients_stay_channels_last_through_the_network(
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
+@pytest.mark.parametrize("options", [{}, {"adaptive_clipping": 0.01, "mixup_alpha": 0.5}, {"cutmix_alpha": 1.0}])
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
-def test_no_step_on_a_gpu_waits_for_it(optimizer: str) -> None:
-    recipe = small_recipe(optimizer=optimizer, precision="bfloat16", **AUGMENTED)
+def test_no_step_on_a_gpu_waits_for_it(optimizer: str, options: dict[str, Any]) -> None:
+    recipe = small_recipe(optimizer=optimizer, precision="bfloat16", **AUGMENTED, **options)
     trainer = Trainer(LAYOUT, recipe, small_set(), torch.device("cuda"))
     trainer.train_epoch()  # the first step of a process may wait for libraries to load
-    draw = torch.Generator(trainer.device).manual_seed(0)
+    draw, host_draw = torch.Generator(trainer.device).manual_seed(0), np.random.default_rng(0)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer._train_step(trainer.train_indices[:16], 0.01, draw)
+        set_step(trainer.optimizer, rate=0.01, momentum=0.8)
+        trainer._train_step(trainer.train_indices[:16], draw, host_draw)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert trainer.epoch == 1

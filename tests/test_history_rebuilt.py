@@ -1,5 +1,7 @@
 """A study rebuilt from the record goes on as the uninterrupted one: same trials, same proposals."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -7,32 +9,37 @@ import numpy as np
 import pytest
 from optuna.study import Study
 
-from model_zoo import ResNetLayout, count_flops, count_params
+from model_zoo import count_flops, count_params
 from results import Record, read_record
-from search.history import History
+from search.enumeration import layout_at
+from search.history import Asked, History
+from search.points import Point, SearchPoints
+from search.recipe_space import RecipeSpace
 from search.sampler import SAMPLERS
 from search.space import SearchSpace
-from tests.results_fixtures import RECIPE, report, start_session
+from tests.recipe_fixtures import INFINITE, space_of
+from tests.results_fixtures import report, start_session
 
 SPACE = SearchSpace.model_validate(
     {"stages": [2, 3], "blocks": [1, 4], "channels": [8, 12, 16, 24], "min_params": 8_000, "max_params": 40_000}
 )
+RECIPES = space_of({"epochs": 8, "optimizer": ["sgd", "adam"], "momentum": [0.5, 0.9]})
 RUNGS = (2, 4, 8)
 OPEN = 3
 """Trials at a time."""
 
 
-def suggested(record: Record, number: int, layout: ResNetLayout, proposal: dict[str, int]) -> None:
+def suggested(record: Record, asked: Asked) -> None:
     record.append(
         "suggested",
-        trial=number,
-        layout=layout.to_dict(),
-        layout_id=layout.layout_id,
-        params=count_params(layout),
-        flops=count_flops(layout, 8),
-        recipe=RECIPE,
-        seed=0,
-        proposal=proposal,
+        trial=asked.number,
+        layout=asked.layout.to_dict(),
+        layout_id=asked.layout.layout_id,
+        params=count_params(asked.layout),
+        flops=count_flops(asked.layout, 8),
+        recipe=asked.recipe.model_dump(exclude={"seed"}),
+        seed=asked.recipe.seed,
+        proposal=asked.proposal,
     )
 
 
@@ -44,26 +51,41 @@ def contents(study: Study) -> list[tuple[Any, ...]]:
 class Driver:
     """Runs trials the way search.searcher does: record first, then study; outcomes are drawn from a seed."""
 
-    def __init__(self, folder: Path, sampler: str, trials: int, restarts: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sampler: str,
+        trials: int,
+        *,
+        restarts: bool = False,
+        recipes: RecipeSpace = RECIPES,
+        **history: Any,
+    ) -> None:
         self.folder, self.sampler, self.trials, self.restarts = folder, sampler, trials, restarts
-        self.layouts: list[ResNetLayout] = []
-        self.rebuilt = 0
+        self.points, self.history = SearchPoints(SPACE, recipes), history
+        self.asked: list[Asked] = []
+        self.steps = self.rebuilt = 0
 
-    def run(self) -> "Driver":
+    @property
+    def ran(self) -> list[Point]:
+        """What was run, seeds included."""
+        return [(asked.layout, asked.recipe) for asked in self.asked]
+
+    def run(self) -> Driver:
         outcomes = np.random.default_rng(5)
         with Record(self.folder) as record:
             start_session(record)
-            history = History(SPACE, self.sampler, 7, record.state)
-            while len(self.layouts) < self.trials:
+            history = History(self.points, self.sampler, 7, record.state, **self.history)
+            while len(self.asked) < self.trials:
                 open_trials = [number for number, trial in record.state.trials.items() if not trial.ended]
                 if len(open_trials) < OPEN:
-                    number, layout, proposal = history.ask()
-                    suggested(record, number, layout, proposal)
-                    self.layouts.append(layout)
+                    self.asked.append(history.ask())
+                    suggested(record, self.asked[-1])
                 else:
                     self._advance(record, history, open_trials[int(outcomes.integers(OPEN))], outcomes)
-                if self.restarts and len(self.layouts) % 3 == 0:
-                    again = History(SPACE, self.sampler, 7, read_record(self.folder))
+                self.steps += 1
+                if self.restarts and self.steps % 7 == 0:
+                    again = History(self.points, self.sampler, 7, read_record(self.folder), **self.history)
                     assert contents(again.study) == contents(history.study)
                     history, self.rebuilt = again, self.rebuilt + 1
         return self
@@ -87,47 +109,81 @@ class Driver:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_rebuilt_study_proposes_what_the_uninterrupted_one_does(sampler: str, tmp_path: Path) -> None:
-    whole = Driver(tmp_path / "whole", sampler, 40, restarts=False).run()
-    pieces = Driver(tmp_path / "pieces", sampler, 40, restarts=True).run()
-    assert pieces.rebuilt > 30
-    assert pieces.layouts == whole.layouts
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_a_rebuilt_study_proposes_what_the_uninterrupted_one_does(
+    sampler: str, replicates: int, tmp_path: Path
+) -> None:
+    first = [(layout_at(SPACE, number), RECIPES.decode({})) for number in (300, 5)]
+    others = {"first": first, "replicates": replicates}
+    whole = Driver(tmp_path / "whole", sampler, 30, **others).run()
+    pieces = Driver(tmp_path / "pieces", sampler, 30, restarts=True, **others).run()
+    assert pieces.rebuilt > 10
+    assert pieces.ran == whole.ran
+    assert len(set(whole.ran)) == 30
+    assert [whole.points.key(asked.proposal) for asked in whole.asked[: 2 * replicates : replicates]] == first
     state = read_record(tmp_path / "whole")
     statuses = [trial.status for trial in state.trials.values()]
     assert {"completed", "stopped", "diverged", "failed", "running"} <= set(statuses)
     assert statuses.count("completed") + statuses.count("stopped") > 12  # TPE's model starts at 10
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_recipes_with_ranges_are_rebuilt_to_the_same_proposals(sampler: str, tmp_path: Path) -> None:
+    recipes = space_of("epochs = 8\n" + INFINITE)
+    whole = Driver(tmp_path / "whole", sampler, 24, recipes=recipes).run()
+    pieces = Driver(tmp_path / "pieces", sampler, 24, recipes=recipes, restarts=True).run()
+    assert pieces.ran == whole.ran
+    assert len({recipe.learning_rate for _, recipe in whole.ran}) == 24
+
+
+def test_records_from_before_recipes_had_all_their_fields_are_rebuilt_with_the_defaults(tmp_path: Path) -> None:
+    Driver(tmp_path, "random", 6, recipes=RecipeSpace(epochs=8)).run()
+    path = tmp_path / "record.jsonl"
+    text = path.read_text()
+    for field in ('"adaptive_clipping":0.0,', '"mixup_alpha":0.0,', '"cutmix_alpha":0.0,', '"patience_epochs":0,'):
+        assert text.count(field) == 6
+        text = text.replace(field, field.partition(":")[0] + ":null,") if "mix" in field else text.replace(field, "")
+    path.write_text(text)
+    state = read_record(tmp_path)
+    assert all(trial.recipe.get("patience_epochs") is None for trial in state.trials.values())
+    history = History(SearchPoints(SPACE, RecipeSpace(epochs=8)), "random", 7, state)
+    assert [trial.params for trial in history.study.trials] == [trial.proposal for trial in state.trials.values()]
+
+
 def test_a_trial_whose_suggestion_is_damaged_keeps_its_number(tmp_path: Path) -> None:
-    Driver(tmp_path, "tpe", 6, restarts=False).run()
+    done = Driver(tmp_path, "tpe", 6).run()
     path = tmp_path / "record.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     damaged = next(i for i, line in enumerate(lines) if b'"suggested","trial":2' in line)
     lines[damaged] = b"?\n"
     path.write_bytes(b"".join(lines))
     state = read_record(tmp_path)
-    history = History(SPACE, "tpe", 7, state)
+    history = History(done.points, "tpe", 7, state)
     assert sorted(state.trials) == [0, 1, 3, 4, 5]
     assert [t.state.name for t in history.study.trials][2] == "FAIL"
     for number, trial in state.trials.items():
         assert history.study.trials[number].params == trial.proposal
-    number, layout, _ = history.ask()
-    assert number == 6
-    assert layout not in {ResNetLayout.from_dict(trial.layout) for trial in state.trials.values()}
+    asked = history.ask()
+    assert asked.number == 6
+    assert (asked.layout, asked.recipe) not in [point for i, point in enumerate(done.ran) if i != 2]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_layouts_that_a_narrowed_space_leaves_out_keep_their_numbers_and_are_not_proposed_again(
+def test_points_that_a_narrowed_space_leaves_out_keep_their_numbers_and_are_not_proposed_again(
     sampler: str, tmp_path: Path
 ) -> None:
-    done = Driver(tmp_path, sampler, 30, restarts=False).run()
+    done = Driver(tmp_path, sampler, 30).run()
     narrow = SPACE.model_copy(update={"channels": (8, 16), "max_params": 30_000})
-    history = History(narrow, sampler, 7, read_record(tmp_path))
-    inside = [set(layout.channels) <= {8, 16} for layout in done.layouts]
-    assert 0 < sum(inside) < 30
-    assert [bool(trial.params) for trial in history.study.trials] == inside
-    for number in range(30, 34):
-        asked, layout, _ = history.ask()
-        assert asked == number
-        assert narrow.contains(layout)
-        assert layout not in done.layouts
+    state = read_record(tmp_path)
+    for recipes in (RECIPES, space_of({"epochs": 8, "optimizer": "sgd", "momentum": [0.5, 0.9]})):
+        points = SearchPoints(narrow, recipes)
+        history = History(points, sampler, 7, state)
+        inside = [points.encode(*point) is not None for point in done.ran]
+        assert 0 < sum(inside) < 30
+        assert [bool(trial.params) for trial in history.study.trials] == inside
+        for number in range(30, 34):
+            asked = history.ask()
+            assert asked.number == number
+            assert narrow.contains(asked.layout)
+            assert recipes.encode(asked.recipe) is not None
+            assert (asked.layout, asked.recipe) not in done.ran

@@ -127,6 +127,64 @@ def test_dict_json_and_pickle_keep_a_layout(layout: ResNetLayout) -> None:
 
 
 @settings(deadline=None)
+@given(layout=layouts())
+def test_an_identifier_gives_the_layout_back(layout: ResNetLayout) -> None:
+    assert ResNetLayout.from_id(layout.layout_id) == layout
+
+
+def test_what_stands_in_an_identifier_without_need_is_read_too() -> None:
+    assert ResNetLayout.from_id("1-2x8-16+stride1-2+bias0+out10") == ResNetLayout((1, 2), (8, 16))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "resnet",
+        "3-5-3",
+        "x64-64",
+        "3-5x",
+        "3--5x8-8",
+        "3-5x8-8x8",
+        "1.5-2x8-8",
+        "3-5x64 -64",
+        "3-5X8-8",
+        "٣-1x8-8",
+    ],
+)
+def test_text_that_is_no_identifier_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(LayoutError, match=r"is no layout's id; write blocks and channels as in 3-5-3x64-128-256$"):
+        ResNetLayout.from_id(text)
+
+
+@pytest.mark.parametrize(
+    "extra", ["", "wide2", "stride", "stem4+stem8", "bias1 ", "stem-4", "skip1-3", "bias1-0", "in3-1"]
+)
+def test_a_part_that_is_none_of_an_identifier_is_refused(extra: str) -> None:
+    with pytest.raises(LayoutError, match="'1-1x8-8"):
+        ResNetLayout.from_id(f"1-1x8-8+{extra}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1x8", "blocks: 1 stages; 2 to 6 are possible"),
+        ("1-1x8", "channels: 1 values for 2 stages; give one per stage"),
+        ("0-1x8-8", "blocks: 0 given; use whole numbers of at least 1"),
+        ("1-1x8-8+stride1-3", "strides: 3 given; use 1 or 2"),
+        ("1-1x8-8+kernel3", "kernels: 1 values for 2 stages; give one per stage"),
+        ("1-1x8-8+bias2", "conv_bias: 2 given; use true or false"),
+        ("1-1x8-8+skip2", "skip_kernel: 2 given; use 1 or 3"),
+    ],
+)
+def test_an_identifier_of_a_layout_that_cannot_be_built_names_the_field(text: str, message: str) -> None:
+    with pytest.raises(LayoutError) as caught:
+        ResNetLayout.from_id(text)
+    assert str(caught.value) == message
+
+
+@settings(deadline=None)
 @given(layout=layouts(max_channels=3), data=st.data())
 def test_identifiers_are_equal_exactly_for_equal_layouts(layout: ResNetLayout, data: st.DataObject) -> None:
     values = layout.to_dict()

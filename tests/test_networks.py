@@ -53,6 +53,17 @@ def test_a_block_is_the_formula_of_the_paper() -> None:
         torch.testing.assert_close(network(x), expected)
 
 
+@pytest.mark.parametrize("width", [1, 5, 8, 15, 16, 17])
+def test_strided_skips_of_any_width_have_the_same_gradients_in_either_memory_format(width: int) -> None:
+    images = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gradients = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        network = build(ResNetLayout((1, 1), (width, 8))).double().to(memory_format=memory_format)
+        network(images.contiguous(memory_format=memory_format)).square().sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_convolutions_are_kaiming_normal_with_fan_out(kernel: int) -> None:
     layout = ResNetLayout((2, 2), (64, 128), kernels=(kernel, kernel), conv_bias=True, classes=100)

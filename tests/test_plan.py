@@ -1,4 +1,4 @@
-"""The dry run and the space's report: their figures against brute force and against a real search's arithmetic."""
+"""The dry run: what it says of space, recipes, trials and cost, and that it launches nothing."""
 
 from __future__ import annotations
 
@@ -7,44 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo import count_flops, count_params
-from search.config import compose
-from search.enumeration import enumerate_layouts
+from model_zoo import PRESETS
+from search.config import compose, validated
 from search.plan import expected_epochs, flops_text, make_plan
-from search.space import SearchSpace
-from search.space_report import SpaceReport, make_report
+from search.space_report import make_report
+from search.warm_start import first_points
 from tests.cli import run
-
-SMALL = SearchSpace(stages=(2, 3), blocks=(1, 3), channels=(8, 16, 24), min_params=5_000, max_params=40_000)
-
-
-def _odd_depth_sum(layout: object) -> bool:
-    return sum(layout.blocks) % 2 == 1  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("predicate", [None, _odd_depth_sum])
-def test_the_report_equals_brute_force(predicate: object) -> None:
-    space = SMALL.model_copy(update={"predicate": predicate})
-    layouts = list(enumerate_layouts(space))
-    params = [count_params(layout) for layout in layouts]
-    report = make_report(space, (32, 32), samples=4, seed=0)
-    assert report.feasible == len(layouts) == sum(report.counts)
-    assert report.smallest["params"] == min(params)
-    assert report.largest["params"] == max(params)
-    for low, high, count in zip(report.edges[:-1], report.edges[1:], report.counts, strict=True):
-        last = high == report.edges[-1]
-        assert count == sum(low <= p < high or (last and p == high) for p in params)
-    ids = {layout.layout_id: layout for layout in layouts}
-    assert len({row["layout_id"] for row in report.samples}) == 4
-    for row in report.samples:
-        layout = ids[row["layout_id"]]
-        assert (row["params"], row["flops"]) == (count_params(layout), count_flops(layout))
-    assert SpaceReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
-
-
-def test_samples_are_no_more_than_there_are_layouts() -> None:
-    space = SMALL.model_copy(update={"stages": (2,), "blocks": (1, 1), "channels": (16,)})
-    assert len(make_report(space, (32, 32), samples=50, seed=0).samples) == 1
 
 
 @pytest.mark.parametrize(
@@ -62,16 +30,29 @@ def test_flops_text(flops: float, text: str) -> None:
     assert flops_text(flops) == text
 
 
-def test_trials_are_no_more_than_the_space_has() -> None:
+def test_trials_are_no_more_than_the_space_has(tmp_path: Path) -> None:
     config = compose(None, None, {"trials": 100}, ["space.stages=[2]", "space.blocks=[1,2]", "space.max_params=21000"])
-    plan = make_plan(config)
-    assert plan["trials"] == plan["space"]["feasible"] < 100
+    plan = make_plan(config, tmp_path)
+    assert plan["trials"] == plan["space"]["feasible"] < 100 // 6
+    searched = validated(config.model_dump(mode="json") | {"replicates": 3, "recipe": {"cutout": [0, 8]}})
+    plan = make_plan(searched, tmp_path)
+    assert plan["trials"] == plan["space"]["feasible"] * plan["recipes"] * 3
+    assert plan["recipes"] == 2
+    endless = validated(config.model_dump(mode="json") | {"recipe": {"learning_rate": {"low": 0.1, "high": 0.2}}})
+    plan = make_plan(endless, tmp_path)
+    assert (plan["trials"], plan["recipes"]) == (100, None)
+
+
+def test_a_plan_names_what_is_tried_first_and_what_is_left_out(tmp_path: Path) -> None:
+    config = compose(None, None, {"dataset": "cifar10", "warm_start": list(PRESETS)}, [])
+    first, left_out = first_points(config, tmp_path)
+    assert make_plan(config, tmp_path)["warm_start"] == [f"first: {layout.layout_id}" for layout, _ in first] + left_out
 
 
 def test_the_dry_run_launches_nothing_and_its_json_is_the_plan(tmp_path: Path) -> None:
     outcome = run("search.run", "--dry-run", "--json", "--trials=9", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
-    assert json.loads(outcome.stdout) == make_plan(compose(None, None, {"trials": 9}, []))
+    assert json.loads(outcome.stdout) == make_plan(compose(None, None, {"trials": 9}, []), tmp_path / "runs")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,7 +62,7 @@ def test_the_space_command_shows_what_the_report_says(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stderr
     shown = json.loads(outcome.stdout)
     space = compose(None, tmp_path / "space.toml", {"dataset": "digits"}, []).space
-    assert shown == make_report(space, (16, 16), 5, 0).to_dict()
+    assert shown == make_report(space, 5, 0).to_dict()
     text = run("search.space", "--dataset=digits", "--space=space.toml", cwd=tmp_path).stdout
     assert f"{shown['total']:,} layouts, {shown['feasible']:,} feasible" in text
     assert shown["smallest"]["layout_id"] in text

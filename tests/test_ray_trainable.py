@@ -16,7 +16,7 @@ from trainables.ray_trainable import TrialTrainable
 from trainables.training import EpochReport
 
 FIELDS = set(EpochReport.__dataclass_fields__)
-LAYOUT = {"blocks": [1, 1], "channels": [4, 8], "in_channels": 1}
+LAYOUT = {"blocks": [1, 1], "channels": [8, 16], "in_channels": 1}
 FRESH_IMPORTS = """
 import sys
 from ray import tune
@@ -202,7 +202,7 @@ def test_a_reused_actor_trains_the_next_trial_as_a_new_one_would(config: dict[st
     def trial(number: int, **changes: Any) -> dict[str, Any]:
         return config | {"trial": number, "checkpoint": str(tmp_path / f"{number}.safetensors")} | changes
 
-    second = trial(1, layout=LAYOUT | {"channels": [8, 8]})
+    second = trial(1, layout=LAYOUT | {"channels": [16, 16]})
     other_data = trial(2, data=config["data"] | {"train_images": 50})
     expected = [[numbers(result) for result in results(TrialTrainable(each))] for each in (second, other_data)]
     for path in tmp_path.glob("*.safetensors"):

@@ -43,6 +43,7 @@ def test_the_commands_on_digits_work_in_their_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", OTHERS)
 def test_the_other_commands_are_understood(line: str, tmp_path: Path) -> None:
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
     module, *arguments = shlex.split(line)[2:]
     if module == "search.run" and "--dry-run" not in arguments:
         arguments.append("--dry-run")  # hours of CIFAR-10; the plan reads and checks every flag

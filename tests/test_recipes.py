@@ -13,24 +13,30 @@ from pydantic import ValidationError
 from results import RECIPE_COLUMNS
 from trainables.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Recipe, Schedule
-from trainables.schedule import learning_rate
+from trainables.schedule import learning_rate, momentum
 
 WRONG: dict[str, list[Any]] = {
     "optimizer": ["lion", None],
     "learning_rate": [0, -0.1, math.inf, math.nan],
     "weight_decay": [-1e-9, math.inf, math.nan],
     "momentum": [-0.1, 1.0, math.nan],
+    "adaptive_clipping": [-0.01, math.inf, math.nan],
     "batch_size": [1, 65537, 2.5],
     "label_smoothing": [-0.1, 1.0, math.nan],
+    "head_init": ["orthogonal"],
     "schedule": ["linear"],
     "warmup_epochs": [-1, math.nan, math.inf],
+    "cosine_epochs": [-1, 2.5],
     "step_epochs": [0],
     "step_factor": [0, 1.1, math.nan],
+    "patience_epochs": [-1, 0.5],
     "crop_padding": [-1, 17],
     "padding_mode": ["edge"],
     "flip": ["perhaps"],
     "cutout": [-1],
     "rotation_degrees": [-1, 181, math.nan],
+    "mixup_alpha": [-0.1, math.inf, math.nan],
+    "cutmix_alpha": [-0.1, math.inf, math.nan],
     "precision": ["float16"],
     "epochs": [0],
     "seed": [-1, 2**31],
@@ -66,14 +72,41 @@ def test_wrong_values_of_every_field_are_tried() -> None:
 
 def test_contradictions_are_named_at_once() -> None:
     with pytest.raises(ValidationError) as raised:
-        Recipe(optimizer="nesterov", momentum=0, schedule="cosine", warmup_epochs=5, epochs=5)
-    assert "momentum: 0 given with nesterov" in str(raised.value)
-    assert "warmup_epochs: 5 given for 5 epochs" in str(raised.value)
+        Recipe(
+            optimizer="nesterov",
+            momentum=0,
+            warmup_epochs=5,
+            epochs=5,
+            mixup_alpha=0.5,
+            cutmix_alpha=1,
+            patience_epochs=3,
+        )
+    message = str(raised.value)
+    assert "momentum: 0 given with nesterov" in message
+    assert "warmup_epochs: 5 given for 5 epochs" in message
+    assert "mixup_alpha: 0.5 given with cutmix_alpha 1, and a batch is mixed one way; set one of them to 0" in message
+    assert "patience_epochs: 3 given with rung-annealed" in message
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "cosine-step"])
+@pytest.mark.parametrize(("cosine_epochs", "falling"), [(0, 8), (3, 3), (10, 8)])
+def test_a_warmup_ends_before_the_first_fall_and_the_training_do(
+    schedule: str, cosine_epochs: int, falling: int
+) -> None:
+    values = {"schedule": schedule, "cosine_epochs": cosine_epochs, "epochs": 8}
+    assert Recipe.model_validate({**values, "warmup_epochs": falling - 0.5}).cosine_epochs == cosine_epochs
+    with pytest.raises(ValidationError, match=f"warmup_epochs: {falling} given for {falling} epochs; lower it"):
+        Recipe.model_validate({**values, "warmup_epochs": falling})
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "step", "constant"])
 def test_schedules_without_a_warmup_do_not_mind_its_length(schedule: str) -> None:
     assert Recipe.model_validate({"schedule": schedule, "warmup_epochs": 5, "epochs": 5}).epochs == 5
+
+
+@pytest.mark.parametrize("schedule", sorted(set(get_args(Schedule)) - {"rung-annealed"}))
+def test_patience_goes_with_every_schedule_that_knows_no_rungs(schedule: str) -> None:
+    assert Recipe.model_validate({"schedule": schedule, "patience_epochs": 5}).patience_epochs == 5
 
 
 @settings(deadline=None)
@@ -99,3 +132,93 @@ def test_every_name_is_implemented(optimizer: str, schedule: str) -> None:
     made = make_optimizer([torch.nn.Parameter(torch.zeros(2))], recipe, torch.device("cpu"))
     assert made.param_groups[0]["weight_decay"] == recipe.weight_decay
     assert learning_rate(recipe, 0, 10, (2,)) > 0
+
+
+VALUES: dict[str, list[Any]] = {
+    "optimizer": list(get_args(Optimizer)),
+    "momentum": [0.5, 0.95],
+    "schedule": list(get_args(Schedule)),
+    "warmup_epochs": [0.0, 1.5],
+    "cosine_epochs": [0, 3],
+    "step_epochs": [2, 20],
+    "step_factor": [0.1, 0.333],
+    "crop_padding": [0, 2, 4],
+    "padding_mode": ["zeros", "reflect"],
+    "mixup_alpha": [0.0, 0.4],
+    "head_init": ["uniform", "xavier-normal"],
+}
+RECIPES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in VALUES.items()})
+
+
+def acts(recipe: Recipe) -> tuple[Any, ...]:
+    """What the rest of the program makes of every field that some recipes do not read."""
+    import torch
+
+    from trainables.augment import crop_and_flip
+
+    steps = range(recipe.epochs * 3)
+    moved = make_optimizer([torch.nn.Parameter(torch.zeros(1))], recipe, torch.device("cpu"))
+    images = torch.arange(36, dtype=torch.uint8).reshape(1, 6, 6, 1)
+    crops = crop_and_flip(images, torch.zeros(50, dtype=torch.int64), recipe, torch.Generator().manual_seed(1))
+    return (
+        type(moved).__name__,
+        moved.defaults,
+        [learning_rate(recipe, step, 3, (1, recipe.epochs)) for step in steps],
+        [momentum(recipe, step, 3) for step in steps],
+        crops.flatten().tolist(),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(values=RECIPES)
+def test_the_canonical_recipe_trains_alike_and_is_its_own_canonical_one(values: dict[str, Any]) -> None:
+    recipe = Recipe.model_validate({**values, "epochs": 6})
+    canonical = recipe.canonical()
+    assert Recipe.model_validate(canonical.model_dump()) == canonical
+    assert canonical.canonical() == canonical
+    assert canonical.unread == recipe.unread
+    assert acts(canonical) == acts(recipe)
+
+
+@settings(deadline=None, max_examples=60)
+@given(values=RECIPES, data=st.data())
+def test_recipes_that_differ_in_unread_fields_alone_have_one_canonical_recipe(
+    values: dict[str, Any], data: st.DataObject
+) -> None:
+    recipe = Recipe.model_validate({**values, "epochs": 6})
+    changed = {name: data.draw(st.sampled_from(VALUES[name]), label=name) for name in sorted(recipe.unread)}
+    other = Recipe.model_validate(recipe.model_dump() | changed)
+    assert other.unread == recipe.unread
+    assert other.canonical() == recipe.canonical()
+
+
+SCHEDULED = {
+    "warmup_epochs": {"rung-annealed", "cosine", "cosine-step"},
+    "cosine_epochs": {"cosine", "cosine-step"},
+    "step_epochs": {"step", "cosine-step"},
+    "step_factor": {"step", "cosine-step"},
+}
+
+
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+@pytest.mark.parametrize("name", sorted(SCHEDULED))
+def test_a_field_of_the_schedule_is_unread_exactly_where_it_changes_no_rate(name: str, schedule: str) -> None:
+    first, second = (
+        Recipe.model_validate({"schedule": schedule, "epochs": 6, "step_epochs": 2, name: value})
+        for value in VALUES[name]
+    )
+    changes = any(learning_rate(first, i, 3, (2, 6)) != learning_rate(second, i, 3, (2, 6)) for i in range(18))
+    assert changes == (schedule in SCHEDULED[name])
+    assert (name in first.unread) == (not changes)
+
+
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+def test_momentum_is_read_by_the_two_that_have_it(optimizer: str) -> None:
+    first, second = (Recipe.model_validate({"optimizer": optimizer, "momentum": value}) for value in (0.5, 0.95))
+    assert ("momentum" in first.unread) == (momentum(first, 0, 1) == momentum(second, 0, 1))
+    assert ("momentum" in first.unread) == (first.canonical() == second.canonical())
+
+
+def test_the_mode_of_a_padding_that_is_none_is_unread() -> None:
+    assert Recipe(crop_padding=0, padding_mode="zeros").canonical() == Recipe(crop_padding=0)
+    assert Recipe(crop_padding=1, padding_mode="zeros").canonical() != Recipe(crop_padding=1)

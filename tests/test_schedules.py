@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
+from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
 
 from trainables.recipe import Recipe
 from trainables.schedule import learning_rate, rung_epochs
@@ -127,6 +127,97 @@ def test_cosine_after_its_warmup_is_torchs_over_the_rest(warmup: int, extra: int
 
 
 @settings(deadline=None)
+@given(epochs=st.integers(1, 30), steps=STEPS, falling=st.integers(1, 12), peak=st.floats(1e-6, 10))
+def test_a_cosine_of_fewer_epochs_rises_and_falls_again_as_torchs_stepped_once_a_step(
+    epochs: int, steps: int, falling: int, peak: float
+) -> None:
+    recipe = Recipe(schedule="cosine", epochs=epochs, cosine_epochs=falling, warmup_epochs=0, learning_rate=peak)
+    expected = torch_rates(CosineAnnealingLR, peak, epochs * steps, T_max=falling * steps)
+    assert rates(recipe, steps) == pytest.approx(expected[1:], rel=1e-6, abs=peak * 1e-9)
+
+
+@settings(deadline=None)
+@given(epochs=st.integers(2, 30), steps=STEPS, falling=st.integers(1, 12))
+def test_at_the_end_of_an_epoch_the_cosine_has_the_rate_of_torchs_stepped_once_an_epoch(
+    epochs: int, steps: int, falling: int
+) -> None:
+    recipe = Recipe(schedule="cosine", epochs=epochs, cosine_epochs=falling, warmup_epochs=0, learning_rate=0.1)
+    expected = torch_rates(CosineAnnealingLR, 0.1, epochs, T_max=falling)
+    assert rates(recipe, steps)[steps - 1 :: steps] == pytest.approx(expected[1:], rel=1e-6, abs=1e-10)
+
+
+@settings(deadline=None)
+@given(falling=st.integers(1, 10), extra=st.integers(0, 25), steps=STEPS, share=st.floats(0, 0.99))
+def test_a_cosine_is_zero_after_every_odd_multiple_of_its_epochs_whatever_its_warmup(
+    falling: int, extra: int, steps: int, share: float
+) -> None:
+    recipe = Recipe(
+        schedule="cosine",
+        epochs=falling + extra,
+        cosine_epochs=falling,
+        warmup_epochs=share * falling,
+        learning_rate=1.0,
+    )
+    found = rates(recipe, steps)
+    zeros = {epoch * steps - 1 for epoch in range(falling, falling + extra + 1, 2 * falling)}
+    assert {step for step, rate in enumerate(found) if rate == 0.0} == zeros
+    peaks = range(2 * falling, falling + extra + 1, 2 * falling)
+    assert [found[epoch * steps - 1] for epoch in peaks] == [1.0] * len(peaks)
+    whole = recipe.model_copy(update={"cosine_epochs": 0, "epochs": falling})
+    assert found[: falling * steps] == rates(whole, steps)
+
+
+@settings(deadline=None)
+@given(
+    epochs=st.integers(1, 20),
+    steps=st.integers(1, 20),
+    falling=st.integers(0, 8),
+    every=st.integers(1, 12),
+    factor=st.floats(0.05, 1),
+    warmup=st.floats(0, 0.9),
+)
+def test_cosine_step_is_the_product_of_cosine_and_step(
+    epochs: int, steps: int, falling: int, every: int, factor: float, warmup: float
+) -> None:
+    options = {"cosine_epochs": falling, "step_epochs": every, "step_factor": factor, "warmup_epochs": warmup}
+    both, cosine, step = (
+        rates(Recipe.model_validate({"schedule": name, "epochs": epochs, "learning_rate": 1.0, **options}), steps)
+        for name in ("cosine-step", "cosine", "step")
+    )
+    assert both == pytest.approx([one * other for one, other in zip(cosine, step, strict=True)], rel=1e-12)
+
+
+def test_cosine_step_is_torchs_two_chained_until_torch_forgets_a_drop() -> None:
+    # Cerberus: 200 epochs, T_max 50, x 0.1 every 80, here with 3 steps an epoch; at 150 torch's cosine reaches zero
+    # with a drop behind it, and rises again from the rate before the drop.
+    steps, falling, every, factor = 3, 50, 80, 0.1
+    recipe = Recipe(
+        schedule="cosine-step",
+        epochs=200,
+        cosine_epochs=falling,
+        warmup_epochs=0,
+        step_epochs=every,
+        step_factor=factor,
+        learning_rate=0.01,
+    )
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
+    chained = ChainedScheduler(
+        [
+            CosineAnnealingLR(optimizer, T_max=falling * steps),
+            StepLR(optimizer, step_size=every * steps, gamma=factor),
+        ]
+    )
+    found, agree = rates(recipe, steps), []
+    for step, rate in enumerate(found):
+        optimizer.step()
+        chained.step()
+        # ours drops with the first step of an epoch, torch, which is asked after the step, one earlier
+        theirs = optimizer.param_groups[0]["lr"] / (factor if (step + 1) % (every * steps) == 0 else 1)
+        agree.append(rate == pytest.approx(theirs, rel=1e-6, abs=1e-12))
+    assert agree == [step < 3 * falling * steps for step in range(len(found))]
+
+
+@settings(deadline=None)
 @given(epochs=st.integers(1, 30), steps=STEPS, peak=st.floats(1e-6, 10))
 def test_one_cycle_is_torchs(epochs: int, steps: int, peak: float) -> None:
     total = epochs * steps
@@ -148,7 +239,7 @@ def test_constant_is_constant() -> None:
     assert set(rates(Recipe(schedule="constant", learning_rate=0.25, epochs=3), 7)) == {0.25}
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "step", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "cosine-step", "one-cycle", "step", "constant"])
 def test_only_the_annealed_schedule_reads_the_rungs(schedule: str) -> None:
     recipe = Recipe.model_validate({"schedule": schedule, "epochs": 9})
     assert rates(recipe, 5, (1, 3, 9)) == rates(recipe, 5, (9,))

@@ -1,14 +1,29 @@
-"""Random layouts and random small spaces for property tests."""
+"""Random layouts and random small spaces for property tests, and what is feasible in them by brute force."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from hypothesis import strategies as st
 
-from model_zoo import ResNetLayout, count_params
+from model_zoo import PRESETS, ResNetLayout, count_flops, count_params
+from model_zoo.memory import count_activation_bytes
 from search.space import SearchSpace
+
+MOST_COMBINATIONS = 800
+"""Layouts of a random space before its windows, at most; brute force builds each."""
+
+FIGURES: dict[str, Callable[[ResNetLayout, tuple[int, int]], int]] = {
+    "params": lambda layout, size: count_params(layout),
+    "depth": lambda layout, size: layout.depth,
+    "flops": count_flops,
+    "activation_bytes": count_activation_bytes,
+}
+"""What a window bounds, for one layout and image size."""
 
 
 @st.composite
@@ -43,8 +58,9 @@ def nothing(layout: ResNetLayout) -> bool:
 
 
 def unbounded(space: SearchSpace) -> SearchSpace:
-    """`space` without parameter window and predicate."""
-    return space.model_copy(update={"min_params": 0, "max_params": 2**62, "predicate": None})
+    """`space` without its windows and predicate."""
+    open_ = {f"min_{name}": 0 for name in FIGURES} | {f"max_{name}": None for name in FIGURES}
+    return space.model_copy(update=open_ | {"max_params": 2**62, "predicate": None})
 
 
 def choices(values: list[int], most: int = 2) -> st.SearchStrategy[list[int]]:
@@ -53,39 +69,99 @@ def choices(values: list[int], most: int = 2) -> st.SearchStrategy[list[int]]:
 
 
 @st.composite
-def spaces(draw: st.DrawFn, max_stages: int = 4) -> SearchSpace:
-    """Spaces of at most a few thousand layouts that vary in every field; some have no feasible layout."""
-    stages = draw(choices(list(range(2, max_stages + 1))))
+def tables_of_choices(draw: st.DrawFn, max_stages: int) -> dict[str, Any]:
+    """Tables of spaces that vary in every choice, with at most `MOST_COMBINATIONS` layouts."""
+    stages = sorted(draw(st.sets(st.integers(2, max_stages), min_size=1, max_size=2)))
     fewest = draw(st.integers(1, 3))
     channels = draw(st.lists(st.integers(1, 8), min_size=1, max_size=3, unique=True))
     orders = ["free", "nondecreasing"] + (["increasing"] if len(channels) >= max(stages) else [])
-    wide = max(stages) <= 3
-    space = SearchSpace.model_validate(
-        {
-            "stages": stages,
-            "blocks": [fewest, fewest + draw(st.integers(0, 2 if wide else 1))],
-            "channels": channels,
-            "channel_order": draw(st.sampled_from(orders)),
-            "strides": draw(choices([1, 2])) if wide else [draw(st.integers(1, 2))],
-            "first_strides": draw(choices([1, 2])),
-            "kernels": draw(choices([3, 5])) if wide else [draw(st.sampled_from([3, 5]))],
-            "stem_channels": draw(choices([0, *channels, 9])),
-            "skip_kernels": draw(choices([1, 3])) if len(stages) == 1 else [1],
-            "conv_biases": draw(st.sampled_from([[False], [True], [True, False]])) if len(stages) == 1 else [False],
-            "in_channels": draw(st.integers(1, 3)),
-            "classes": draw(st.integers(2, 10)),
-            "min_params": 0,
-            "predicate": draw(st.sampled_from([None, even])),
-        }
-    )
-    counts = sorted({count_params(layout) for layout in brute_force(space)} or {1})
-    ends = sorted(draw(st.tuples(st.integers(0, len(counts) - 1), st.integers(0, len(counts) - 1))))
-    fewest = counts[ends[0]] + draw(st.sampled_from([0, 0, 0, 1]))  # 1 over a count is often between two
-    return space.model_copy(update={"min_params": fewest, "max_params": max(fewest, counts[ends[1]])})
+    table: dict[str, Any] = {
+        "stages": stages,
+        "blocks": [fewest, fewest + draw(st.integers(0, 2))],
+        "channels": channels,
+        "channel_order": draw(st.sampled_from(orders)),
+        "strides": draw(choices([1, 2])),
+        "first_strides": draw(choices([1, 2])),
+        "kernels": draw(choices([3, 5])),
+        "stem_channels": draw(choices([0, *channels, draw(st.integers(1, 9))])),
+        "skip_kernels": draw(choices([1, 3])),
+        "conv_biases": draw(st.sampled_from([[False], [True], [True, False]])),
+    }
+    shortened = iter(draw(st.permutations(sorted(set(table) - {"stages", "channels", "channel_order"}))))
+    while _combinations(table) > MOST_COMBINATIONS:
+        name = next(shortened, None)
+        if name is None:
+            table["stages"] = stages[:1]
+            break
+        table[name] = [fewest, fewest] if name == "blocks" else table[name][:1]
+    return table
+
+
+def _combinations(table: dict[str, Any]) -> int:
+    """Combinations of a table's choices, those out of order included."""
+    count = {name: len(set(values)) for name, values in table.items() if isinstance(values, list)}
+    count["blocks"] = table["blocks"][1] - table["blocks"][0] + 1
+    shared = math.prod(count[name] for name in ("first_strides", "stem_channels", "skip_kernels", "conv_biases"))
+    a_stage = count["blocks"] * count["channels"] * count["kernels"]
+    return sum(shared * a_stage**stages * count["strides"] ** (stages - 1) for stages in table["stages"])
+
+
+@st.composite
+def tables_of_layouts(draw: st.DrawFn) -> dict[str, Any]:
+    """Tables of spaces that are lists of layouts, by preset and by id, some of them twice."""
+    listed = [layout.layout_id for layout in draw(st.lists(layouts(), min_size=1, max_size=12))]
+    return {"layouts": listed + draw(st.lists(st.sampled_from([*PRESETS, *listed]), max_size=3))}
+
+
+@st.composite
+def spaces(draw: st.DrawFn, max_stages: int = 4) -> SearchSpace:
+    """Spaces of at most a few thousand layouts that vary in every field; some have no feasible layout."""
+    facts = {
+        "in_channels": draw(st.integers(1, 3)),
+        "classes": draw(st.integers(2, 10)),
+        "image_size": draw(st.sampled_from([(8, 8), (5, 7), (32, 32)])),
+        "min_params": 0,
+        "max_params": 2**40,
+    }
+    table = draw(st.one_of(*[tables_of_choices(max_stages)] * 4, tables_of_layouts()))
+    space = SearchSpace.model_validate(table | facts)
+    inside = list(brute_force(space))
+    windows: dict[str, Any] = {"predicate": draw(st.sampled_from([None, even]))}
+    for name, figure in FIGURES.items():
+        if name != "params" and draw(st.integers(0, 3)):
+            continue
+        values = sorted({figure(layout, space.image_size) for layout in inside})
+        ends = sorted(draw(st.tuples(*[st.integers(0, len(values) - 1)] * 2)))
+        least = values[ends[0]] + draw(st.sampled_from([0, 0, 0, 1]))  # 1 over a value is often between two
+        most = max(least, values[ends[1]])
+        windows |= {f"min_{name}": least, f"max_{name}": most}
+        if name != "params":
+            windows |= draw(st.sampled_from([{}, {f"min_{name}": 0}, {f"max_{name}": None}]))
+    return space.model_copy(update=windows)
+
+
+def fulfils(space: SearchSpace, layout: ResNetLayout) -> bool:
+    """Whether the windows and the predicate of `space` accept `layout`."""
+    for name, figure in FIGURES.items():
+        value, most = figure(layout, space.image_size), getattr(space, f"max_{name}")
+        if value < getattr(space, f"min_{name}") or (most is not None and value > most):
+            return False
+    return space.predicate is None or space.predicate(layout)
 
 
 def brute_force(space: SearchSpace) -> Iterator[ResNetLayout]:
     """Every feasible layout of `space`, perhaps twice, by building and judging each combination of choices."""
+    offered = _of_list(space) if space.layouts else _of_choices(space)
+    return (layout for layout in offered if fulfils(space, layout))
+
+
+def _of_list(space: SearchSpace) -> Iterator[ResNetLayout]:
+    for entry in space.layouts:
+        layout = PRESETS.get(entry) or ResNetLayout.from_id(entry)
+        yield dataclasses.replace(layout, in_channels=space.in_channels, classes=space.classes)
+
+
+def _of_choices(space: SearchSpace) -> Iterator[ResNetLayout]:
     steps = {"free": lambda a, b: True, "nondecreasing": lambda a, b: a <= b, "increasing": lambda a, b: a < b}
     in_order = steps[space.channel_order]
     for stages in space.stages:
@@ -100,7 +176,4 @@ def brute_force(space: SearchSpace) -> Iterator[ResNetLayout]:
         )
         for fields in combinations:
             if all(in_order(a, b) for a, b in itertools.pairwise(fields[1])):
-                layout = ResNetLayout(*fields, in_channels=space.in_channels, classes=space.classes)
-                inside = space.min_params <= count_params(layout) <= space.max_params
-                if inside and (space.predicate is None or space.predicate(layout)):
-                    yield layout
+                yield ResNetLayout(*fields, in_channels=space.in_channels, classes=space.classes)

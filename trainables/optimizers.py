@@ -1,4 +1,4 @@
-"""torch.optim's update rules by name."""
+"""torch.optim's update rules by name, and what a schedule sets in them at each step."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def make_optimizer(params: Iterable[nn.Parameter], recipe: Recipe, device: torch
             return torch.optim.AdamW(params, rate, weight_decay=decay, fused=fused)
         case "adadelta":
             return torch.optim.Adadelta(params, rate, weight_decay=decay)
+
+
+def set_step(optimizer: torch.optim.Optimizer, rate: float, momentum: float) -> None:
+    """Sets the learning rate and the momentum (of the Adam family beta 1; none of adadelta) of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        if "momentum" in group:
+            group["momentum"] = momentum
+        elif "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])

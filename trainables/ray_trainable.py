@@ -19,7 +19,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
 
     Configuration: `trial`, `layout` and `recipe` as dicts, `rungs`, `data` (the arguments of `load_training_set`),
     `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`. A result has the fields of `EpochReport`,
-    `done`, and at its end `outcome` (completed, diverged, failed) and `error`.
+    `done`, and at its end `outcome` (completed, stopped by the recipe's patience, diverged, failed) and `error`.
 
     An exception of the training itself becomes a result with outcome `failed`; only the death of the process, or of
     its device, reaches Ray, which starts the trial again from its checkpoint in a new process.
@@ -54,10 +54,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         checkpoint = Path(self._config["checkpoint"])
         if self._trainer is None:
             self._trainer = self._begin(checkpoint)
-            if (
-                self._trainer.epoch > self._config["recorded_epochs"]
-                or self._trainer.epoch == self._trainer.recipe.epochs
-            ):
+            if self._trainer.epoch > self._config["recorded_epochs"] or self._trainer.finished:
                 # The driver died between this epoch's checkpoint and its report, or between the last report and the
                 # trial's end: report it, do not train it again.
                 return self._result(self._trainer.last_report)
@@ -88,8 +85,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
 
     def _result(self, report: Any) -> dict[str, Any]:
         result = asdict(report)
-        done = report.epoch >= self._trainer.recipe.epochs
-        return result | {"done": done, "outcome": "completed" if done else None, "error": None}
+        done = self._trainer.finished
+        ending = "completed" if report.epoch >= self._trainer.recipe.epochs else "stopped"
+        return result | {"done": done, "outcome": ending if done else None, "error": None}
 
     def _ending(self, outcome: str, error: str) -> dict[str, Any]:
         # Ray insists on the metric in every result; 0.0 at the last finished epoch reaches no new rung.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw", "adadelta"]
-Schedule = Literal["rung-annealed", "cosine", "one-cycle", "step", "constant"]
+Schedule = Literal["rung-annealed", "cosine", "cosine-step", "one-cycle", "step", "constant"]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+COSINES: Final = ("cosine", "cosine-step")
+WARMED: Final = ("rung-annealed", *COSINES)
+STEPPED: Final = ("step", "cosine-step")
 
 
 class Recipe(BaseModel):
@@ -24,22 +30,30 @@ class Recipe(BaseModel):
     """The update rule, as in torch.optim; `nesterov` is SGD with Nesterov momentum."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     """Peak learning rate, per step."""
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
+    weight_decay: NonNegative = 5e-4
     """Coefficient of the L2 penalty (decoupled for adamw), on every parameter."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of sgd and nesterov; the others do not read it."""
+    """Momentum of sgd and nesterov, the highest where one-cycle moves it; the others do not read it."""
+    adaptive_clipping: NonNegative = 0.0
+    """Largest ratio of a unit's gradient to its weights, norms both, outside the linear layer; 0 does not clip."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
     """Images a step."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the target spread evenly over the classes."""
+    head_init: Literal["uniform", "xavier-normal"] = "uniform"
+    """Initial weights of the linear layer: uniform within 1/sqrt(features), or Xavier-normal."""
     schedule: Schedule = "rung-annealed"
     """Course of the learning rate; `trainables.schedule` defines each."""
-    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
-    """Linear warm-up at the start of rung-annealed and cosine, epochs."""
+    warmup_epochs: NonNegative = 0.5
+    """Linear warm-up at the start of rung-annealed, cosine and cosine-step, epochs."""
+    cosine_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs in which cosine and cosine-step fall to zero, rise again, and so on; 0 is one fall over all epochs."""
     step_epochs: Annotated[int, Field(ge=1)] = 20
-    """Epochs between two drops of the step schedule."""
+    """Epochs between two drops of step and cosine-step."""
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.333
-    """What a drop of the step schedule multiplies the learning rate by."""
+    """What a drop of step and cosine-step multiplies the learning rate by."""
+    patience_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs without a validation accuracy above the best so far after which the training ends; 0 never ends it."""
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
     """Random crop of the original size from an image padded by so many pixels; 0 is none."""
     padding_mode: Literal["zeros", "reflect"] = "reflect"
@@ -50,6 +64,10 @@ class Recipe(BaseModel):
     """Side of a square set to the mean colour, pixels, centred anywhere in the image; 0 is none."""
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Rotation by a uniform angle up to this either way; 0 is none."""
+    mixup_alpha: NonNegative = 0.0
+    """Both parameters of the Beta distribution of a batch's mixing weight, images and labels; 0 does not mix."""
+    cutmix_alpha: NonNegative = 0.0
+    """Both parameters of the Beta distribution of the share a batch's images keep of themselves; 0 does not mix."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions and linear layers; auto is bfloat16 where the device computes it natively."""
     epochs: Annotated[int, Field(ge=1)] = 27
@@ -57,15 +75,45 @@ class Recipe(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of initial weights, order and augmentation."""
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """Names of the fields that change nothing under this recipe's other fields."""
+        return frozenset(name for name, reads in _READS.items() if not reads(self))
+
+    def canonical(self) -> Recipe:
+        """The recipe with every unread field at its default: recipes that train alike by their fields are equal."""
+        unread = self.unread
+        return Recipe(**self.model_dump(exclude=set(unread))) if unread else self
+
     @model_validator(mode="after")
     def _sense(self) -> Recipe:
         problems = []
         if self.optimizer == "nesterov" and self.momentum == 0:
             problems.append("momentum: 0 given with nesterov, which needs more than 0; raise it or use sgd")
-        if self.schedule in ("cosine", "rung-annealed") and self.warmup_epochs >= self.epochs:
+        falling = min(self.cosine_epochs or self.epochs, self.epochs) if self.schedule in COSINES else self.epochs
+        if self.schedule in WARMED and self.warmup_epochs >= falling:
+            problems.append(f"warmup_epochs: {self.warmup_epochs:g} given for {falling} epochs; lower it below them")
+        if self.patience_epochs and self.schedule == "rung-annealed":
             problems.append(
-                f"warmup_epochs: {self.warmup_epochs:g} given for {self.epochs} epochs; lower it below them"
+                f"patience_epochs: {self.patience_epochs} given with rung-annealed, whose accuracies between rungs are "
+                "not annealed; set it to 0 or use another schedule"
+            )
+        if self.mixup_alpha and self.cutmix_alpha:
+            problems.append(
+                f"mixup_alpha: {self.mixup_alpha:g} given with cutmix_alpha {self.cutmix_alpha:g}, and a batch is "
+                "mixed one way; set one of them to 0"
             )
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+
+_READS: Final[dict[str, Callable[[Recipe], Any]]] = {
+    "momentum": lambda recipe: recipe.optimizer in ("sgd", "nesterov"),
+    "warmup_epochs": lambda recipe: recipe.schedule in WARMED,
+    "cosine_epochs": lambda recipe: recipe.schedule in COSINES,
+    "step_epochs": lambda recipe: recipe.schedule in STEPPED,
+    "step_factor": lambda recipe: recipe.schedule in STEPPED,
+    "padding_mode": lambda recipe: recipe.crop_padding,
+}
+"""For each field that not every recipe reads, whether a recipe does."""

@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the step, so that a resumed training needs no scheduler's state."""
+"""Learning rates and momenta as pure functions of the step, so that a resumed training needs no scheduler's state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from trainables.recipe import Recipe
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = 1e-4 / 25
+ONE_CYCLE_MOMENTUM_FALL = 0.1
+ONE_CYCLE_BETA = 0.95
 """Shares and factors of torch.optim.lr_scheduler.OneCycleLR's defaults. Source: Smith & Topin, arXiv 1708.07120."""
+ADAM_BETA = 0.9
+"""Beta 1 of torch.optim.Adam and AdamW."""
 
 
 def rung_epochs(grace_epochs: int, reduction_factor: int, max_epochs: int) -> tuple[int, ...]:
@@ -39,10 +43,33 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[
     Rung-annealed and cosine use the step's end, so that the rate is exactly zero at the last step of a rung and
     nowhere else; the others follow torch's schedulers, which use the step's start. `rungs` ends with the last epoch.
 
+    With `cosine_epochs`, cosine is torch's CosineAnnealingLR stepped once a step: zero at the end of that many epochs,
+    whatever the warm-up took of them, the peak at the end of twice as many, and so on; at an epoch's start it has the
+    rate of torch's stepped once an epoch. Cosine-step is the product of cosine and step. Torch's two schedulers
+    chained give it too, but only to the first rise from zero after a drop: there torch forgets the drops before.
+
     Source: budgeted training, arXiv 1905.04753 (annealing to zero makes truncated runs comparable).
     """
     total = recipe.epochs * steps_per_epoch
     return recipe.learning_rate * _FACTORS[recipe.schedule](recipe, step, steps_per_epoch, total, rungs)
+
+
+def momentum(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """The momentum of step `step`, counted from 0: of adam and adamw beta 1, and 0 of adadelta, which has none.
+
+    One-cycle lowers it by 0.1, at most to 0, while the learning rate rises and raises it again while that falls: from
+    the recipe's, and for adam and adamw, whose recipe has none, from 0.95 as torch's OneCycleLR does.
+
+    Source: Smith, arXiv 1803.09820, section 4.2 (a rising learning rate goes with a falling momentum).
+    """
+    if recipe.optimizer == "adadelta":
+        return 0.0
+    cycles, adaptive = recipe.schedule == "one-cycle", recipe.optimizer in ("adam", "adamw")
+    if not cycles:
+        return ADAM_BETA if adaptive else recipe.momentum
+    high = ONE_CYCLE_BETA if adaptive else recipe.momentum
+    low = max(high - ONE_CYCLE_MOMENTUM_FALL, 0.0)
+    return _cycled(step, recipe.epochs * steps_per_epoch, high, low, high)
 
 
 def _rung_annealed(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
@@ -55,14 +82,19 @@ def _rung_annealed(recipe: Recipe, step: int, steps_per_epoch: int, total: int, 
 
 
 def _cosine(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
-    return _warm_cosine(step + 1, total, recipe.warmup_epochs * steps_per_epoch)
+    fall = recipe.cosine_epochs * steps_per_epoch or total
+    if step < fall:
+        return _warm_cosine(step + 1, fall, recipe.warmup_epochs * steps_per_epoch)
+    return _between(1.0, 0.0, (step + 1) % (2 * fall) / fall)
+
+
+def _cosine_step(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
+    drops = _step(recipe, step, steps_per_epoch, total, rungs)
+    return drops * _cosine(recipe, step, steps_per_epoch, total, rungs)
 
 
 def _one_cycle(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
-    rise = ONE_CYCLE_RISE * total - 1
-    if step <= rise:
-        return _between(ONE_CYCLE_START, 1.0, step / rise)
-    return _between(1.0, ONE_CYCLE_END, (step - rise) / (total - 1 - rise))
+    return _cycled(step, total, ONE_CYCLE_START, 1.0, ONE_CYCLE_END)
 
 
 def _step(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
@@ -82,6 +114,13 @@ def _warm_cosine(done: float, total: float, warmup: float) -> float:
     return _between(1.0, 0.0, (done - warmup) / (total - warmup))
 
 
+def _cycled(step: int, total: int, start: float, turn: float, end: float) -> float:
+    rise = ONE_CYCLE_RISE * total - 1
+    if step <= rise:
+        return _between(start, turn, step / rise)
+    return _between(turn, end, (step - rise) / (total - 1 - rise))
+
+
 def _between(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
@@ -89,6 +128,7 @@ def _between(start: float, end: float, share: float) -> float:
 _FACTORS = {
     "rung-annealed": _rung_annealed,
     "cosine": _cosine,
+    "cosine-step": _cosine_step,
     "one-cycle": _one_cycle,
     "step": _step,
     "constant": _constant,

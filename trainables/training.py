@@ -13,15 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo import ResNetLayout, build
+from model_zoo import ResNetLayout
 from trainables import checkpoints
 from trainables.augment import augmented_batch, normalise
+from trainables.clipping import clip_adaptively
 from trainables.datasets import TrainingSet
 from trainables.devices import autocast, resolve_precision
 from trainables.errors import CheckpointError, DivergedError
-from trainables.optimizers import make_optimizer
+from trainables.mixing import mixed_batch
+from trainables.optimizers import make_optimizer, set_step
 from trainables.recipe import Recipe
-from trainables.schedule import learning_rate
+from trainables.schedule import learning_rate, momentum
+from trainables.starting_network import starting_network
 
 EVAL_BATCH = 512
 
@@ -33,15 +36,20 @@ class EpochReport:
     epoch: int
     """Epochs trained so far, from 1."""
     rung: int | None
-    """Number, from 1, of the rung that ends with this epoch; None between rungs."""
+    """Number, from 1, of the rung that ends with this epoch, one more if patience ends it; None between rungs."""
     val_accuracy: float
     """Share of the validation images classified correctly, in [0, 1]."""
+    best_accuracy: float
+    """Highest `val_accuracy` of the epochs so far."""
+    best_epoch: int
+    """The first epoch that had it."""
     val_loss: float
     """Mean cross-entropy over the validation images, nats, without label smoothing."""
     train_accuracy: float
-    """Share of the augmented training images classified correctly while training, in [0, 1]."""
+    """Share of the augmented training images classified correctly, in [0, 1]; a mixed image counts by the share of
+    the label that the answer names."""
     train_loss: float
-    """Mean training loss, nats, with label smoothing."""
+    """Mean training loss, nats, with label smoothing and mixed labels."""
     learning_rate: float
     """Learning rate of the epoch's last step."""
     train_time_s: float
@@ -51,7 +59,7 @@ class EpochReport:
 
 
 class Trainer:
-    """Trains one layout by one recipe; `train_epoch` until `epoch` equals `recipe.epochs`.
+    """Trains one layout by one recipe; `train_epoch` until it is `finished`.
 
     Order, augmentation and initial weights follow from the recipe's seed and the epoch's number alone, so a trainer
     that loads a checkpoint goes on exactly as the one that saved it, to the last bit on a CPU with as many threads.
@@ -84,35 +92,48 @@ class Trainer:
         self.val_indices = torch.from_numpy(data.val_indices).to(device)
         self.mean = torch.tensor(data.mean, device=device)
         self.std = torch.tensor(data.std, device=device)
-        self.network = build(layout, recipe.seed).to(device).to(memory_format=torch.channels_last)
+        self.network = starting_network(layout, recipe).to(device).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.network.parameters(), recipe, device)
+        head = set(self.network.head.parameters())  # which the paper of adaptive clipping leaves alone
+        self.clipped = [param for param in self.network.parameters() if param not in head]
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in the training images; at least one, then a smaller one."""
         return max(1, len(self.train_indices) // self.recipe.batch_size)
 
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs of the recipe are trained, or its patience is at an end."""
+        return self.last_report is not None and self._ends(self.epoch, self.last_report.best_epoch)
+
+    def _ends(self, epoch: int, best_epoch: int) -> bool:
+        patience = self.recipe.patience_epochs
+        return epoch >= self.recipe.epochs or 0 < patience <= epoch - best_epoch
+
     def train_epoch(self) -> EpochReport:
         """One pass over the training images and one over the validation images.
 
         Raises:
             DivergedError: a loss is not finite; on the CPU it is raised at the step, elsewhere at the epoch's end.
-            ValueError: all epochs of the recipe are trained.
+            ValueError: the training is finished.
         """
-        if self.epoch >= self.recipe.epochs:
-            raise ValueError(
-                f"epoch {self.epoch + 1}: the recipe ends with epoch {self.recipe.epochs}; raise its epochs"
-            )
+        if self.finished:
+            limit = "epochs" if self.epoch >= self.recipe.epochs else "patience_epochs"
+            raise ValueError(f"epoch {self.epoch + 1}: the recipe ends with epoch {self.epoch}; raise its {limit}")
         started = time.perf_counter()
-        draw = torch.Generator(self.device).manual_seed(epoch_seed(self.recipe.seed, self.epoch))
+        seed = epoch_seed(self.recipe.seed, self.epoch)
+        draw, host_draw = torch.Generator(self.device).manual_seed(seed), np.random.default_rng(seed)
         order = self.train_indices[torch.randperm(len(self.train_indices), generator=draw, device=self.device)]
         self.network.train()
         totals = torch.zeros(2, device=self.device)  # summed loss, correct
         rate = 0.0
         for i in range(self.steps_per_epoch):
-            rate = learning_rate(self.recipe, self.epoch * self.steps_per_epoch + i, self.steps_per_epoch, self.rungs)
+            step = self.epoch * self.steps_per_epoch + i
+            rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.rungs)
+            set_step(self.optimizer, rate, momentum(self.recipe, step, self.steps_per_epoch))
             index = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
-            totals += self._train_step(index, rate, draw)
+            totals += self._train_step(index, draw, host_draw)
         images = min(self.steps_per_epoch * self.recipe.batch_size, len(order))
         train_loss, train_accuracy = (total / images for total in totals.tolist())
         self._require_finite(train_loss)
@@ -122,10 +143,16 @@ class Trainer:
         )
         self._require_finite(val_loss)
         self.epoch += 1
+        best_accuracy, best_epoch = val_accuracy, self.epoch
+        if self.last_report is not None and self.last_report.best_accuracy >= val_accuracy:
+            best_accuracy, best_epoch = self.last_report.best_accuracy, self.last_report.best_epoch
+        at_rung = self.epoch in self.rungs or self._ends(self.epoch, best_epoch)
         self.last_report = EpochReport(
             epoch=self.epoch,
-            rung=self.rungs.index(self.epoch) + 1 if self.epoch in self.rungs else None,
+            rung=1 + sum(rung < self.epoch for rung in self.rungs) if at_rung else None,
             val_accuracy=val_accuracy,
+            best_accuracy=best_accuracy,
+            best_epoch=best_epoch,
             val_loss=val_loss,
             train_accuracy=train_accuracy,
             train_loss=train_loss,
@@ -135,23 +162,24 @@ class Trainer:
         )
         return self.last_report
 
-    def _train_step(self, index: Tensor, rate: float, draw: torch.Generator) -> Tensor:
+    def _train_step(self, index: Tensor, draw: torch.Generator, host_draw: np.random.Generator) -> Tensor:
         """Summed loss and number of correct answers of one step, (2,), on the device."""
-        x = augmented_batch(self.images, index, self.recipe, self.mean, self.std, draw)
-        y = self.labels[index]
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        recipe = self.recipe
+        x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw)
+        x, labels = mixed_batch(x, self.labels[index], recipe, draw, host_draw)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.precision, self.device):
             logits = self.network(x)
         logits = logits.float()
-        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        loss = labels.loss(logits, recipe.label_smoothing)
         if self.device.type == "cpu":  # elsewhere this would wait for the device at every step
             self._require_finite(loss.item())
         loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.adaptive_clipping:
+            clip_adaptively(self.clipped, recipe.adaptive_clipping)
         self.optimizer.step()
         with torch.no_grad():
-            return torch.stack([loss * len(index), (logits.argmax(1) == y).sum()])
+            return torch.stack([loss * len(index), labels.correct(logits)])
 
     def _require_finite(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -1,0 +1,245 @@
+"""The layouts inside the parameter window, numbered: counted, looked up and drawn without a walk over them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo import ResNetLayout, count_params
+from search.batch import Column, LayoutBatch, joined
+from search.chains import Chain, Keys, chains
+from search.halves import back_keys, front_keys, runs
+from search.space import SearchSpace
+
+BATCH = 2**16
+"""Layouts of a batch of a walk (about 10 MB)."""
+
+MOST_DECODED = 2**18
+"""Chains of a half that are decoded once and kept (8 MiB for two stages); longer halves are decoded when asked."""
+
+
+class LayoutIndex(Protocol):
+    """The numbered layouts of a space inside its parameter window; other conditions are not asked."""
+
+    count: int
+    """How many there are."""
+
+    def at(self, numbers: Column) -> LayoutBatch:
+        """The layouts with `numbers` (N,), each from 0 to below `count`."""
+
+    def number_of(self, layout: ResNetLayout) -> int | None:
+        """The number of `layout`; None when it is not among them."""
+
+    def walk(self) -> Iterator[LayoutBatch]:
+        """All of them in the order of their numbers, in batches."""
+
+    def ends(self) -> tuple[ResNetLayout, ResNetLayout]:
+        """The first of those with the fewest parameters and the first of those with the most; there must be one."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """The layouts of one chain whose halves meet at one width."""
+
+    chain: Chain
+    front: Keys
+    """Fronts that can be completed, ascending, (F,)."""
+    back: Keys
+    """Backs, ascending, (B,)."""
+    first: NDArray[np.int64]
+    """For each front the place of its first back inside the parameter window, (F,)."""
+    ends: NDArray[np.int64]
+    """Layouts of each front and of those before it, (F,)."""
+
+    def walk(self) -> Iterator[LayoutBatch]:
+        """All layouts in the order of their numbers, in batches."""
+        starts = np.concatenate([[0], self.ends[:-1]])
+        for start in range(0, int(self.ends[-1]), BATCH):
+            numbers = np.arange(start, min(start + BATCH, int(self.ends[-1])))
+            low, high = np.searchsorted(self.ends, [numbers[0], numbers[-1]], side="right")
+            held = np.arange(low, high + 1)
+            ends, begins = np.minimum(self.ends[held], numbers[-1] + 1), np.maximum(starts[held], start)
+            fronts = np.repeat(held, ends - begins)
+            yield self.batch(fronts, self.first[fronts] + numbers - starts[fronts])
+
+    def places(self, numbers: Column) -> tuple[Column, Column]:
+        """The places of fronts and backs, (N,) each, of the layouts with `numbers` (N,) among these."""
+        fronts = np.searchsorted(self.ends, numbers, side="right")
+        starts = np.where(fronts > 0, self.ends[fronts - 1], 0)
+        return fronts, self.first[fronts] + numbers - starts
+
+    def batch(self, fronts: Column, backs: Column) -> LayoutBatch:
+        """The layouts of the fronts and backs at these places, (N,) each."""
+        front, back = self.front[fronts], self.back[backs]
+        cells = np.empty((len(fronts), self.chain.stages, 4), dtype=np.int32)
+        cells[:, : self.chain.cut] = self._front_cells(fronts)
+        cells[:, self.chain.cut :] = self._back_cells(backs)
+        params = (front >> self.chain.code_bits) + (back >> self.chain.code_bits)
+        return _batch(self.chain, cells, self._codes(front), params)
+
+    def _codes(self, keys: Keys) -> Keys:
+        return keys & ((1 << self.chain.code_bits) - 1)
+
+    def _front_cells(self, places: Column) -> NDArray[np.int32]:
+        stages = range(self.chain.cut)
+        if len(self.front) > MOST_DECODED:
+            return self.chain.cells(self._codes(self.front[places]), stages)
+        return np.take(self._decoded_front, places, axis=0)
+
+    def _back_cells(self, places: Column) -> NDArray[np.int32]:
+        stages = range(self.chain.cut, self.chain.stages)
+        if len(self.back) > MOST_DECODED:
+            return self.chain.cells(self._codes(self.back[places]), stages)
+        return np.take(self._decoded_back, places, axis=0)
+
+    @cached_property
+    def _decoded_front(self) -> NDArray[np.int32]:
+        return self.chain.cells(self._codes(self.front), range(self.chain.cut))
+
+    @cached_property
+    def _decoded_back(self) -> NDArray[np.int32]:
+        return self.chain.cells(self._codes(self.back), range(self.chain.cut, self.chain.stages))
+
+
+def assembled(chain: Chain, fronts: Keys, backs: Keys) -> LayoutBatch:
+    """The layouts whose halves have the codes `fronts` and `backs`, (N,) each."""
+    halves = (chain.cells(fronts, range(chain.cut)), chain.cells(backs, range(chain.cut, chain.stages)))
+    batch = _batch(chain, np.concatenate(halves, axis=1), fronts, np.zeros(len(fronts), dtype=np.int64))
+    return dataclasses.replace(batch, params=batch.counted_params())
+
+
+def _batch(chain: Chain, cells: NDArray[np.int32], fronts: Keys, params: Column) -> LayoutBatch:
+    space = chain.space
+    stems = np.zeros(1, dtype=np.int64)
+    if space.stem_channels != (0,):
+        stems = np.array(space.stem_channels, dtype=np.int64)[chain.stem_places(fronts)]
+    return LayoutBatch(
+        np.full(len(cells), chain.stages, dtype=np.int64),
+        cells,
+        np.where(stems > 0, stems, cells[:, 0, 1]),
+        np.full(len(cells), chain.skip_kernel, dtype=np.int64),
+        np.full(len(cells), int(chain.conv_bias), dtype=np.int64),
+        params,
+        space.in_channels,
+        space.classes,
+    )
+
+
+def meetings(chain: Chain) -> Iterator[Meeting]:
+    """Where the halves of `chain` meet, for each width that has a layout inside the parameter window."""
+    fronts = front_keys(chain)
+    for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
+        if not len(front) or not len(back):
+            continue
+        first, counts = runs(chain, front, back)
+        held = counts > 0
+        if held.any():
+            yield Meeting(chain, front[held], back, first[held], np.cumsum(counts[held]))
+
+
+class ChainIndex:
+    """The numbered layouts of a space made of choices.
+
+    Their order: stages, skip kernel, biases, the width in the middle, the front's parameters, its choices, the
+    layout's parameters, the back's choices.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self._meetings = [meeting for chain in chains(space) for meeting in meetings(chain)]
+        self._ends = np.cumsum([int(meeting.ends[-1]) for meeting in self._meetings], dtype=np.int64)
+        self.count = int(self._ends[-1]) if self._meetings else 0
+
+    def at(self, numbers: Column) -> LayoutBatch:
+        owners = np.searchsorted(self._ends, numbers, side="right")
+        parts, places = [], []
+        for owner in np.unique(owners).tolist():
+            mine = np.flatnonzero(owners == owner)
+            meeting = self._meetings[owner]
+            start = int(self._ends[owner]) - int(meeting.ends[-1])
+            parts.append(meeting.batch(*meeting.places(numbers[mine] - start)))
+            places.append(mine)
+        back = np.argsort(np.concatenate(places), kind="stable")
+        return joined(parts).select(back)
+
+    def number_of(self, layout: ResNetLayout) -> int | None:
+        params = count_params(layout)
+        if not self.space.min_params <= params <= self.space.max_params or not self.space.offers(layout):
+            return None
+        for meeting, end in zip(self._meetings, map(int, self._ends), strict=True):
+            number = self._number(meeting, layout, params)
+            if number is not None:
+                return end - int(meeting.ends[-1]) + number
+        return None
+
+    def _number(self, meeting: Meeting, layout: ResNetLayout, params: int) -> int | None:
+        chain = meeting.chain
+        if (layout.stages, layout.skip_kernel, layout.conv_bias) != (chain.stages, chain.skip_kernel, chain.conv_bias):
+            return None
+        cells = list(zip(layout.blocks, layout.channels, layout.strides, layout.kernels, strict=True))
+        stems = chain.stems(layout.channels[0])
+        stem_place = next(place for place, stem in stems.items() if stem == layout.stem_channels)
+        codes = (
+            chain.code(cells[: chain.cut], range(chain.cut), stem_place),
+            chain.code(cells[chain.cut :], range(chain.cut, chain.stages)),
+        )
+        front_params = chain.front_params(layout)
+        front_key = front_params << chain.code_bits | codes[0]
+        back_key = (params - front_params) << chain.code_bits | codes[1]
+        front, back = int(np.searchsorted(meeting.front, front_key)), int(np.searchsorted(meeting.back, back_key))
+        if front == len(meeting.front) or back == len(meeting.back):
+            return None
+        if (int(meeting.front[front]), int(meeting.back[back])) != (front_key, back_key):
+            return None
+        start = int(meeting.ends[front - 1]) if front else 0
+        number = start + back - int(meeting.first[front])
+        return number if start <= number < int(meeting.ends[front]) else None
+
+    def walk(self) -> Iterator[LayoutBatch]:
+        for meeting in self._meetings:
+            yield from meeting.walk()
+
+    def ends(self) -> tuple[ResNetLayout, ResNetLayout]:
+        found = []
+        for meeting in self._meetings:
+            counts = np.diff(meeting.ends, prepend=0)
+            for backs in (meeting.first, meeting.first + counts - 1):
+                params = (meeting.front >> meeting.chain.code_bits) + (meeting.back[backs] >> meeting.chain.code_bits)
+                places = np.array([params.argmin(), params.argmax()])
+                found += list(meeting.batch(places, backs[places]))
+        return min(found, key=count_params), max(found, key=count_params)
+
+
+class ListIndex:
+    """The numbered layouts of a space that is a list of them, in the list's order."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._layouts = [x for x in space.listed if space.min_params <= count_params(x) <= space.max_params]
+        self._numbers = {layout: number for number, layout in enumerate(self._layouts)}
+        self.count = len(self._layouts)
+
+    def at(self, numbers: Column) -> LayoutBatch:
+        return LayoutBatch.of(self._layouts).select(numbers)
+
+    def number_of(self, layout: ResNetLayout) -> int | None:
+        return self._numbers.get(layout)
+
+    def walk(self) -> Iterator[LayoutBatch]:
+        if self._layouts:
+            yield LayoutBatch.of(self._layouts)
+
+    def ends(self) -> tuple[ResNetLayout, ResNetLayout]:
+        return min(self._layouts, key=count_params), max(self._layouts, key=count_params)
+
+
+@functools.lru_cache(maxsize=4)
+def index_of_space(space: SearchSpace) -> LayoutIndex:
+    """The index of `space`, kept for the next call."""
+    return ListIndex(space) if space.layouts else ChainIndex(space)

@@ -1,0 +1,57 @@
+"""Spaces that are lists of layouts: what the entries stand for, and which choices they are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from model_zoo import PRESETS, LayoutError, ResNetLayout
+
+
+def read_layouts(given: Any) -> list[ResNetLayout]:
+    """The layouts that a list of names of presets and of ids stands for.
+
+    Raises:
+        ValueError: it is no list, or entries are neither; the message lists all of them.
+    """
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"layouts: {given!r} given; use a list of names of presets and ids")
+    found, problems = [], []
+    for entry in given:
+        if not isinstance(entry, str):
+            problems.append(f"{entry!r} given; use names of presets or ids such as 3-5-3x64-128-256")
+            continue
+        try:
+            found.append(PRESETS[entry] if entry in PRESETS else ResNetLayout.from_id(entry))
+        except LayoutError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(f"layouts: {'; '.join(problems)}; presets: {', '.join(PRESETS)}")
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def listed(given: tuple[str, ...], in_channels: int, classes: int) -> dict[ResNetLayout, None]:
+    """The layouts of a list, each once, for images of so many channels and classes; kept, for each is asked about."""
+    found = [dataclasses.replace(layout, in_channels=in_channels, classes=classes) for layout in read_layouts(given)]
+    return dict.fromkeys(found)
+
+
+def hull(layouts: list[ResNetLayout]) -> dict[str, Any]:
+    """The choices that `layouts` are made of: the dimensions along which a sampler sees them."""
+    blocks = [b for layout in layouts for b in layout.blocks]
+    return {
+        "stages": sorted({layout.stages for layout in layouts}),
+        "blocks": [min(blocks), max(blocks)],
+        "channels": sorted({c for layout in layouts for c in layout.channels}),
+        "channel_order": "free",
+        "strides": sorted({s for layout in layouts for s in layout.strides[1:]}),
+        "first_strides": sorted({layout.strides[0] for layout in layouts}),
+        "kernels": sorted({k for layout in layouts for k in layout.kernels}),
+        "stem_channels": sorted(
+            {0 if layout.stem_channels == layout.channels[0] else layout.stem_channels for layout in layouts}
+        ),
+        "skip_kernels": sorted({layout.skip_kernel for layout in layouts}),
+        "conv_biases": sorted({layout.conv_bias for layout in layouts}),
+    }

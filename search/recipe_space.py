@@ -1,0 +1,216 @@
+"""The space of recipes: fields that are fixed, chosen from a list or a range, or bundled in families."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from search.errors import ConfigError
+from search.recipe_choices import Choice, Number, Range
+from search.recipe_combinations import Extent, contradictions, measured
+from search.recipe_neighbours import Values, neighbours
+from search.recipe_table import FAMILIES, RUN_FIELDS, Problem, read_table
+from trainables.recipe import Recipe
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+class RecipeSpace(BaseModel):
+    """Which recipes are searched, as the table `[recipe]` of a configuration gives them.
+
+    A field is `value`, `[value, ...]` or `{low = ..., high = ..., log = true}` (or `step = ...` for `log`), and
+    `families` holds options that set several fields together; what is left out has the default of `Recipe`.
+
+    Raises:
+        pydantic.ValidationError: a value is not the field's, or values contradict each other; it lists all problems.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: Annotated[int, Field(ge=1)] = Recipe.model_fields["epochs"].default
+    """Passes over the training images at full budget; the run's."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Recipe.model_fields["seed"].default
+    """Seed of initial weights, order and augmentation; the run's."""
+    parts: tuple[Choice | Range, ...] = ()
+    """Every other field of `Recipe`, or the family that sets it; read from the table, never given by this name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, table: Any) -> Any:
+        if not isinstance(table, Mapping):
+            return table
+        parts, problems = read_table(table)
+        if problems:
+            raise _refused(problems)
+        return {name: table[name] for name in RUN_FIELDS if name in table} | {"parts": parts}
+
+    @model_validator(mode="after")
+    def _sense(self) -> RecipeSpace:
+        problems = contradictions(self.searched, self._build)
+        if problems:
+            raise _refused([Problem((), None, problem) for problem in problems])
+        return self
+
+    @model_serializer(mode="plain")
+    def _table(self) -> dict[str, Any]:
+        table: dict[str, Any] = {name: getattr(self, name) for name in RUN_FIELDS}
+        families: dict[str, Any] = {}
+        for part in self.parts:
+            (table if part.name in Recipe.model_fields else families)[part.name] = part.to_json()
+        return table | ({FAMILIES: families} if families else {})
+
+    @property
+    def dimensions(self) -> dict[str, BaseDistribution]:
+        """Optuna's dimensions: an index into choices and families, the field's own value in ranges."""
+        # Imported here, because the configuration holds a recipe space and the command line must start without Optuna.
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        found: dict[str, BaseDistribution] = {}
+        for dim in self.searched:
+            if isinstance(dim, Choice):
+                found[dim.name] = IntDistribution(0, dim.count - 1)
+            elif dim.whole:
+                found[dim.name] = IntDistribution(int(dim.low), int(dim.high), log=dim.log, step=int(dim.step or 1))
+            else:
+                found[dim.name] = FloatDistribution(dim.low, dim.high, log=dim.log, step=dim.step)
+        return found
+
+    @cached_property
+    def searched(self) -> tuple[Choice | Range, ...]:
+        """The parts with more than one value, in the order of the dimensions."""
+        return tuple(part for part in self.parts if part.count != 1)
+
+    def decode(self, values: Mapping[str, Number]) -> Recipe:
+        """The canonical recipe whose dimensions have `values`; a dimension left out has its usual value.
+
+        Raises:
+            ValueError: a value is outside its dimension, or values contradict each other.
+        """
+        return self._build(values).canonical()
+
+    def encode(self, recipe: Recipe) -> Values | None:
+        """The values of all dimensions that decode to `recipe`, the same for equal ones; None if the space lacks it.
+
+        A dimension that the recipe does not read has its usual value: the field's default, or else the middle of the
+        range or the first choice.
+        """
+        located = self._located(recipe)
+        return None if isinstance(located, str) else located
+
+    def why_not(self, recipe: Recipe) -> str | None:
+        """Why `recipe` is not of the space, by its first field that is not; None when it is."""
+        located = self._located(recipe)
+        return located if isinstance(located, str) else None
+
+    @property
+    def size(self) -> int | None:
+        """The number of distinct recipes; None when a range without steps makes it infinite."""
+        return None if self._extent.continuous else self._extent.stepped
+
+    @property
+    def continuous(self) -> tuple[str, ...]:
+        """Names of the ranges without steps that a recipe reads: they make the space infinite."""
+        return tuple(self._extent.continuous)
+
+    @property
+    def fixed(self) -> Recipe | None:
+        """The recipe, when there is only one."""
+        first, *others = (recipe for _, recipe in itertools.islice(self.nearby({}), 2))
+        return None if others else first
+
+    def in_order(self) -> Iterator[Recipe]:
+        """Each recipe once, in a stable order, the last dimension fastest.
+
+        Raises:
+            ConfigError: a range without steps makes the space infinite.
+        """
+        if self._extent.continuous:
+            name = self._extent.continuous[0]
+            raise ConfigError(f"grid needs choices; recipe.{name} is a range; give a list")
+        return self._walk()
+
+    def draw(self, generator: np.random.Generator) -> Recipe:
+        """A recipe by a uniform draw of every dimension, log-uniform in a logarithmic range."""
+        while True:
+            recipe = self._valid({dim.name: dim.draw(generator) for dim in self.searched})
+            if recipe is not None:
+                return recipe
+
+    def nearby(self, values: Mapping[str, Number]) -> Iterator[tuple[float, Recipe]]:
+        """Each recipe once with its squared distance from the proposal `values`, nearest first.
+
+        Every dimension is scaled to [0, 1]; one that `values` leaves out, or that the recipe does not read, adds
+        nothing. Ranges without steps keep the proposed value until the rest is exhausted; then they are nudged
+        without end, in ever larger steps, and the distances start again.
+        """
+        return neighbours(self.searched, lambda: self._extent.continuous, self._valid, values)
+
+    def describe(self) -> list[tuple[str, str]]:
+        """For each dimension its name and what is searched."""
+        return [(dim.name, dim.text) for dim in self.searched]
+
+    @cached_property
+    def _fixed_settings(self) -> dict[str, Any]:
+        return {name: value for part in self.parts if part.count == 1 for name, value in part.settings(0).items()}
+
+    @cached_property
+    def _extent(self) -> Extent:
+        return measured(self.searched, self._build)
+
+    def _build(self, values: Mapping[str, Number]) -> Recipe:
+        settings: dict[str, Any] = {"epochs": self.epochs, "seed": self.seed, **self._fixed_settings}
+        for dim in self.searched:
+            settings.update(dim.settings(values.get(dim.name, dim.usual)))
+        return Recipe.model_validate(settings)
+
+    def _valid(self, values: Mapping[str, Number]) -> Recipe | None:
+        """What `values` decode to; None for a contradiction that was not looked for among too many combinations."""
+        try:
+            return self.decode(values)
+        except ValidationError:
+            return None
+
+    def _located(self, recipe: Recipe) -> Values | str:
+        for name in RUN_FIELDS:
+            if getattr(recipe, name) != getattr(self, name):
+                return f"{name} {getattr(recipe, name)} is not {getattr(self, name)}"
+        unread = recipe.unread
+        located: Values = {}
+        for part in self.parts:
+            value = part.locate(recipe, unread)
+            if value is None:
+                return part.refusal(recipe)
+            if part.count != 1:
+                located[part.name] = value
+        return located
+
+    def _walk(self) -> Iterator[Recipe]:
+        names = [dim.name for dim in self.searched]
+        # A range without steps is here only when no recipe reads it.
+        axes = [[dim.usual] if dim.count is None else map(dim.value_at, range(dim.count)) for dim in self.searched]
+        for chosen in itertools.product(*axes):
+            values = dict(zip(names, chosen, strict=True))
+            recipe = self._valid(values)
+            # Values that differ in what is not read decode alike; a recipe is listed at those it encodes to.
+            if recipe is not None and self.encode(recipe) == values:
+                yield recipe
+
+
+def _refused(problems: list[Problem]) -> ValidationError:
+    """All problems as one error, each at its key."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{message}", {"message": problem.message}),
+            loc=problem.key,
+            input=problem.given,
+        )
+        for problem in problems
+    ]
+    return ValidationError.from_exception_data("RecipeSpace", errors)

@@ -1,0 +1,216 @@
+"""The table `[recipe]` of a configuration, read into the dimensions of a recipe space; every problem is named."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from search.recipe_choices import Choice, Number, Range, Setting, shown
+from trainables.recipe import Recipe
+
+RUN_FIELDS = ("epochs", "seed")
+"""Fields that follow the run: plain numbers, never searched."""
+FAMILIES = "families"
+_RANGE_KEYS = ("low", "high", "log", "step")
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a table."""
+
+    key: tuple[str, ...]
+    given: Any
+    message: str
+
+
+def read_table(table: Mapping[str, Any]) -> tuple[tuple[Choice | Range, ...], list[Problem]]:
+    """Every field of `Recipe` but the run's as a choice or range, then the families, and all problems."""
+    known = [name for name in Recipe.model_fields if name not in RUN_FIELDS]
+    keys = {*known, *RUN_FIELDS, FAMILIES}
+    problems = [
+        Problem((key,), given, f"no such key{_meant(key, [*known, FAMILIES])}")
+        for key, given in table.items()
+        if key not in keys
+    ]
+    families = _read_families(table.get(FAMILIES, {}), [name for name in known if name in table], problems)
+    bundled = {field for family in families for field in family.fields}
+    parts = [
+        _read_field(name, table.get(name, Recipe.model_fields[name].default), problems)
+        for name in known
+        if name not in bundled
+    ]
+    for name in RUN_FIELDS:
+        if name in table:
+            _setting(name, table[name], (name,), problems)
+    return (*(part for part in parts if part is not None), *families), problems
+
+
+def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Setting]) -> dict[str, Any]:
+    """The table `given` on top of a data set's `defaults`; a family's option takes the defaults it leaves out.
+
+    What is malformed in `given` is passed on as it is, for `read_table` to name.
+    """
+    families = given.get(FAMILIES)
+    if not isinstance(families, Mapping):
+        return {**defaults, **given}
+    filled: dict[str, Any] = {}
+    bundled: set[str] = set()
+    for name, options in families.items():
+        tables = _tables(options)
+        fields = {field for option in tables.values() for field in option}
+        bundled |= fields
+        usual = {field: value for field, value in defaults.items() if field in fields}
+        filled[name] = {label: {**usual, **option} for label, option in tables.items()} if tables else options
+    rest = {field: value for field, value in defaults.items() if field not in bundled}
+    return {**rest, **given, FAMILIES: filled}
+
+
+def _tables(options: Any) -> dict[str, Mapping[str, Any]]:
+    """The options of a family if all are tables, otherwise nothing."""
+    if isinstance(options, Mapping) and all(isinstance(option, Mapping) for option in options.values()):
+        return dict(options)
+    return {}
+
+
+def _read_field(name: str, given: Any, problems: list[Problem]) -> Choice | Range | None:
+    if isinstance(given, Mapping):
+        return _read_range(name, given, problems)
+    listed = isinstance(given, list | tuple)
+    before = len(problems)
+    values = [_setting(name, value, (name,), problems) for value in (given if listed else [given])]
+    if listed and not values:
+        problems.append(Problem((name,), given, "no choice given; give at least one"))
+    if len(problems) > before:
+        return None
+    distinct = list(dict.fromkeys(value for value in values if value is not None))
+    ordered = distinct if isinstance(distinct[0], str) else sorted(distinct)
+    return Choice(name, (name,), tuple((value,) for value in ordered), tuple(map(shown, ordered)))
+
+
+def _read_range(name: str, given: Mapping[str, Any], problems: list[Problem]) -> Range | None:
+    before = len(problems)
+
+    def refuse(message: str, key: str = "") -> None:
+        problems.append(Problem((name, key) if key else (name,), given.get(key, given), message))
+
+    if isinstance(Recipe.model_fields[name].default, bool | str):
+        refuse("a range given, but its values are no numbers; give a list of choices")
+        return None
+    for key in given:
+        if key not in _RANGE_KEYS:
+            refuse(f"no such key{_meant(key, _RANGE_KEYS)}", key)
+    missing = [key for key in ("low", "high") if key not in given]
+    if missing:
+        refuse(f"a range without {' and '.join(missing)}; give low and high")
+    low, high = (_setting(name, given[key], (name, key), problems) if key in given else None for key in ("low", "high"))
+    log, step = given.get("log", False), given.get("step")
+    if not isinstance(log, bool):
+        refuse(f"{log!r} given; use true or false", "log")
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf):
+        refuse(f"{step!r} given; use a number over 0", "step")
+    elif log is True and step is not None:
+        refuse(f"{step!r} given with log; leave one of them out", "step")
+    elif step is not None and isinstance(low, int) and step != int(step):
+        refuse(f"{step!r} given for whole numbers; use a whole number", "step")
+    if len(problems) > before or not isinstance(low, int | float) or not isinstance(high, int | float):
+        return None
+    found = Range(name, low, high, log, step if step is None else type(low)(step))
+    _check_ends(found, refuse)
+    return found if len(problems) == before else None
+
+
+def _check_ends(found: Range, refuse: Any) -> None:
+    if found.low >= found.high:
+        refuse(f"{shown(found.low)} to {shown(found.high)} is empty; give a low under the high, or a single value")
+    elif found.log and found.low <= 0:
+        refuse(f"low {shown(found.low)} given with log, which needs more than 0; raise it or leave log out", "low")
+    elif found.step is not None:
+        steps = math.floor((found.high - found.low) / found.step + 1e-9)
+        last: Number = found.value_at(steps)
+        if not math.isclose(last, found.high, rel_tol=1e-9):
+            refuse(
+                f"{shown(found.high)} given, which steps of {shown(found.step)} from {shown(found.low)} do not reach; "
+                f"use {' or '.join(shown(found.value_at(n)) for n in (steps, steps + 1) if n)}",
+                "high",
+            )
+
+
+def _read_families(given: Any, direct: Collection[str], problems: list[Problem]) -> list[Choice]:
+    if not isinstance(given, Mapping):
+        problems.append(Problem((FAMILIES,), given, f"{given!r} given; give a table of families"))
+        return []
+    families = []
+    owners: dict[str, str] = dict.fromkeys(direct, "directly")
+    for name, options in given.items():
+        family = _read_family(name, options, problems)
+        for field in family.fields if family else ():
+            if field in owners:
+                message = f"{field} given here and {owners[field]}; give it in one place"
+                problems.append(Problem((FAMILIES, name), options, message))
+            owners.setdefault(field, f"in families.{name}")
+        if family:
+            families.append(family)
+    return families
+
+
+def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | None:
+    before, key = len(problems), (FAMILIES, name)
+    tables = _tables(options)
+    if name in Recipe.model_fields or not name:
+        problems.append(Problem(key, options, f"{name!r} given as the name of a family; use one that no field has"))
+    if not tables:
+        problems.append(Problem(key, options, "not a table of options; give option = {field = value, ...}"))
+        return None
+    if len(tables) < 2:
+        problems.append(Problem(key, options, f"{len(tables)} option given; give two, or the fields directly"))
+    known = [field for field in Recipe.model_fields if field not in RUN_FIELDS]
+    for label, option in tables.items():
+        for field, value in option.items():
+            where = (*key, label, field)
+            if field in RUN_FIELDS:
+                problems.append(Problem(where, value, f"{value!r} given; it follows the run's, so leave it out"))
+            elif field not in known:
+                problems.append(Problem(where, value, f"no such key{_meant(field, known)}"))
+            elif isinstance(value, Mapping | list | tuple):
+                problems.append(Problem(where, value, f"{value!r} given; an option holds single values"))
+            else:
+                _setting(field, value, where, problems)
+    if len(problems) > before:
+        return None
+    fields = tuple(field for field in known if any(field in option for option in tables.values()))
+    complete: dict[tuple[Setting, ...], str] = {}
+    for label, option in tables.items():
+        values = tuple(_adapter(f).validate_python(option.get(f, Recipe.model_fields[f].default)) for f in fields)
+        if values in complete:
+            same = ", ".join(f"{field} {shown(value)}" for field, value in zip(fields, values, strict=True))
+            message = f"{label} is the same as {complete[values]} ({same}); fields left out have their defaults"
+            problems.append(Problem(key, options, f"{message}, so give what differs"))
+        complete.setdefault(values, label)
+    return Choice(name, fields, tuple(complete), tuple(complete.values()))
+
+
+def _setting(name: str, given: Any, where: tuple[str, ...], problems: list[Problem]) -> Setting | None:
+    """The value `given` for a field, in the field's type; None, and a problem, when the field does not accept it."""
+    try:
+        setting: Setting = _adapter(name).validate_python(given)
+        return setting
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"]
+        problems.append(Problem(where, given, f"{given!r} given; {message[:1].lower()}{message[1:]}"))
+        return None
+
+
+@functools.cache
+def _adapter(name: str) -> TypeAdapter[Setting]:
+    field = Recipe.model_fields[name]
+    accepted: Any = Annotated[field.annotation, field]
+    return TypeAdapter(accepted)
+
+
+def _meant(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"

@@ -1,0 +1,101 @@
+"""Points that are tried first: presets, and the best trials of earlier runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from model_zoo import PRESETS, ResNetLayout, count_params
+from results import read_record
+from results.record import RECORD_NAME
+from search.config import RunConfig
+from search.errors import ConfigError
+from search.points import Point, SearchPoints
+from search.standing import ranked
+from trainables.recipe import Recipe
+
+BEST = 3
+"""Trials taken of a run that no number is given for."""
+
+
+def first_points(config: RunConfig, storage: Path) -> tuple[list[Point], list[str]]:
+    """The points that `config.warm_start` names, each once, and a sentence for each that is left out.
+
+    A preset has the recipe's usual values, a run's trial its own recipe, or the usual one where its own is not in the
+    space of recipes.
+
+    Raises:
+        ConfigError: a name is neither a preset nor a run.
+    """
+    points = SearchPoints(config.space, config.recipe)
+    found: dict[Point, None] = {}
+    left_out = []
+    for name in config.warm_start:
+        for label, given, recipe_fields in _named(name, storage):
+            layout = dataclasses.replace(given, in_channels=config.space.in_channels, classes=config.space.classes)
+            reason = _why_not(config, layout)
+            if reason:
+                left_out.append(f"warm start: {label} left out, {reason}")
+                continue
+            recipe = points.recipes.decode({})
+            if recipe_fields is not None:
+                own, why = _own(points, recipe_fields | {"epochs": recipe.epochs, "seed": recipe.seed})
+                if own is None:
+                    left_out.append(f"warm start: {label} has the usual recipe, since of its own {why}")
+                recipe = own or recipe
+            found[layout, recipe] = None
+    return list(found), left_out
+
+
+def point_to_dict(point: Point) -> dict[str, Any]:
+    """A point as JSON-compatible values; `point_from_dict` inverts it."""
+    layout, recipe = point
+    return {"layout": layout.to_dict(), "recipe": recipe.model_dump(mode="json")}
+
+
+def point_from_dict(values: dict[str, Any]) -> Point:
+    """The point whose `point_to_dict` is `values`."""
+    return ResNetLayout.from_dict(values["layout"]), Recipe(**values["recipe"])
+
+
+def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[str, Any] | None]]:
+    """Label, layout and, for a trial, recipe of everything that `name` stands for."""
+    if name in PRESETS:
+        yield name, PRESETS[name], None
+        return
+    run, _, number = name.rpartition(":")
+    most = int(number) if run and number.isdecimal() else BEST
+    run = run if run and number.isdecimal() else name
+    folder = next((path for path in (storage / run, Path(run)) if (path / RECORD_NAME).is_file()), None)
+    if folder is None:
+        raise ConfigError(
+            f"warm_start: {name!r} is neither a preset ({', '.join(PRESETS)}) nor a run in {storage}; check the name"
+        )
+    for trial in ranked(read_record(folder))[:most]:
+        yield f"{folder.name} trial {trial.trial}", ResNetLayout.from_dict(trial.layout), trial.settings
+
+
+def _own(points: SearchPoints, fields: dict[str, Any]) -> tuple[Recipe | None, str | None]:
+    """The recipe with `fields`, or None and why the space of recipes has none such."""
+    try:
+        recipe = Recipe(**fields).canonical()
+    except ValidationError as error:  # its values may contradict the number of epochs now
+        return None, error.errors()[0]["msg"].removeprefix("Value error, ")
+    why = points.recipes.why_not(recipe)
+    return (None, why) if why else (recipe, None)
+
+
+def _why_not(config: RunConfig, layout: ResNetLayout) -> str | None:
+    """Why `layout` is not feasible; None when it is."""
+    space, params = config.space, count_params(layout)
+    if not space.min_params <= params <= space.max_params:
+        return f"{params:,} parameters are outside {space.min_params:,} to {space.max_params:,}"
+    if not space.offers(layout):
+        return f"the space does not offer {layout.layout_id}"
+    if not space.accepts(layout):
+        return f"a window or the predicate refuses {layout.layout_id}"
+    return None
