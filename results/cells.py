@@ -102,7 +102,13 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
 def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
     names = [name for name in board.columns if str(name).startswith("recipe_") or name == "seed"]
     return [
-        ShortColumn(name.removeprefix("recipe_").replace("_", " "), name, _setting, number=True, importance=2)
+        ShortColumn(
+            name.removeprefix("recipe_").replace("_", " "),
+            name,
+            _setting,
+            number=True,
+            importance=6 if name != "seed" else 0,
+        )
         for name in names
         if board[name].nunique() > 1
     ]

@@ -11,5 +11,7 @@ HEADINGS = {"val": "val_accuracy", "test": "test_accuracy", "accuracy": "val_acc
 
 def nearest_columns(name: str, columns: Sequence[str]) -> list[str]:
     """Up to three of `columns`, the likeliest first: by heading, else by spelling."""
-    known = [HEADINGS[name]] if HEADINGS.get(name) in columns else []
+    plain = name.lstrip("-").replace(".", "_").replace(" ", "_")
+    meant = (HEADINGS.get(name), plain, f"recipe_{plain}")
+    known = [column for column in meant if column is not None and column in columns]
     return [*known, *(near for near in get_close_matches(name, columns, n=3, cutoff=0) if near not in known)][:3]

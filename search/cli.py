@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from search.origin import check_origin
@@ -26,4 +27,5 @@ app.command("evaluate")(evaluate_command)
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    sys.path.append(os.getcwd())  # where `python -m` looks too: a space's predicate may be a module of the user's
     sys.exit(run_app(app, user_errors=(TrainablesError,)))

@@ -42,7 +42,7 @@ class RunConfig(BaseModel):
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the validation split and the subset."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    """Trials: layouts with their recipes, each as often as `replicates` says."""
+    """Trainings in all, replicates among them."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
     """How often each layout with its recipe is trained, every time with another seed."""
     warm_start: tuple[str, ...] = ()
@@ -98,6 +98,19 @@ class RunConfig(BaseModel):
     def rungs(self) -> tuple[int, ...]:
         """The epochs at which trials are compared."""
         return rung_epochs(self.grace_epochs, self.reduction_factor, self.max_epochs)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what the configuration does that its user may not expect."""
+        schedules = sorted({str(value) for value in self.recipe.values_of("schedule")} - {"rung-annealed"})
+        found = []
+        if schedules and len(self.rungs) > 1:
+            early = ", ".join(map(str, self.rungs[:-1]))
+            found.append(
+                f"note: {', '.join(schedules)} does not anneal at epochs {early}, where trials are compared; "
+                "use recipe.schedule=rung-annealed, or grace_epochs equal to max_epochs"
+            )
+        return found
 
     @property
     def data_arguments(self) -> dict[str, Any]:
@@ -162,7 +175,9 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
     defaults = dataset_defaults(dataset)
     space, recipe = given.get("space"), given.get("recipe")
     if isinstance(space, Mapping) and space.get("layouts"):
-        defaults = {**defaults, "space": {}}  # a list of layouts is not made of the data set's usual choices
+        # A list of layouts is not made of the data set's usual choices, and needs no floor; the budget is the same.
+        budget = {name: value for name, value in defaults.get("space", {}).items() if name == "max_params"}
+        defaults = {**defaults, "space": {"min_params": 0, **budget}}
     _merge(values, {**defaults, "recipe": {}})
     if "max_epochs" in given and "grace_epochs" not in given:
         # A short run needs a first rung inside it; the default grace period is for the default length.

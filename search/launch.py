@@ -40,7 +40,7 @@ def launch(
     require_feasible(config.space)
     folder = new_run_folder(storage, name, config.dataset)
     first, left_out = first_points(config, storage)
-    for sentence in left_out:
+    for sentence in [*config.notes, *left_out]:
         say(sentence)
     load_training_set(**config.data_arguments, on_message=say)  # prepared once, before any trial asks for it
     write_run_file(folder, config, [point_to_dict(point) for point in first])
@@ -174,10 +174,10 @@ def _summarise(
     if unfinished and facts["reason"] != "exhausted":
         longer = " --time-budget 1h" if facts["reason"] == "time-budget" else ""
         line(f"  python -m search.run{place} --resume {run}{longer}")
-    else:
+    elif facts["reason"] != "exhausted":
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
     line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
-    if ranked(state) and not unfinished:
+    if ranked(state) and (not unfinished or facts["reason"] == "exhausted"):
         line(f"  python -m search.evaluate{place} {run}")
 
 

@@ -38,6 +38,8 @@ def make_plan(config: RunConfig, storage: Path) -> dict[str, Any]:
         "recipes": recipes,
         "searched": [list(row) for row in config.recipe.describe()],
         "replicates": config.replicates,
+        "notes": config.notes,
+        "asked_trials": config.trials,
         "warm_start": [f"first: {layout.layout_id}" for layout, _ in first] + left_out,
         "trials": trials,
         "sampler": config.sampler,
@@ -67,11 +69,15 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         count = "infinitely many" if plan["recipes"] is None else f"{plan['recipes']:,}"
         console.print(f"\n{count} recipes for each layout", highlight=False, soft_wrap=True)
     if plan["replicates"] > 1:
-        console.print(f"\neach {plan['replicates']} times, with another seed", highlight=False, soft_wrap=True)
+        console.print(f"\neach up to {plan['replicates']} times, with another seed", highlight=False, soft_wrap=True)
     for sentence in plan["warm_start"]:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
+    for sentence in plan["notes"]:
+        console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
+    fewer = plan["trials"] < plan["asked_trials"]
+    every = f", every point there is; {plan['asked_trials']:,} were asked for," if fewer else ""
     console.print(
-        f"\n{plan['trials']:,} trials on {plan['dataset']}, sampler {plan['sampler']}, rungs at {rungs} epochs\n"
+        f"\n{plan['trials']:,} trials{every} on {plan['dataset']}, sampler {plan['sampler']}, rungs at {rungs} epochs\n"
         f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
         f"about {flops_text(plan['training_flops'])} of training and validation, "
         f"{flops_text(plan['flops_per_epoch'])} an epoch of the mean layout\n"

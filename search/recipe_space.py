@@ -114,6 +114,12 @@ class RecipeSpace(BaseModel):
         """The number of distinct recipes; None when a range without steps makes it infinite."""
         return None if self._extent.continuous else self._extent.stepped
 
+    def values_of(self, field: str) -> list[Any]:
+        """What the field of the recipe may be: every choice, or the two ends of a range."""
+        (part,) = [part for part in self.parts if field in part.fields]
+        ends = range(part.count) if isinstance(part, Choice) else part.ends
+        return [part.settings(value)[field] for value in ends]
+
     @property
     def continuous(self) -> tuple[str, ...]:
         """Names of the ranges without steps that a recipe reads: they make the space infinite."""

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from results.files import replace_file
+from results.files import replace_file, sync_folder
 from search.config import RunConfig, validated
 from search.errors import ConfigError, ResumeError
 
@@ -58,8 +58,10 @@ def existing_run_folder(storage: Path, name: str) -> Path:
 
 
 def write_run_file(folder: Path, config: RunConfig, first: Sequence[dict[str, Any]] = ()) -> None:
-    """Creates `folder` with its `run.json`, whole or not at all; `first` are the points that are tried first."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Creates `folder` with its `run.json`, both or none; `first` are the points that are tried first."""
+    # A folder without its file could be neither resumed nor started again.
+    unfinished = folder.with_name(f".{folder.name}.tmp")
+    unfinished.mkdir(parents=True, exist_ok=True)
     content = {
         "format": RUN_FORMAT,
         "name": folder.name,
@@ -71,7 +73,9 @@ def write_run_file(folder: Path, config: RunConfig, first: Sequence[dict[str, An
         "versions": {"python": platform.python_version()} | _versions(),
         "hardware": _hardware(),
     }
-    replace_file(folder / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
+    replace_file(unfinished / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
+    os.rename(unfinished, folder)
+    sync_folder(folder.parent)
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -21,7 +21,7 @@ from search.config import RunConfig
 from search.display import Display
 from search.ray_session import ENVIRONMENT, ray_session
 from search.runs import read_first
-from search.standing import session_training_time_s
+from search.standing import drop_checkpoints, session_training_time_s
 from search.warm_start import point_from_dict
 
 os.environ.update(ENVIRONMENT)
@@ -104,6 +104,7 @@ def run_session(config: RunConfig, folder: Path, record: Record, address: str | 
     tables = TableWriter(folder)
     rungs = AshaRungs(config.rungs, config.reduction_factor)
     settle(record, config, rungs.replay(record.state))
+    drop_checkpoints(folder, record.state, config.keep_checkpoints)  # a driver killed after an ending has not
     left = config.trials - sum(trial.ended for trial in record.state.trials.values())
     if left <= 0:
         tables.update(record, force=True)

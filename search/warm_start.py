@@ -75,7 +75,8 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[s
         raise ConfigError(
             f"warm_start: {name!r} is neither a preset ({', '.join(PRESETS)}) nor a run in {storage}; check the name"
         )
-    for trial in ranked(read_record(folder))[:most]:
+    best = {(trial.layout_id, repr(trial.settings)): trial for trial in reversed(ranked(read_record(folder)))}
+    for trial in list(reversed(best.values()))[:most]:  # of replicates the best one stands for all
         yield f"{folder.name} trial {trial.trial}", ResNetLayout.from_dict(trial.layout), trial.settings
 
 

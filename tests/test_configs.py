@@ -38,7 +38,7 @@ def test_each_says_what_it_would_do_and_runs_scaled_down(path: Path, tmp_path: P
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["trials"] == compose(path, None, {}, []).trials
     smaller = ("--dataset=digits", "--train-images=96", "--max-epochs=1", "--grace-epochs=1", "--trials=2")
-    here = ("--gpus-per-trial=0", "--cpus-per-trial=1", "--min-params=0", "--quiet", "--json")
+    here = ("--gpus-per-trial=0", "--cpus-per-trial=1", "--min-params=0", "--max-params=12000000", "--quiet", "--json")
     done = run("search.run", "--config", path, "--name=small", *smaller, *here, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     board = json.loads(done.stdout)["leaderboard"]

@@ -54,7 +54,7 @@ def test_the_module_runs_without_a_warning(storage: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = [line.rstrip() for line in done.stdout.decode().splitlines()]
     assert re.split(r"\s{2,}", lines[0]) == [
-        *("rank", "trial", "status", "blocks", "channels", "extras", "params", "seed", "val", "test", "epochs", "rung")
+        *("rank", "trial", "status", "blocks", "channels", "extras", "params", "val", "test", "epochs", "rung")
     ]
     assert re.split(r"\s{2,}", lines[2].strip()) == [
         *("1", "2", "completed", "2-2", "16-32", "20,000", "90.00 %", "88.00 %", "4", "2")
