@@ -71,8 +71,8 @@ def main() -> dict[str, Any]:
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     points = SearchPoints(SearchSpace(), RecipeSpace.model_validate(RECIPE))
-    alone = study_with(TPESampler(seed=0, multivariate=False, constant_liar=True), points, given.trials)
-    base = TPESampler(seed=0, multivariate=False, constant_liar=True)
+    alone = study_with(TPESampler(seed=0, multivariate=True, constant_liar=True), points, given.trials)
+    base = TPESampler(seed=0, multivariate=True, constant_liar=True)
     wrapped = study_with(FeasibleSampler(base, points), points, given.trials)
     times: dict[str, list[float]] = {"alone": [], "wrapped": []}
     for _ in range(given.proposals):
