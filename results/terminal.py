@@ -25,7 +25,7 @@ def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> N
     dropped: list[ShortColumn] = []
     unlimited = console.options.update(max_width=10_000)  # measured within the real width, every table fits
     while len(columns) > 1 and console.measure(_table(columns), options=unlimited).maximum > console.width:
-        least = min(columns, key=lambda pair: pair[0].importance)
+        least = min(reversed(columns), key=lambda pair: pair[0].importance)  # of equals the last
         columns.remove(least)
         dropped.append(least[0])
     console.print(_table(columns))
