@@ -1,0 +1,195 @@
+"""What must hold of a finished search however often it was killed, read from its files alone.
+
+The record's lines are counted here by hand, not with `results.state`, whose folding would hide a repeated line.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from optuna.trial import TrialState
+
+from results import rank_trials, read_record
+from results.record import RECORD_NAME
+from results.tables import EPOCHS_NAME, TRIALS_NAME
+from search.asha import AshaRungs
+from search.config import RunConfig
+from search.history import History
+from search.points import SearchPoints
+from search.runs import read_config
+from search.standing import checkpoint_path, ranked
+from trainables.checkpoints import read
+from trainables.errors import CheckpointError
+
+TIMINGS = ("train_time_s", "eval_time_s", "started_s", "ended_s", "time_s", "session", "run")
+"""Columns in which two runs of one search may differ."""
+
+Events = list[dict[str, Any]]
+
+
+def problems(folder: Path, trials: int) -> list[str]:
+    """A sentence for everything that is wrong with the run in `folder`, whose search was asked for `trials` trials."""
+    content = (folder / RECORD_NAME).read_bytes()
+    found = ["record: its last line is torn"] if not content.endswith(b"\n") else []
+    events: Events = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            found.append(f"record: line {number} is no JSON")
+    config = read_config(folder)
+    state = read_record(folder)
+    found += [f"record: {sentence}" for sentence in state.skipped]
+    found += _trial_problems(events, trials)
+    found += _epoch_problems(events, config.max_epochs)
+    found += _rung_problems(events, config, AshaRungs(config.rungs, config.reduction_factor).replay(state))
+    found += _table_problems(folder, events, trials)
+    found += _checkpoint_problems(folder, config.keep_checkpoints)
+    points = SearchPoints(config.space, config.recipe)
+    found += _study_problems(History(points, config.sampler, config.seed, state, config.replicates), events)
+    return [*found, *_leaderboard_problems(folder, trials)]
+
+
+def differences(storage: Path, one: str, other: str) -> list[str]:
+    """Where two runs' leaderboards and epochs differ in more than their timings, value for value."""
+    found = []
+    boards = [rank_trials(storage, [name]).drop(columns=list(TIMINGS), errors="ignore") for name in (one, other)]
+    epochs = [
+        pd.read_parquet(storage / name / EPOCHS_NAME).drop(columns=list(TIMINGS), errors="ignore")
+        for name in (one, other)
+    ]
+    for what, (left, right) in (("leaderboards", boards), ("epochs", epochs)):
+        if len(left) != len(right):
+            found.append(f"{what}: {len(left)} rows in {one}, {len(right)} in {other}")
+        else:
+            columns = [name for name in left.columns if not left[name].equals(right[name])]
+            found += [f"{what}: {name} differs between {one} and {other}" for name in columns]
+    return found
+
+
+def _of(events: Events, name: str) -> Events:
+    return [event for event in events if event["event"] == name]
+
+
+def _twice(keys: Iterable[Any]) -> list[Any]:
+    return [key for key, count in Counter(keys).items() if count > 1]
+
+
+def _trial_problems(events: Events, trials: int) -> Iterator[str]:
+    numbers = [event["trial"] for event in _of(events, "suggested")]
+    ended = [event["trial"] for event in _of(events, "ended")]
+    for what, present in (("suggested", numbers), ("ended", ended)):
+        yield from (f"trials: {number} {what} twice" for number in _twice(present))
+        yield from (f"trials: {number} not {what}" for number in sorted(set(range(trials)) - set(present)))
+        yield from (
+            f"trials: {number} {what}, {trials} asked for" for number in sorted(set(present) - set(range(trials)))
+        )
+    points = [json.dumps([event[key] for key in ("layout", "recipe", "seed")]) for event in _of(events, "suggested")]
+    yield from (f"trials: suggested twice: {point}" for point in _twice(points))
+    for event in _of(events, "ended"):
+        if event["status"] not in ("completed", "stopped"):
+            yield f"trials: {event['trial']} {event['status']}: {event['error']}"
+
+
+def _epoch_problems(events: Events, max_epochs: int) -> Iterator[str]:
+    reports = [(event["trial"], event["epoch"]) for event in _of(events, "report")]
+    yield from (f"epochs: trial {trial} reported epoch {epoch} twice" for trial, epoch in _twice(reports))
+    for event in _of(events, "ended"):
+        epochs = sorted({epoch for trial, epoch in reports if trial == event["trial"]})
+        if epochs != list(range(1, len(epochs) + 1)):
+            yield f"epochs: trial {event['trial']} reported {epochs}"
+        if (len(epochs) == max_epochs) != (event["status"] == "completed"):
+            yield f"epochs: trial {event['trial']} is {event['status']} after {len(epochs)} of {max_epochs}"
+    for number in {trial for trial, _ in reports}:
+        order = [epoch for trial, epoch in reports if trial == number]
+        if any(after <= before for before, after in pairwise(order)):
+            yield f"epochs: trial {number} reported in the order {order}"
+
+
+def _rung_problems(events: Events, config: RunConfig, rebuilt: dict[int, bool]) -> Iterator[str]:
+    """Each ending follows from the values that were in the record when it was decided, by numpy's quantile."""
+    seen: dict[int, list[float]] = {rung: [] for rung in config.rungs}
+    goes_on: dict[int, bool] = {}
+    for event in _of(events, "report"):
+        number, epoch, value = event["trial"], event["epoch"], event["val_accuracy"]
+        if goes_on.get(number) is False:
+            yield f"rungs: trial {number} was trained on after a rung that stopped it"
+        if epoch in seen:
+            before = seen[epoch]
+            quantile = np.quantile(before, 1 - 1 / config.reduction_factor) if before else -np.inf
+            goes_on[number] = bool(value >= quantile) and epoch < config.rungs[-1]
+            before.append(value)
+    if goes_on != rebuilt:
+        wrong = sorted(n for n in goes_on.keys() | rebuilt.keys() if goes_on.get(n) != rebuilt.get(n))
+        yield f"rungs: rebuilt, they decide otherwise on trials {wrong}"
+    for event in _of(events, "ended"):
+        if goes_on.get(event["trial"], False):
+            yield f"rungs: trial {event['trial']} is {event['status']}, though its last rung let it go on"
+
+
+def _table_problems(folder: Path, events: Events, trials: int) -> Iterator[str]:
+    frame, epochs = pd.read_parquet(folder / TRIALS_NAME), pd.read_parquet(folder / EPOCHS_NAME)
+    if frame["trial"].tolist() != list(range(trials)):
+        yield f"{TRIALS_NAME}: trials {frame['trial'].tolist()}, {trials} asked for"
+    point = ["layout_id", "seed", *(name for name in frame.columns if name.startswith("recipe_"))]
+    for place in frame.index[frame.duplicated(point)]:
+        yield f"{TRIALS_NAME}: trial {frame['trial'][place]} repeats another"
+    for place in frame.index[~frame["status"].isin(["completed", "stopped"])]:
+        yield f"{TRIALS_NAME}: trial {frame['trial'][place]} is {frame['status'][place]}"
+    for place in epochs.index[epochs.duplicated(["trial", "epoch"])]:
+        yield f"{EPOCHS_NAME}: trial {epochs['trial'][place]} has epoch {epochs['epoch'][place]} twice"
+    columns = ["trial", "epoch", "val_accuracy", "train_time_s"]
+    reported = sorted(tuple(event[name] for name in columns) for event in _of(events, "report"))
+    if sorted(epochs[columns].itertuples(index=False, name=None)) != reported:
+        yield f"{EPOCHS_NAME}: not the reports of the record"
+
+
+def _checkpoint_problems(folder: Path, keep: int) -> Iterator[str]:
+    best = ranked(read_record(folder))[:keep]
+    kept = {checkpoint_path(folder, trial.trial).name for trial in best}
+    there = {path.name for path in (folder / "checkpoints").iterdir()}
+    if there != kept:
+        yield f"checkpoints: {sorted(there)} there, the best are {sorted(kept)}"
+    for trial in best:
+        try:
+            report = json.loads(read(checkpoint_path(folder, trial.trial))[0]["report"])
+        except CheckpointError as error:
+            yield f"checkpoints: {error}"
+            continue
+        if (report["epoch"], report["val_accuracy"]) != (trial.rung_epoch, trial.val_accuracy):
+            yield f"checkpoints: trial {trial.trial} holds epoch {report['epoch']}, ranked by {trial.rung_epoch}"
+
+
+def _study_problems(history: History, events: Events) -> Iterator[str]:
+    """The study against the lines of the record: states, parameters, values at rungs, final values."""
+    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    endings = {event["trial"]: event["status"] for event in _of(events, "ended")}
+    proposals = {event["trial"]: event["proposal"] for event in _of(events, "suggested")}
+    for trial in history.study.get_trials(deepcopy=False):
+        own = [e for e in _of(events, "report") if e["trial"] == trial.number and e["rung"] is not None]
+        at_rungs = {event["epoch"]: event["val_accuracy"] for event in own}
+        last = own[-1]["val_accuracy"] if own else None
+        status = endings.get(trial.number, "open")
+        told = (trial.state, trial.params, trial.intermediate_values, trial.value)
+        if told != (states.get(status, TrialState.FAIL), proposals.get(trial.number), at_rungs, last):
+            yield f"study: trial {trial.number} is {told}, {status} in the record"
+    if len(history.study.trials) != len(proposals):
+        yield f"study: {len(history.study.trials)} trials, {len(proposals)} in the record"
+
+
+def _leaderboard_problems(folder: Path, trials: int) -> Iterator[str]:
+    arguments = ["results.leaderboard", folder.name, "--storage", str(folder.parent), "--format", "json"]
+    outcome = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=120)
+    if outcome.returncode or outcome.stderr:
+        yield f"leaderboard: exit code {outcome.returncode}, {outcome.stderr.strip()}"
+    elif len(rows := json.loads(outcome.stdout)) != trials:
+        yield f"leaderboard: {len(rows)} rows, {trials} trials asked for"

@@ -1,0 +1,101 @@
+"""The processes of one search, seen through Linux's /proc: found by their session, never by a name alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+POLL_S = 0.002
+"""Between two looks at what is waited for."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process; its start tells it from a later one of the same number."""
+
+    pid: int
+    parent: int
+    session: int
+    """Number of the process that leads its session, the driver here: Ray's own processes stay in it."""
+    state: str
+    """As in /proc: R, S, D, T (stopped), Z (dead, not yet waited for)."""
+    started: int
+    """Clock ticks since the machine's start."""
+    name: str
+    """The first word of its command line without the folder, `ray::...` for a worker of Ray."""
+
+
+def find_process(pid: int) -> Process | None:
+    """The process `pid`; None when there is none, or only its exit status is left."""
+    folder = Path("/proc", str(pid))
+    try:
+        # The command's name, in brackets, may hold brackets and spaces of its own.
+        _, _, rest = (folder / "stat").read_text().rpartition(") ")
+        command = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = rest.split()
+    name = command if command.startswith("ray::") else command.rpartition("/")[2]
+    process = Process(pid, int(fields[1]), int(fields[3]), fields[0], int(fields[19]), name)
+    return None if process.state in "ZX" else process
+
+
+def processes_of(leader: int) -> list[Process]:
+    """The live processes of the session that the process `leader` leads, and their descendants, dead leader or not."""
+    found = {
+        pid: process for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if (process := find_process(pid))
+    }
+    inside = {pid for pid, process in found.items() if process.session == leader}
+    while more := {pid for pid, process in found.items() if process.parent in inside} - inside:
+        inside |= more
+    return [found[pid] for pid in sorted(inside)]
+
+
+def is_worker(process: Process) -> bool:
+    """Whether it runs trials."""
+    return process.name.startswith("ray::") and "Trainable" in process.name
+
+
+def send(process: Process, number: signal.Signals) -> None:
+    """Sends a signal, unless the process is gone."""
+    current = find_process(process.pid)
+    if current is not None and current.started == process.started:
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def wait_until(happened: Callable[[], bool], limit_s: float) -> bool:
+    """Waits for `happened`, at most `limit_s` seconds; whether it did."""
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def stop(processes: Iterable[Process]) -> None:
+    """Stops processes where they are, as SIGKILL would end them; returns when none of them runs any more."""
+    stopped = list(processes)
+    for process in stopped:
+        send(process, signal.SIGSTOP)
+    wait_until(lambda: all(p is None or p.state in "Tt" for p in (find_process(s.pid) for s in stopped)), 10)
+
+
+def clear(leader: int, patience_s: float) -> int:
+    """Waits until no worker of a dead driver's session runs a trial, ends what else is left; the number of those ended.
+
+    Workers that outlast `patience_s` are ended too. Ray's daemons, and workers without a trial, linger for minutes.
+    """
+    wait_until(lambda: not any(map(is_worker, processes_of(leader))), patience_s)
+    left = processes_of(leader)
+    for process in left:
+        send(process, signal.SIGKILL)
+    wait_until(lambda: not processes_of(leader), patience_s)
+    return len(left)
