@@ -82,6 +82,11 @@ class RunConfig(BaseModel):
             )
         if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
             problems.append(f"gpus_per_trial: {self.gpus_per_trial:g} given; above 1 it must be a whole number")
+        if self.seed + self.replicates > 2**31:
+            problems.append(
+                f"seed: {self.seed} given with {self.replicates} replicates, each with a seed one higher; "
+                f"use at most {2**31 - self.replicates}"
+            )
         if self.sampler == "grid" and self.recipe.size is None:
             ranges = ", ".join(f"recipe.{name}" for name in self.recipe.continuous)
             problems.append(f"sampler: grid given, but {ranges} is a range; give a list of values")

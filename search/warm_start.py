@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout, count_params
-from results import read_record
+from results import TrialState, read_record
 from results.record import RECORD_NAME
 from search.config import RunConfig
 from search.errors import ConfigError
@@ -29,7 +29,7 @@ def first_points(config: RunConfig, storage: Path) -> tuple[list[Point], list[st
     space of recipes.
 
     Raises:
-        ConfigError: a name is neither a preset nor a run.
+        ConfigError: a name is neither a preset nor a run, or takes no trial of it.
     """
     points = SearchPoints(config.space, config.recipe)
     found: dict[Point, None] = {}
@@ -70,13 +70,17 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[s
     run, _, number = name.rpartition(":")
     most = int(number) if run and number.isdecimal() else BEST
     run = run if run and number.isdecimal() else name
+    if most < 1:
+        raise ConfigError(f"warm_start: {name!r} takes no trial; use {run}:1 or more")
     folder = next((path for path in (storage / run, Path(run)) if (path / RECORD_NAME).is_file()), None)
     if folder is None:
         raise ConfigError(
             f"warm_start: {name!r} is neither a preset ({', '.join(PRESETS)}) nor a run in {storage}; check the name"
         )
-    best = {(trial.layout_id, repr(trial.settings)): trial for trial in reversed(ranked(read_record(folder)))}
-    for trial in list(reversed(best.values()))[:most]:  # of replicates the best one stands for all
+    best: dict[tuple[str, str], TrialState] = {}
+    for trial in ranked(read_record(folder)):
+        best.setdefault((trial.layout_id, repr(trial.settings)), trial)  # of replicates the best one stands for all
+    for trial in list(best.values())[:most]:
         yield f"{folder.name} trial {trial.trial}", ResNetLayout.from_dict(trial.layout), trial.settings
 
 

@@ -176,3 +176,9 @@ def test_the_help_names_the_defaults_of_data_sets() -> None:
     text = config_flag("trials").help
     assert "[default: 100; digits: 12]" in text
     assert "digits: 40,000" in config_flag("space.max_params").help
+
+
+def test_the_seeds_of_all_replicates_are_seeds() -> None:
+    assert compose(None, None, {"seed": 2**31 - 3, "replicates": 3}, []).replicates == 3
+    with pytest.raises(ConfigError, match=rf"use at most {2**31 - 3}"):
+        compose(None, None, {"seed": 2**31 - 2, "replicates": 3}, [])

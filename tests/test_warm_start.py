@@ -16,7 +16,7 @@ from search.errors import ConfigError
 from search.history import History
 from search.points import SearchPoints
 from search.warm_start import first_points, point_from_dict, point_to_dict
-from tests.results_fixtures import RECIPE, report, start_session, suggestion
+from tests.results_fixtures import RECIPE, report, run_trial, start_session, suggestion
 
 NEAR: dict[str, Any] = {"stages": [3, 4], "min_params": 4_500_000, "max_params": 5_000_000}
 """A space that holds some presets."""
@@ -90,6 +90,22 @@ def test_the_best_trials_of_a_run_come_first(name: str, number: int, tmp_path: P
     assert [layout for layout, _ in points] == best[:number]
     elsewhere, _ = first_points(config(RUN, str(tmp_path / name)), tmp_path / "other")
     assert elsewhere == points
+
+
+def test_of_replicates_the_best_stands_for_all(tmp_path: Path) -> None:
+    accuracies = [((1, 2), 0.9), ((2, 2), 0.8), ((1, 2), 0.5), ((2, 2), 0.7)]
+    with Record(tmp_path / "earlier") as record:
+        start_session(record)
+        for trial, (blocks, accuracy) in enumerate(accuracies):
+            run_trial(record, trial, {4: accuracy}, blocks=blocks)
+    points, _ = first_points(config(RUN, "earlier"), tmp_path)
+    assert [layout.blocks for layout, _ in points] == [(1, 2), (2, 2)]  # by 0.9 and 0.8, not by 0.5 and 0.7
+
+
+def test_no_trial_of_a_run_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "earlier", FIVE)
+    with pytest.raises(ConfigError, match=r"'earlier:0' takes no trial; use earlier:1 or more"):
+        first_points(config(RUN, "earlier:0"), tmp_path)
 
 
 def test_what_is_named_twice_is_tried_once(tmp_path: Path) -> None:
