@@ -3,7 +3,7 @@
 The parameter count is a sum of one term a stage, and a term depends on the stage before only through its width. So
 all chains of the first stages and all chains of the last ones, grouped by the width where they meet and sorted by
 their parameters, hold every layout: what completes a front inside the parameter window is one run of its backs.
-17,000 fronts and 30,000 backs stand for the 66,772,992 layouts of the default space.
+34,000 fronts and 74,000 backs stand for the 66,772,992 layouts of the default space.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Chain:
         per_width = (self.space.blocks[1] - self.space.blocks[0] + 1) * len(strides) * len(self.space.kernels)
         return len(self.space.channels) * per_width
 
-    def follows(self, before: int | None) -> Iterator[int]:
-        """The places among the widths that may follow the width at place `before`; None for the first stage."""
-        if before is None or self.space.channel_order == "free":
+    def follows(self, before: int) -> Iterator[int]:
+        """The places among the widths that may follow the width at place `before`."""
+        if self.space.channel_order == "free":
             return iter(range(len(self.space.channels)))
         return iter(range(before + (self.space.channel_order == "increasing"), len(self.space.channels)))
 

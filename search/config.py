@@ -175,8 +175,7 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(f"dataset: {dataset!r} given; use a name or a path")
     image_size = given.get("image_size")
     info = dataset_info(dataset, image_size if isinstance(image_size, int) else None, given.get("data_dir"))
-    facts = {"in_channels": info.image_shape[0], "classes": info.classes, "image_size": info.image_shape[1:]}
-    values: dict[str, Any] = {"space": facts, "recipe": {}}
+    values: dict[str, Any] = {"space": _space_facts(info), "recipe": {}}
     defaults = dataset_defaults(dataset)
     space, recipe = given.get("space"), given.get("recipe")
     if isinstance(space, Mapping) and space.get("layouts"):
@@ -254,15 +253,19 @@ def _scale_floor(space: Any, given: Any) -> None:
         space["min_params"] = max(0, given["max_params"]) * 4 // 5
 
 
+def _space_facts(info: DatasetInfo) -> dict[str, Any]:
+    """What a space takes from the data set and from nowhere else."""
+    channels, *size = info.image_shape
+    return {"in_channels": channels, "classes": info.classes, "image_size": size}
+
+
 def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]:
     problems = []
     recipe, space = given.get("recipe"), given.get("space")
     for name, remedy in (("epochs", "set max_epochs"), ("seed", "set seed")):
         if isinstance(recipe, Mapping) and name in recipe:
             problems.append(f"recipe.{name}: {recipe[name]!r} given; it follows the run's, so {remedy}")
-    height, width = info.image_shape[1:]
-    facts = {"in_channels": info.image_shape[0], "classes": info.classes, "image_size": [height, width]}
-    for name, fact in facts.items():
+    for name, fact in _space_facts(info).items():
         if isinstance(space, Mapping) and space.get(name, fact) != fact:
             problems.append(f"space.{name}: {space[name]!r} given, but {info.name} has {fact}; leave it out")
     return problems

@@ -88,24 +88,25 @@ class Meeting:
         return keys & ((1 << self.chain.code_bits) - 1)
 
     def _front_cells(self, places: Column) -> NDArray[np.int32]:
-        stages = range(self.chain.cut)
         if len(self.front) > MOST_DECODED:
-            return self.chain.cells(self._codes(self.front[places]), stages)
-        return np.take(self._decoded_front, places, axis=0)
+            return self._decoded(self.front[places], range(self.chain.cut))
+        return np.take(self._kept_front, places, axis=0)
 
     def _back_cells(self, places: Column) -> NDArray[np.int32]:
-        stages = range(self.chain.cut, self.chain.stages)
         if len(self.back) > MOST_DECODED:
-            return self.chain.cells(self._codes(self.back[places]), stages)
-        return np.take(self._decoded_back, places, axis=0)
+            return self._decoded(self.back[places], range(self.chain.cut, self.chain.stages))
+        return np.take(self._kept_back, places, axis=0)
 
     @cached_property
-    def _decoded_front(self) -> NDArray[np.int32]:
-        return self.chain.cells(self._codes(self.front), range(self.chain.cut))
+    def _kept_front(self) -> NDArray[np.int32]:
+        return self._decoded(self.front, range(self.chain.cut))
 
     @cached_property
-    def _decoded_back(self) -> NDArray[np.int32]:
-        return self.chain.cells(self._codes(self.back), range(self.chain.cut, self.chain.stages))
+    def _kept_back(self) -> NDArray[np.int32]:
+        return self._decoded(self.back, range(self.chain.cut, self.chain.stages))
+
+    def _decoded(self, keys: Keys, stages: range) -> NDArray[np.int32]:
+        return self.chain.cells(self._codes(keys), stages)
 
 
 def assembled(chain: Chain, fronts: Keys, backs: Keys) -> LayoutBatch:
@@ -226,14 +227,18 @@ class ListIndex:
         self.count = len(self._layouts)
 
     def at(self, numbers: Column) -> LayoutBatch:
-        return LayoutBatch.of(self._layouts).select(numbers)
+        return self._batch.select(numbers)
 
     def number_of(self, layout: ResNetLayout) -> int | None:
         return self._numbers.get(layout)
 
     def walk(self) -> Iterator[LayoutBatch]:
         if self._layouts:
-            yield LayoutBatch.of(self._layouts)
+            yield self._batch
+
+    @cached_property
+    def _batch(self) -> LayoutBatch:
+        return LayoutBatch.of(self._layouts)
 
     def ends(self) -> tuple[ResNetLayout, ResNetLayout]:
         return min(self._layouts, key=count_params), max(self._layouts, key=count_params)
