@@ -18,8 +18,9 @@ Check = Callable[[str, Any], Any]
 """Takes a field's name and value, returns the value in its stored type or raises RecordError."""
 
 INT64_MAX: Final = 2**63 - 1  # what the tables' int64 columns hold
-TRIAL_ENDS: Final = ("completed", "stopped", "diverged", "failed")
-SESSION_ENDS: Final = ("done", "interrupted", "time-budget", "exhausted", "failed")
+TRIAL_ENDS: Final = ("completed", "stopped", "diverged", "out-of-memory", "lost", "failed")
+RETRY_REASONS: Final = ("out-of-memory", "lost")
+SESSION_ENDS: Final = ("done", "interrupted", "time-budget", "epoch-budget", "exhausted", "failed")
 
 
 def _refuse(name: str, value: object, limit: str) -> RecordError:
@@ -168,6 +169,12 @@ _EVENTS: Final[dict[str, Check]] = {
             "val_loss": _number,
             "train_accuracy": _fraction,
             **dict.fromkeys(("train_loss", "learning_rate", "train_time_s", "eval_time_s"), _number),
+            "session": _whole(0),
+        },
+        "retried": {
+            "trial": _whole(0),
+            "reason": _one_of(*RETRY_REASONS),
+            "error": _optional(_text),
             "session": _whole(0),
         },
         "ended": {"trial": _whole(0), "status": _one_of(*TRIAL_ENDS), "error": _optional(_text)},

@@ -11,7 +11,7 @@ RANKING_RULE: Final = (
 )
 """The rule in words; epochs and not rung numbers, so that runs with other rungs are comparable."""
 
-RANKED_STATUSES: Final = ("completed", "stopped", "running")
+RANKED_STATUSES: Final = ("completed", "stopped", "running", "interrupted")
 
 
 def is_ranked(status: str, rung: int) -> bool:

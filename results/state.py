@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from results.errors import RecordError
 
 Event = Mapping[str, Any]
+OPEN_STATUSES: Final = ("suggested", "running", "interrupted")
+"""Statuses of trials that go on: proposed, at work, and left open by a driver that stopped or died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class TrialState:
     proposal: dict[str, Any]
     suggested_s: float
     status: str = "suggested"
-    """suggested, running, completed, stopped, diverged or failed."""
+    """suggested, running, interrupted, completed, stopped, diverged, out-of-memory, lost or failed."""
     epochs: int = 0
     """The last epoch reported; 0 if none."""
     rung: int = 0
@@ -81,6 +83,8 @@ class TrialState:
     ended_s: float | None = None
     """Unix seconds of the end."""
     error: str | None = None
+    retries: dict[str, int] = field(default_factory=dict)
+    """How often it was started again, by reason: out-of-memory, lost."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -90,7 +94,7 @@ class TrialState:
     @property
     def ended(self) -> bool:
         """Whether the trial has reached its final status."""
-        return self.status not in ("suggested", "running")
+        return self.status not in OPEN_STATUSES
 
 
 @dataclass(slots=True)
@@ -100,6 +104,8 @@ class RunState:
     trials: dict[int, TrialState] = field(default_factory=dict)
     reports: dict[int, list[Report]] = field(default_factory=dict)
     sessions: dict[int, SessionState] = field(default_factory=dict)
+    epochs: int = 0
+    """Epochs reported by all trials."""
     skipped: list[str] = field(default_factory=list)
     """A sentence for each line of the record that was not a valid event."""
 
@@ -136,7 +142,7 @@ class RunState:
             return not trial.ended
         if name == "report" and event["epoch"] <= trial.epochs:
             return False
-        if name in ("started", "report") and trial.ended:
+        if name in ("started", "report", "retried") and trial.ended:
             raise RecordError(f"{name}: trial {trial.trial} is {trial.status} already; suggest a new trial")
         if name == "report" and event["rung"] is not None and event["rung"] <= trial.rung:
             raise RecordError(f"report: trial {trial.trial} is past rung {event['rung']}; report rung {trial.rung + 1}")
@@ -158,12 +164,20 @@ class RunState:
 
     def _session(self, event: Event) -> None:
         names = ("session", "concurrency", "pid", "resources")
+        self._interrupt()  # of a driver that died without a word
         self.sessions[event["session"]] = SessionState(**_pick(event, names), started_s=event["time_s"])
 
     def _session_ended(self, event: Event) -> None:
         session = self.sessions[event["session"]]
         session.reason, session.wall_time_s = event["reason"], event["wall_time_s"]
         session.ended_s = event["time_s"]
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """No driver is at work: what ran is interrupted."""
+        for trial in self.trials.values():
+            if trial.status == "running":
+                trial.status = "interrupted"
 
     def _suggested(self, event: Event) -> None:
         names = ("trial", "layout", "layout_id", "params", "flops", "recipe", "seed", "proposal")
@@ -180,12 +194,17 @@ class RunState:
         trial = self.trials[event["trial"]]
         trial.status = "running"
         self.reports[trial.trial].append(Report(**_pick(event, Report.__slots__)))
+        self.epochs += 1
         trial.epochs = event["epoch"]
         trial.train_time_s += event["train_time_s"]
         trial.eval_time_s += event["eval_time_s"]
         if event["rung"] is not None:
             trial.rung, trial.rung_epoch = event["rung"], event["epoch"]
             trial.val_accuracy, trial.val_loss = event["val_accuracy"], event["val_loss"]
+
+    def _retried(self, event: Event) -> None:
+        retries = self.trials[event["trial"]].retries
+        retries[event["reason"]] = retries.get(event["reason"], 0) + 1
 
     def _ended(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
@@ -202,6 +221,7 @@ _FOLDS: dict[str, Callable[[RunState, Event], None]] = {
     "suggested": RunState._suggested,
     "started": RunState._started,
     "report": RunState._report,
+    "retried": RunState._retried,
     "ended": RunState._ended,
     "evaluated": RunState._evaluated,
 }

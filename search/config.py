@@ -64,7 +64,13 @@ class RunConfig(BaseModel):
     gpus_per_trial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """GPUs of a trial; 0.5 lets two share one."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Stop, resumable, after so many seconds."""
+    """Stop, resumable, after so many seconds; a resume has as many again."""
+    epoch_budget: Annotated[int, Field(ge=1)] | None = None
+    """Stop, resumable, when all trials of the run together have trained so many epochs."""
+    max_retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often a trial whose process or node died is started again from its checkpoint."""
+    fail_fast: Annotated[int, Field(ge=0)] = 3
+    """Stop when the first so many trials of a session all fail with the same error; 0 never does."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
     """Finished trials whose checkpoints are kept: the best ones."""
     space: SearchSpace = SearchSpace()
@@ -98,6 +104,11 @@ class RunConfig(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """CPU cores and GPUs of a trial."""
+        return {"cpu": self.cpus_per_trial, "gpu": self.gpus_per_trial}
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -22,8 +22,7 @@ from trainables.recipe import Recipe
 _STATES = {
     "completed": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
-    "diverged": TrialState.FAIL,
-    "failed": TrialState.FAIL,
+    **dict.fromkeys(("diverged", "out-of-memory", "lost", "failed"), TrialState.FAIL),
 }
 
 
@@ -94,7 +93,7 @@ class History:
         self._open[number].report(val_accuracy, epoch)
 
     def tell(self, number: int, status: str, val_accuracy: float | None) -> None:
-        """Closes an open trial: completed with its value, stopped as PRUNED, diverged and failed as FAIL."""
+        """Closes an open trial: completed with its value, stopped as PRUNED, all others as FAIL."""
         trial = self._open.pop(number)
         if status == "completed":
             self.study.tell(trial, val_accuracy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -114,12 +115,14 @@ def _session(
             say(f"repaired: {repair}")
         from search.tuning import run_session
 
-        end = run_session(config, folder, record, address, _display(config, quiet or json))
+        leave = _leaver(_name(folder, storage), _place(storage))
+        end = run_session(config, folder, record, address, _display(config, quiet or json), leave)
         state = record.state
     trained = end.training_time_s
     facts = {
         "run": folder.name,
         "reason": end.reason,
+        "error": end.error,
         "trials": len(state.trials),
         "wall_time_s": round(end.wall_time_s, 3),
         "training_time_s": round(trained, 3),
@@ -132,7 +135,9 @@ def _session(
         _summarise(facts, folder, storage, config, state, Console())
     if end.reason == "interrupted":
         return INTERRUPTED
-    return 0 if ranked(state) or end.reason == "time-budget" else 1
+    if end.reason == "failed":
+        return 1
+    return 0 if ranked(state) or end.reason in _BUDGETS else 1
 
 
 def _display(config: RunConfig, silent: bool) -> Display:
@@ -163,22 +168,48 @@ def _summarise(
     write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
     line("")
     line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
-    for trial in state.trials.values():
-        if trial.error and trial.status == "failed":
-            line(f"trial {trial.trial} failed: {trial.error.strip().splitlines()[-1]}")
-    run = folder.name if folder.parent == storage else str(folder)
-    place = "" if str(storage) == "runs" else f" --storage {storage}"
+    if facts["error"]:
+        line(facts["error"])
+    else:
+        for trial in state.trials.values():
+            if trial.error and trial.status in ("failed", "lost", "out-of-memory"):
+                line(f"trial {trial.trial} {trial.status}: {trial.error.strip().splitlines()[-1]}")
+    run, place = _name(folder, storage), _place(storage)
     line("")
     line("Next:")
     unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
     if unfinished and facts["reason"] != "exhausted":
-        longer = " --time-budget 1h" if facts["reason"] == "time-budget" else ""
-        line(f"  python -m search.run{place} --resume {run}{longer}")
+        line(f"  python -m search.run{place} --resume {run}{_larger_budget(facts['reason'], config)}")
     elif facts["reason"] != "exhausted":
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
     line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
     if ranked(state) and (not unfinished or facts["reason"] == "exhausted"):
         line(f"  python -m search.evaluate{place} {run}")
+
+
+def _name(folder: Path, storage: Path) -> str:
+    """What a command calls the run."""
+    return folder.name if folder.parent == storage else str(folder)
+
+
+def _place(storage: Path) -> str:
+    """The flag that says where the runs are; empty where they usually are."""
+    return "" if str(storage) == "runs" else f" --storage {storage}"
+
+
+def _leaver(run: str, place: str) -> Callable[[str], None]:
+    """Ends this process because one of Ray's has died: the driver's own thread waits inside Ray and cannot."""
+
+    def leave(process: str) -> None:
+        Console(stderr=True).show_cursor(True)  # which the live table hides
+        sys.stderr.write(
+            f"error: Ray's {process} died, and with it this session; nothing is lost: continue with "
+            f"`python -m search.run{place} --resume {run}`\n"
+        )
+        sys.stderr.flush()
+        os._exit(1)
+
+    return leave
 
 
 def _spent(facts: dict[str, Any]) -> str:
@@ -194,7 +225,18 @@ _ENDINGS = {
     "exhausted": "Every feasible point was tried",
     "interrupted": "Interrupted, nothing is lost",
     "time-budget": "The time budget is spent",
+    "epoch-budget": "The epoch budget is spent",
+    "failed": "Stopped, because the trials all fail",
 }
+
+_BUDGETS = ("time-budget", "epoch-budget")
+
+
+def _larger_budget(reason: str, config: RunConfig) -> str:
+    """The flag that gives a resume more of the budget that is spent; empty where none was."""
+    if reason == "epoch-budget":
+        return f" --epoch-budget {2 * (config.epoch_budget or 0)}"
+    return " --time-budget 1h" if reason == "time-budget" else ""
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -70,6 +70,21 @@ def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str)
     return config.concurrency or fits
 
 
+def roomier(config: RunConfig, concurrency: int) -> dict[str, float] | None:
+    """The resources with which a trial of `config` that ran out of memory is tried again; None when it had all.
+
+    With GPUs, double the share of one; without, so many CPU cores that on its node half as many trials run at a time.
+    """
+    import ray
+
+    if config.gpus_per_trial:
+        share = 2 * config.gpus_per_trial
+        return {"cpu": config.cpus_per_trial, "gpu": share} if share <= 1 else None
+    cpus = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    half = min(concurrency, int(cpus // config.cpus_per_trial)) // 2
+    return {"cpu": cpus - (half - 1) * config.cpus_per_trial, "gpu": 0} if half else None
+
+
 def check_address(address: str) -> None:
     """Nothing, when somebody listens at `address`; asked before a run's folder is made.
 

@@ -47,6 +47,9 @@ def run_command(
     cpus_per_trial: Annotated[int | None, config_flag("cpus_per_trial", metavar="N")] = None,
     gpus_per_trial: Annotated[float | None, config_flag("gpus_per_trial", metavar="X")] = None,
     time_budget: Annotated[str | None, config_flag("time_budget_s", metavar="1h30m")] = None,
+    epoch_budget: Annotated[int | None, config_flag("epoch_budget", metavar="N")] = None,
+    max_retries: Annotated[int | None, config_flag("max_retries", metavar="N")] = None,
+    fail_fast: Annotated[int | None, config_flag("fail_fast", metavar="N")] = None,
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster; Ray is started here without it")
     ] = None,
@@ -92,6 +95,9 @@ def run_command(
             "cpus_per_trial": cpus_per_trial,
             "gpus_per_trial": gpus_per_trial,
             "time_budget_s": seconds(time_budget),
+            "epoch_budget": epoch_budget,
+            "max_retries": max_retries,
+            "fail_fast": fail_fast,
         }
     )
     from search.launch import launch, resume_run, show_plan

@@ -141,6 +141,9 @@ CHANGEABLE = {
     "cpus_per_trial",
     "gpus_per_trial",
     "time_budget_s",
+    "epoch_budget",
+    "max_retries",
+    "fail_fast",
     "data_dir",
     "keep_checkpoints",
 }

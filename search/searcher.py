@@ -1,14 +1,15 @@
 """Between Ray Tune and the record: suggests layouts, writes every event down, then tells the study.
 
 Inside Ray the scheduler hears of a result first, then the searcher, then callbacks; the record is written here, so
-that an event is durable before anything acts on it. Endings: a trial that ASHA stops is PRUNED, one that diverges or
-fails is FAIL, one at the full budget is COMPLETE.
+that an event is durable before anything acts on it. Endings: a trial that ASHA stops is PRUNED, one at the full budget
+is COMPLETE, all others are FAIL. A trial whose process died, or that ran out of memory once, is not at its end: it is
+suggested again under its own number.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray.tune.search import Searcher
 from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
 from search.config import RunConfig
+from search.halt import Halt
 from search.history import History
 from search.points import Point, SearchPoints
 from search.sampler import SpaceExhausted
@@ -54,24 +56,42 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     """
 
     def __init__(
-        self, config: RunConfig, folder: Path, record: Record, session: int, first: Sequence[Point] = ()
+        self,
+        config: RunConfig,
+        folder: Path,
+        record: Record,
+        session: int,
+        halt: Halt,
+        first: Sequence[Point] = (),
+        roomier: Mapping[str, float] | None = None,
     ) -> None:
+        """`roomier` are the resources of a trial's second try after it ran out of memory; None allows none."""
         super().__init__(metric="val_accuracy", mode="max")
-        self.config, self.folder, self.record, self.session = config, folder, record, session
+        self.config, self.folder, self.record, self.session, self.halt = config, folder, record, session, halt
         self.exhausted = False
         """Whether every feasible point has been tried."""
+        self._roomier = roomier
         self._image_size = config.space.image_size
         points = SearchPoints(config.space, config.recipe)
         self.history = History(points, config.sampler, config.seed, record.state, config.replicates, first)
         self._open = deque(sorted(n for n, trial in record.state.trials.items() if not trial.ended))
         self._numbers: dict[str, int] = {}
+        self._deaths: dict[str, str] = {}
+        self._needs_room: set[int] = set()
+        """Trials that wait for more room than the others take; nothing else is launched meanwhile."""
+        self._endings: list[str] = []
+        """How this session's first trials ended, until one did not fail."""
+        self._alike = config.fail_fast > 0
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The configuration of the next trial, or FINISHED."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The configuration of the next trial, FINISHED, or None where none may be launched yet."""
+        if self._needs_room:
+            return None  # small trials would take every core that is given back
         if self._open:
             number = self._open.popleft()
         elif len(self.record.state.trials) >= self.config.trials:
-            return str(Searcher.FINISHED)
+            # What runs may have to be tried again, so the search is over only when all have ended.
+            return str(Searcher.FINISHED) if all(t.ended for t in self.record.state.trials.values()) else None
         else:
             try:
                 number, layout, recipe, proposal = self.history.ask()
@@ -90,22 +110,34 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 proposal=proposal,
             )
         self._numbers[trial_id] = number
-        return self._trial_config(number)
+        resources = self._resources(number)
+        if resources is self._roomier:
+            self._needs_room.add(number)
+        return self._trial_config(number, resources)
 
-    def number(self, trial_id: str) -> int:
-        """The trial number behind Ray's `trial_id`."""
-        return self._numbers[trial_id]
+    def on_trial_start(self, trial_id: str) -> None:
+        """Records that the trial's actor is up."""
+        number = self._numbers[trial_id]
+        self._needs_room.discard(number)
+        self.record.append("started", trial=number, session=self.session)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Records an epoch's report."""
         self._report(self._numbers[trial_id], result)
 
+    def on_trial_death(self, trial_id: str, error: str) -> None:
+        """Keeps what the trial's process died of; Ray says that it ended right after."""
+        self._deaths[trial_id] = error
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Records the last report and the ending; without either the trial stays open for the next resume."""
         number = self._numbers[trial_id]
         if error:
-            where = f"ray/session-{self.session:03d}/{trial_id}/error.txt"
-            self._end(number, "failed", f"the trial's process died more often than it may be restarted; see {where}")
+            died_of = self._deaths.pop(trial_id, "")
+            self._needs_room.discard(number)
+            if self.halt.reason is not None:
+                return  # a terminal's Ctrl-C reaches the workers too: it is not their loss
+            self._end(number, "out-of-memory" if "running low on memory" in died_of else "lost", died_of)
         elif result is not None:
             self._report(number, result)
             self._end(number, result.get("outcome") or "stopped", result.get("error"))
@@ -117,13 +149,43 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         new = self.record.append("report", trial=number, session=self.session, **fields)
         if new and result["rung"] is not None:
             self.history.report(number, result["epoch"], result["val_accuracy"])
+        if self.config.epoch_budget is not None and self.record.state.epochs >= self.config.epoch_budget:
+            self.halt.stop("epoch-budget")
 
     def _end(self, number: int, status: str, error: str | None) -> None:
-        if self.record.append("ended", trial=number, status=status, error=error):
+        if self._tries_again(number, status):
+            self.record.append("retried", trial=number, reason=status, error=error, session=self.session)
+            self._open.append(number)
+        elif self.record.append("ended", trial=number, status=status, error=error):
             self.history.tell(number, status, self.record.state.trials[number].val_accuracy)
+            self._stop_if_all_fail_alike(status, error)
             drop_checkpoints(self.folder, self.record.state, self.config.keep_checkpoints)
 
-    def _trial_config(self, number: int) -> dict[str, Any]:
+    def _tries_again(self, number: int, status: str) -> bool:
+        trial = self.record.state.trials[number]
+        if trial.ended:
+            return False
+        if status == "out-of-memory":
+            return self._roomier is not None and trial.retries.get(status, 0) < 1
+        return status == "lost" and trial.retries.get(status, 0) < self.config.max_retries
+
+    def _stop_if_all_fail_alike(self, status: str, error: str | None) -> None:
+        """Stops a session whose first trials all ended by one error, as a mistake in the configuration makes them."""
+        if not self._alike:
+            return
+        last_line = "".join((error or "").strip().splitlines()[-1:])
+        way = f"{status}: {last_line.partition(':')[0]}" if status == "failed" else status  # by the exception's type
+        self._endings.append(way)
+        self._alike = status in ("failed", "lost", "out-of-memory") and way == self._endings[0]
+        if self._alike and len(self._endings) >= self.config.fail_fast:
+            count = len(self._endings)
+            self.halt.stop("failed", f"the first {count} trials all ended the same way, {status}: {last_line}")
+
+    def _resources(self, number: int) -> Mapping[str, float]:
+        again = self.record.state.trials[number].retries.get("out-of-memory", 0) > 0
+        return self._roomier if again and self._roomier is not None else self.config.resources
+
+    def _trial_config(self, number: int, resources: Mapping[str, float]) -> dict[str, Any]:
         trial = self.record.state.trials[number]
         return {
             "trial": number,
@@ -135,6 +197,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "recorded_epochs": trial.epochs,
             "threads": self.config.cpus_per_trial,
             "accelerator": self.config.gpus_per_trial > 0,
+            "resources": dict(resources),
         }
 
     def save(self, checkpoint_path: str) -> None:

@@ -6,7 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from results import RunState, TrialState
+from results.events import TRIAL_ENDS
 from results.rule import is_ranked, rule_key
+from results.state import OPEN_STATUSES
 
 
 def ranked(state: RunState) -> list[TrialState]:
@@ -18,8 +20,7 @@ def ranked(state: RunState) -> list[TrialState]:
 def status_counts(state: RunState) -> dict[str, int]:
     """How many trials have each status, in the order of a trial's life."""
     counts = Counter(trial.status for trial in state.trials.values())
-    order = ("suggested", "running", "completed", "stopped", "diverged", "failed")
-    return {status: counts[status] for status in order if counts[status]}
+    return {status: counts[status] for status in (*OPEN_STATUSES, *TRIAL_ENDS) if counts[status]}
 
 
 def rung_counts(state: RunState, rungs: int) -> list[int]:

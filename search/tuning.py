@@ -6,34 +6,29 @@ Each launch and each resume is a fresh Tuner over the run's record; Ray's own ex
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from results import Record, TableWriter
 from search.config import RunConfig
 from search.display import Display
-from search.ray_session import ENVIRONMENT, ray_session
+from search.ray_session import ENVIRONMENT, ray_session, roomier
 from search.runs import read_first
 from search.standing import drop_checkpoints, session_training_time_s
 from search.warm_start import point_from_dict
+from search.watchdog import watched
 
 os.environ.update(ENVIRONMENT)
 
 from ray import tune
 
 from search.asha import AshaRungs, AshaScheduler
+from search.halt import Halt, stop_on_signals
 from search.searcher import RecordSearcher, settle
 from trainables.ray_trainable import TrialTrainable
-
-MAX_RESTARTS = 3
-"""How often a trial whose process died is started again from its checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +36,15 @@ class SessionEnd:
     """How a session ended."""
 
     reason: str
-    """done, exhausted (no layout left), interrupted or time-budget."""
+    """done, exhausted (no layout left), interrupted, time-budget, epoch-budget or failed (trials all fail alike)."""
     wall_time_s: float
     """Seconds from the session's start, Ray's start included, to its end."""
     training_time_s: float
     """Seconds of training and validation reported to it, summed over the trials."""
     concurrency: int
     """Trials at a time; 0 when nothing was left to run, so that Ray was not started."""
-
-
-class Halt(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
-    """Stops the whole search between two steps of the driver: on a signal or when the time budget is spent."""
-
-    def __init__(self, deadline: float | None) -> None:
-        self.deadline = deadline
-        self.reason: str | None = None
-
-    def interrupt(self) -> None:
-        """Asks for the stop."""
-        self.reason = "interrupted"
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never stops a single trial."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether the search must stop now."""
-        if self.reason is None and self.deadline is not None and time.monotonic() >= self.deadline:
-            self.reason = "time-budget"
-        return self.reason is not None
+    error: str | None = None
+    """What the trials failed with, where the reason is failed."""
 
 
 class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
@@ -80,8 +55,7 @@ class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Records that the trial's actor is up."""
-        record = self.searcher.record
-        record.append("started", trial=self.searcher.number(trial.trial_id), session=self.searcher.session)
+        self.searcher.on_trial_start(trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Brings tables and display up to date, each at its own limited rate."""
@@ -92,8 +66,18 @@ class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
         return {}  # Tune pickles callbacks into its experiment folder, which is never read
 
 
-def run_session(config: RunConfig, folder: Path, record: Record, address: str | None, display: Display) -> SessionEnd:
-    """Runs trials until `config.trials` are in the record, or a signal, the time budget or the space's end stops it.
+def run_session(
+    config: RunConfig,
+    folder: Path,
+    record: Record,
+    address: str | None,
+    display: Display,
+    on_ray_death: Callable[[str], None],
+) -> SessionEnd:
+    """Runs trials until `config.trials` are in the record, or a signal, a budget or the space's end stops it.
+
+    `on_ray_death` is called from a thread with the name of a process of Ray whose death the driver would wait out for
+    ever; it must end this process.
 
     Raises:
         ResourceError: the machine or cluster has not what `config` asks for.
@@ -106,40 +90,35 @@ def run_session(config: RunConfig, folder: Path, record: Record, address: str | 
     settle(record, config, rungs.replay(record.state))
     drop_checkpoints(folder, record.state, config.keep_checkpoints)  # a driver killed after an ending has not
     left = config.trials - sum(trial.ended for trial in record.state.trials.values())
-    if left <= 0:
+    spent = config.epoch_budget is not None and record.state.epochs >= config.epoch_budget
+    if left <= 0 or spent:
         tables.update(record, force=True)
-        return SessionEnd("done", time.monotonic() - started, 0.0, 0)
+        return SessionEnd("done" if left <= 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
-    with stop_on_signals(halt), ray_session(config, address) as concurrency:
-        resources = _resources(config)
+    with stop_on_signals(halt), ray_session(config, address) as concurrency, watched(on_ray_death):
+        resources = config.resources
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
         first = [point_from_dict(point) for point in read_first(folder)]
-        searcher = RecordSearcher(config, folder, record, session, first)
+        searcher = RecordSearcher(config, folder, record, session, halt, first, roomier(config, concurrency))
         with display.live(record.state, concurrency, started):
-            _fit(config, folder, searcher, rungs, halt, Progress(searcher, tables, display), concurrency, left)
+            _fit(folder, searcher, rungs, halt, Progress(searcher, tables, display), concurrency)
         reason = halt.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started
         record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
         tables.update(record, force=True)
-    return SessionEnd(reason, wall_time_s, session_training_time_s(record.state, session), concurrency)
+    training_time_s = session_training_time_s(record.state, session)
+    return SessionEnd(reason, wall_time_s, training_time_s, concurrency, halt.error)
 
 
 def _fit(
-    config: RunConfig,
-    folder: Path,
-    searcher: RecordSearcher,
-    rungs: AshaRungs,
-    halt: Halt,
-    progress: Progress,
-    concurrency: int,
-    left: int,
+    folder: Path, searcher: RecordSearcher, rungs: AshaRungs, halt: Halt, progress: Progress, concurrency: int
 ) -> None:
     tuner = tune.Tuner(
-        tune.with_resources(TrialTrainable, _resources(config)),
+        tune.with_resources(TrialTrainable, trial_resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=AshaScheduler(rungs),
-            num_samples=left,
+            scheduler=AshaScheduler(rungs, searcher.on_trial_death),
+            num_samples=-1,  # the searcher says when it is finished: a trial that is tried again is another sample
             max_concurrent_trials=concurrency,
             metric="val_accuracy",
             mode="max",
@@ -151,7 +130,7 @@ def _fit(
             storage_path=str((folder / "ray").absolute()),
             stop=halt,
             callbacks=[progress],
-            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again, and the record counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             verbose=0,
         ),
@@ -159,25 +138,9 @@ def _fit(
     tuner.fit()
 
 
-def _resources(config: RunConfig) -> dict[str, float]:
-    return {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
-
-
-@contextmanager
-def stop_on_signals(halt: Halt) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask `halt` to stop; a second Ctrl-C is a KeyboardInterrupt. Only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if halt.reason == "interrupted" and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        halt.interrupt()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def trial_resources(trial_config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray reserves for a trial: its configuration's `resources`."""
+    asked = trial_config["resources"]
+    return tune.PlacementGroupFactory(
+        [{"CPU": asked["cpu"], "GPU": asked["gpu"]} if asked["gpu"] else {"CPU": asked["cpu"]}]
+    )

@@ -28,6 +28,7 @@ from results import Record, RunState, read_record, write_tables
 from results.record import RECORD_NAME
 from search.asha import AshaRungs
 from search.config import compose
+from search.halt import Halt
 from search.runs import RUN_FILE, new_run_folder, read_config, write_run_file
 from search.searcher import RecordSearcher, settle
 from tests.cli import TINY, start
@@ -93,7 +94,7 @@ def finish(folder: Path, whole: RunState) -> RunState:
         settle(record, config, rungs.replay(record.state))
         session = max(record.state.sessions, default=0) + 1
         start_session(record, session)
-        searcher = RecordSearcher(config, folder, record, session)
+        searcher = RecordSearcher(config, folder, record, session, Halt(None))
         for trial_id in map(str, count()):
             given = searcher.suggest(trial_id)
             if given == Searcher.FINISHED:

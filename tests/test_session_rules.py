@@ -12,8 +12,8 @@ import pytest
 from results import Record
 from search.asha import AshaRungs
 from search.config import compose
+from search.halt import Halt, stop_on_signals
 from search.searcher import settle
-from search.tuning import Halt, stop_on_signals
 from tests.results_fixtures import run_trial, start_session
 
 

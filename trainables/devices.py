@@ -42,6 +42,12 @@ def autocast(precision: torch.dtype, device: torch.device) -> contextlib.Abstrac
     return torch.autocast(device.type, precision)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory, the device's or the host's, could not be had."""
+    # torch has a class for its devices' memory; on the CPU it raises a RuntimeError of this wording (2.11 to 2.15).
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator: " in str(error)
+
+
 def _cpu_has(feature: str) -> bool:
     # torch.cpu's feature tests have no public name; without them float32 is right everywhere.
     test = getattr(torch.cpu, feature, None)

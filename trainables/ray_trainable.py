@@ -19,7 +19,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
 
     Configuration: `trial`, `layout` and `recipe` as dicts, `rungs`, `data` (the arguments of `load_training_set`),
     `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`. A result has the fields of `EpochReport`,
-    `done`, and at its end `outcome` (completed, stopped by the recipe's patience, diverged, failed) and `error`.
+    `done`, and at its end `outcome` (completed, stopped by the recipe's patience, diverged, out-of-memory, failed) and
+    `error`.
 
     An exception of the training itself becomes a result with outcome `failed`; only the death of the process, or of
     its device, reaches Ray, which starts the trial again from its checkpoint in a new process.
@@ -48,7 +49,10 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         except Exception as error:  # whatever a layout, recipe or device can raise belongs in the trial's row
             if type(error).__name__ == "AcceleratorError":  # torch's: a CUDA context once broken fails whatever follows
                 raise
-            return self._ending("failed", traceback.format_exc())
+            from trainables.devices import is_out_of_memory
+
+            outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
+            return self._ending(outcome, traceback.format_exc())
 
     def _epoch(self) -> dict[str, Any]:
         checkpoint = Path(self._config["checkpoint"])
@@ -92,4 +96,5 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     def _ending(self, outcome: str, error: str) -> dict[str, Any]:
         # Ray insists on the metric in every result; 0.0 at the last finished epoch reaches no new rung.
         epoch = self._trainer.epoch if self._trainer is not None else 0
+        self._trainer = None  # its memory is the next trial's
         return {"epoch": epoch, "val_accuracy": 0.0, "done": True, "outcome": outcome, "error": error}
