@@ -60,6 +60,14 @@ def _is_set(name: str) -> Callable[[pd.DataFrame, pd.DataFrame], bool]:
     return lambda shown, board: bool(shown[name].notna().any())
 
 
+def _limits(value: Any) -> str:
+    return "" if value else "outside"
+
+
+def _any_outside(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
+    return not shown["within_limits"].fillna(True).all()
+
+
 def _has_extras(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
     return any(_extras(layout_id) for layout_id in shown["layout_id"])
 
@@ -81,6 +89,7 @@ SHORT_COLUMNS: Final = (
     ShortColumn("test", "test_accuracy", _percent, number=True, importance=5, needed=_is_set("test_accuracy")),
     ShortColumn("epochs", "epochs", str, number=True, importance=1),
     ShortColumn("rung", "rung", str, number=True, importance=4),
+    ShortColumn("limits", "within_limits", _limits, importance=3, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )
 

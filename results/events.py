@@ -150,6 +150,7 @@ _EVENTS: Final[dict[str, Check]] = {
     for name, fields in {
         "session": {"session": _whole(0), "concurrency": _whole(0), "pid": _whole(0), "resources": _scalars},
         "session-ended": {"session": _whole(0), "reason": _one_of(*SESSION_ENDS), "wall_time_s": _number},
+        "limits": {"min_params": _whole(0), "max_params": _whole(1), "max_epochs": _whole(1)},
         "suggested": {
             "trial": _whole(0),
             "layout": _fields(LAYOUT_FIELDS),
@@ -178,6 +179,7 @@ _EVENTS: Final[dict[str, Check]] = {
             "session": _whole(0),
         },
         "ended": {"trial": _whole(0), "status": _one_of(*TRIAL_ENDS), "error": _optional(_text)},
+        "reopened": {"trial": _whole(0)},
         "evaluated": {"trial": _whole(0), "epoch": _whole(1), "test_accuracy": _fraction, "test_loss": _number},
     }.items()
 }

@@ -41,18 +41,24 @@ def leaderboard_command(
         str | None, typer.Option(metavar="COLUMN", help="Order by a column, -COLUMN for the largest first.")
     ] = None,
     full_fidelity: Annotated[bool, typer.Option("--full-fidelity", help="Keep the completed trials.")] = False,
+    all_trials: Annotated[
+        bool, typer.Option("--all", help="Show, unranked, the trials outside the present limits of their run.")
+    ] = False,
     output_format: Annotated[OutputFormat, typer.Option("--format", help="How to write it.")] = OutputFormat.table,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout.")] = None,
 ) -> None:
     """Show the best trials of one run, several or all."""
     # pandas, pyarrow and duckdb take most of a second to import, which --help need not wait for
-    from results.ranking import rank_table
+    from results.ranking import count_outside, left_out, rank_table
     from results.reading import read_runs
 
     trials, notes = read_runs(storage, runs or ())
     for note in notes:
         typer.echo(f"note: {note}", err=True)
-    board = rank_table(trials, where=where, sort=sort, full_fidelity=full_fidelity)
+    board = rank_table(trials, where=where, sort=sort, full_fidelity=full_fidelity, all_trials=all_trials)
+    outside = 0 if all_trials else count_outside(trials)
+    if outside:
+        typer.echo(f"note: {left_out(outside)}; --all shows them", err=True)
     if board.empty:
         typer.echo("note: no trial matches" if trials.num_rows else "note: no trial yet", err=True)
     people = output_format in (OutputFormat.table, OutputFormat.markdown)

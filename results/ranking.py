@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from results.columns import nearest_columns
 from results.errors import ResultsError
@@ -31,6 +32,7 @@ def rank_trials(
     sort: str | None = None,
     top: int | None = None,
     full_fidelity: bool = False,
+    all_trials: bool = False,
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path: one row a trial.
 
@@ -44,7 +46,7 @@ def rank_trials(
     table, notes = read_runs(storage, runs)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return rank_table(table, where=where, sort=sort, top=top, full_fidelity=full_fidelity)
+    return rank_table(table, where=where, sort=sort, top=top, full_fidelity=full_fidelity, all_trials=all_trials)
 
 
 def rank_table(
@@ -54,11 +56,13 @@ def rank_table(
     sort: str | None = None,
     top: int | None = None,
     full_fidelity: bool = False,
+    all_trials: bool = False,
 ) -> pd.DataFrame:
     """The trials by `RANKING_RULE`, with their `rank` as the first column.
 
     `where` and `full_fidelity` (completed trials alone) select the rows first; ranks count the rows they leave. Trials
-    that are suggested, failed, diverged or before their first rung come last, their rank null. `sort` is a column to
+    that are suggested, failed, diverged or before their first rung come last, their rank null, and so do, with
+    `all_trials`, those outside the present limits of their run, which are left out otherwise. `sort` is a column to
     order by, `-column` for the largest first; ranks stay those of the rule, nulls come last. `top` keeps as many rows.
 
     Raises:
@@ -70,9 +74,11 @@ def rank_table(
     frame = _frame(trials if where is None else filter_table(trials, where))
     if full_fidelity:
         frame = frame[frame["status"] == "completed"]
+    if not all_trials:
+        frame = frame[frame["within_limits"].fillna(True)]
     frame = frame.sort_values(["run", "trial"], ignore_index=True)
-    reached = zip(frame["status"], frame["rung"], strict=True)
-    ranked = [place for place, (status, rung) in enumerate(reached) if is_ranked(status, rung)]
+    reached = zip(frame["status"], frame["rung"], frame["within_limits"].fillna(True), strict=True)
+    ranked = [place for place, (status, rung, inside) in enumerate(reached) if inside and is_ranked(status, rung)]
     rows = frame.loc[ranked, ["rung_epoch", "val_accuracy", "val_loss", "params"]].itertuples(index=False)
     keys = [rule_key(*_without_na(row)) for row in rows]
     best_first = [place for _, place in sorted(zip(keys, ranked, strict=True))]
@@ -83,6 +89,18 @@ def rank_table(
     if sort is not None:
         board = _sorted(board, sort)
     return board if top is None else board.head(top)
+
+
+def count_outside(trials: pa.Table) -> int:
+    """How many of the trials are outside the present limits of their run."""
+    inside = trials["within_limits"]
+    outside: int = pc.sum(pc.invert(inside)).as_py() or 0
+    return outside
+
+
+def left_out(outside: int) -> str:
+    """A sentence on `outside` trials that a leaderboard does not show."""
+    return f"{outside} trial{'s are' if outside > 1 else ' is'} outside the run's present limits and left out"
 
 
 def arrow_table(board: pd.DataFrame) -> pa.Table:

@@ -47,9 +47,22 @@ class SessionState:
     ended_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run's trials are held to since its last start."""
+
+    min_params: int
+    max_params: int
+    max_epochs: int
+    """The last rung; every trial's recipe has so many epochs."""
+
+
 @dataclass(slots=True)
 class TrialState:
-    """One trial, as far as the record tells."""
+    """One trial, as far as the record tells and within the run's present limits.
+
+    Its measures are those of the last rung within the limits, and it is completed if that is the last rung of all.
+    """
 
     trial: int
     layout: dict[str, Any]
@@ -85,6 +98,12 @@ class TrialState:
     error: str | None = None
     retries: dict[str, int] = field(default_factory=dict)
     """How often it was started again, by reason: out-of-memory, lost."""
+    within_limits: bool = True
+    """Whether its parameters are within the run's present limits."""
+    ending: tuple[str, str | None] | None = None
+    """Status and error of its last end, under the limits of that time."""
+    tests: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Test accuracy and loss by the epoch of the network that was measured."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -108,14 +127,21 @@ class RunState:
     """Epochs reported by all trials."""
     skipped: list[str] = field(default_factory=list)
     """A sentence for each line of the record that was not a valid event."""
+    limits: Limits | None = None
+    """The run's present limits; None in a record from before there were any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether no event has been folded in."""
         return not self.sessions and not self.trials
 
+    def rung_reports(self, trial: int) -> list[Report]:
+        """The reports of `trial` at rungs within the limits, in their order."""
+        last = self.limits.max_epochs if self.limits else None
+        return [r for r in self.reports[trial] if r.rung is not None and (last is None or r.epoch <= last)]
+
     def accepts(self, event: Event) -> bool:
-        """Whether the checked event adds something: False for a repeated end or epoch.
+        """Whether the checked event adds something: False for a repeated end or epoch, or the limits there are.
 
         Raises:
             RecordError: the event cannot follow the ones before it.
@@ -129,6 +155,8 @@ class RunState:
             return True
         if "session" in event and event["session"] not in self.sessions:
             raise RecordError(f"{name}: session {event['session']} is unknown; append its session event first")
+        if name == "limits":
+            return self.limits != _limits_of(event)
         if name == "session-ended":
             return self.sessions[event["session"]].reason is None
         if name == "suggested":
@@ -140,6 +168,8 @@ class RunState:
             raise RecordError(f"{name}: trial {event['trial']} is unknown; append its suggested event first")
         if name == "ended":
             return not trial.ended
+        if name == "reopened":
+            return trial.ended
         if name == "report" and event["epoch"] <= trial.epochs:
             return False
         if name in ("started", "report", "retried") and trial.ended:
@@ -183,6 +213,7 @@ class RunState:
         names = ("trial", "layout", "layout_id", "params", "flops", "recipe", "seed", "proposal")
         self.trials[event["trial"]] = TrialState(**_pick(event, names), suggested_s=event["time_s"])
         self.reports[event["trial"]] = []
+        self._hold(self.trials[event["trial"]])
 
     def _started(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
@@ -199,8 +230,7 @@ class RunState:
         trial.train_time_s += event["train_time_s"]
         trial.eval_time_s += event["eval_time_s"]
         if event["rung"] is not None:
-            trial.rung, trial.rung_epoch = event["rung"], event["epoch"]
-            trial.val_accuracy, trial.val_loss = event["val_accuracy"], event["val_loss"]
+            self._measure(trial)
 
     def _retried(self, event: Event) -> None:
         retries = self.trials[event["trial"]].retries
@@ -208,11 +238,56 @@ class RunState:
 
     def _ended(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.status, trial.error, trial.ended_s = event["status"], event["error"], event["time_s"]
+        trial.ending, trial.ended_s = (event["status"], event["error"]), event["time_s"]
+        self._conclude(trial)
+
+    def _reopened(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.status, trial.error, trial.ending, trial.ended_s = "interrupted", None, None, None
 
     def _evaluated(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         trial.test_accuracy, trial.test_loss = event["test_accuracy"], event["test_loss"]
+        trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"]
+
+    def _limits(self, event: Event) -> None:
+        self.limits = _limits_of(event)
+        for trial in self.trials.values():
+            self._hold(trial)
+            self._measure(trial)
+            self._conclude(trial)
+
+    def _hold(self, trial: TrialState) -> None:
+        """Takes the limits for what they say of the trial itself."""
+        if self.limits is None:
+            return
+        trial.within_limits = self.limits.min_params <= trial.params <= self.limits.max_params
+        if trial.recipe.get("epochs") is not None:
+            trial.recipe = {**trial.recipe, "epochs": self.limits.max_epochs}
+
+    def _measure(self, trial: TrialState) -> None:
+        """Takes the trial's measures from its last rung within the limits, and the test of that very network."""
+        last = next(reversed(self.rung_reports(trial.trial)), None)
+        before = trial.rung_epoch
+        if last is None:
+            trial.rung, trial.rung_epoch, trial.val_accuracy, trial.val_loss = 0, None, None, None
+        else:
+            trial.rung, trial.rung_epoch = last.rung or 0, last.epoch
+            trial.val_accuracy, trial.val_loss = last.val_accuracy, last.val_loss
+        if trial.rung_epoch != before:
+            trial.test_accuracy, trial.test_loss = trial.tests.get(trial.rung_epoch or 0, (None, None))
+
+    def _conclude(self, trial: TrialState) -> None:
+        """The status of an ended trial: under other limits it may have reached its last rung, or no longer have."""
+        if trial.ending is None:
+            return
+        trial.status, trial.error = trial.ending
+        if self.limits is None:
+            return
+        if trial.rung_epoch == self.limits.max_epochs:
+            trial.status, trial.error = "completed", None
+        elif trial.status == "completed":
+            trial.status = "stopped"
 
 
 _FOLDS: dict[str, Callable[[RunState, Event], None]] = {
@@ -223,8 +298,14 @@ _FOLDS: dict[str, Callable[[RunState, Event], None]] = {
     "report": RunState._report,
     "retried": RunState._retried,
     "ended": RunState._ended,
+    "reopened": RunState._reopened,
+    "limits": RunState._limits,
     "evaluated": RunState._evaluated,
 }
+
+
+def _limits_of(event: Event) -> Limits:
+    return Limits(**_pick(event, Limits.__slots__))
 
 
 def _pick(event: Event, names: tuple[str, ...]) -> dict[str, Any]:

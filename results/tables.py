@@ -50,7 +50,7 @@ TRIALS_SCHEMA: Final = pa.schema(
     + [(f"recipe_{name}", _RECIPE_TYPES[name]) for name in RECIPE_COLUMNS]
     + [("seed", _INT), ("epochs", _INT), ("rung", _INT), ("rung_epoch", _INT)]
     + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "test_accuracy", "train_time_s", "eval_time_s")]
-    + [("started_s", _FLOAT), ("ended_s", _FLOAT), ("retries", _INT), ("error", _TEXT)],
+    + [("started_s", _FLOAT), ("ended_s", _FLOAT), ("retries", _INT), ("error", _TEXT), ("within_limits", _FLAG)],
     metadata={SCHEMA_KEY: b"trials-v2"},
 )
 """One row a trial."""

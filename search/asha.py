@@ -45,12 +45,15 @@ class AshaRungs:
         return not before or bool(value >= np.percentile(before, (1 - 1 / self.reduction_factor) * 100))
 
     def replay(self, state: RunState) -> dict[int, bool]:
-        """Refills the rungs from a record, in its order; gives for each trial whether it went on at its last rung."""
+        """Refills the rungs from a record, in its order; gives for each trial whether it went on at its last rung.
+
+        Trials outside the run's present limits are compared with nobody.
+        """
         at_rungs = [
-            (report.time_s, trial, report.epoch, report.val_accuracy)
-            for trial, reports in state.reports.items()
-            for report in reports
-            if report.rung is not None
+            (report.time_s, number, report.epoch, report.val_accuracy)
+            for number, trial in state.trials.items()
+            if trial.within_limits
+            for report in state.rung_reports(number)
         ]
         return {trial: self.goes_on(trial, epoch, value) for _, trial, epoch, value in sorted(at_rungs)}
 

@@ -53,6 +53,8 @@ class RunConfig(BaseModel):
     """Epochs before a trial may be stopped: the first rung."""
     reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
     """One of so many trials passes a rung, and the next rung is so many times later."""
+    earlier_max_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Other values that `max_epochs` has had in this run, ascending; resumes keep them, and each stays a rung."""
     sampler: SamplerName = "tpe"
     """Who proposes layouts."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -113,7 +115,7 @@ class RunConfig(BaseModel):
     @property
     def rungs(self) -> tuple[int, ...]:
         """The epochs at which trials are compared."""
-        return rung_epochs(self.grace_epochs, self.reduction_factor, self.max_epochs)
+        return rung_epochs(self.grace_epochs, self.reduction_factor, self.max_epochs, self.earlier_max_epochs)
 
     @property
     def notes(self) -> list[str]:
@@ -158,6 +160,8 @@ def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any]
     if space_file is not None:
         _merge(given, {"space": read_toml(space_file)})
     _merge(given, flags_of(flags, sets))
+    if "earlier_max_epochs" in given:
+        raise ConfigError("earlier_max_epochs: given, but resumes that change max_epochs write it; leave it out")
     return validated(given)
 
 
@@ -261,7 +265,12 @@ def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
 def _scale_floor(space: Any, given: Any) -> None:
     """A budget given without its floor gets one at four fifths of it: among layouts under a cap those near it win."""
     if isinstance(given, Mapping) and "min_params" not in given and isinstance(given.get("max_params"), int):
-        space["min_params"] = max(0, given["max_params"]) * 4 // 5
+        space["min_params"] = default_floor(given["max_params"])
+
+
+def default_floor(max_params: int) -> int:
+    """The floor of a budget of `max_params` parameters that is given without one."""
+    return max(0, max_params) * 4 // 5
 
 
 def _space_facts(info: DatasetInfo) -> dict[str, Any]:

@@ -9,13 +9,16 @@ from search.origin import check_origin
 check_origin()  # before the first import of a sibling, which might be another distribution's
 
 from pathlib import Path  # noqa: E402
-from typing import Annotated  # noqa: E402
+from typing import TYPE_CHECKING, Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
 from results.console import run_app  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
+
+if TYPE_CHECKING:
+    from results import TrialState
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -56,6 +59,7 @@ def evaluate_command(
                     f"trial {number}: its checkpoint was not kept ({chosen.status}); "
                     f"the {config.keep_checkpoints} best finished trials have one"
                 )
+            _require_ranked_epoch(folder, best, chosen)
             accuracy, loss, epoch = measure(checkpoint, config.data_arguments)
             record.append("evaluated", trial=number, epoch=epoch, test_accuracy=accuracy, test_loss=loss)
             TableWriter(folder).update(record, force=True)
@@ -64,6 +68,29 @@ def evaluate_command(
             f"{folder.name} trial {number}, {chosen.layout_id}, {chosen.params:,} parameters: "
             f"test accuracy {chosen.test_accuracy:.2%} (validation {chosen.val_accuracy or 0:.2%})"
         )
+
+
+def _require_ranked_epoch(folder: Path, best: list[TrialState], chosen: TrialState) -> None:
+    """Nothing, when the trial's checkpoint is the network whose accuracy is ranked.
+
+    Raises:
+        SearchError: it is of another epoch; the message names a trial that can be evaluated, if there is one.
+        CheckpointError: it is damaged.
+    """
+    from search.standing import checkpoint_path
+    from trainables.checkpoints import read_epoch
+
+    def epoch_of(trial: TrialState) -> int | None:
+        path = checkpoint_path(folder, trial.trial)
+        return read_epoch(path) if path.exists() else None
+
+    epoch = epoch_of(chosen)
+    if epoch == chosen.rung_epoch:
+        return
+    ranked_at = "it has no rank yet" if chosen.rung_epoch is None else f"its accuracy is of epoch {chosen.rung_epoch}"
+    other = next((trial.trial for trial in best if epoch_of(trial) == trial.rung_epoch), None)
+    remedy = f"continue with --resume {folder.name}" if other is None else f"give --trial {other}"
+    raise SearchError(f"trial {chosen.trial}: its checkpoint is of epoch {epoch}, {ranked_at}; {remedy}")
 
 
 def measure(checkpoint: Path, data: dict[str, object]) -> tuple[float, float, int]:

@@ -122,7 +122,7 @@ class History:
         self._counts[layout, recipe] += 1
         # A point of an earlier, wider space has no place among the dimensions; its number must still be taken.
         proposal = self.points.encode(layout, recipe)
-        at_rungs = {r.epoch: r.val_accuracy for r in state.reports.get(recorded.trial, []) if r.rung is not None}
+        at_rungs = {report.epoch: report.val_accuracy for report in state.rung_reports(recorded.trial)}
         if recorded.ended:
             status = _STATES[recorded.status] if proposal is not None else TrialState.FAIL
             self.study.add_trial(

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from results import Record, RunState, read_record
 from results.record import RECORD_NAME
+from search.changes import changed
 from search.config import RunConfig, flags_of
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
 from search.enumeration import require_feasible
@@ -66,16 +67,19 @@ def resume_run(
         SearchError: there is no such run, or a change is asked for that its history does not allow.
     """
     folder = existing_run_folder(storage, name)
-    changes = flags_of(flags, sets)
+    given = flags_of(flags, sets)
     known = len(read_record(folder).trials) if (folder / RECORD_NAME).exists() else 0
-    if changes.get("trials", known) < known:
-        raise ResumeError(f"trials: {changes['trials']} given, the run has {known} already; give at least as many")
     before = read_config(folder)
-    config = change_config(folder, changes)
+    change = changed(before, given)
+    config = change.config
+    if config.trials < known and "trials" in given:
+        raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
+    if config.space != before.space:
+        require_feasible(config.space)
     _check_resources(config, address)
     load_training_set(**config.data_arguments, on_message=say)
-    differences = [f", {key} {getattr(before, key)} -> {getattr(config, key)}" for key in changes]
-    say(f"run {folder.name}: resumed{''.join(differences)}")
+    change_config(folder, change)
+    say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")
     return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
 
 
@@ -160,12 +164,16 @@ def _summarise(
     facts: dict[str, Any], folder: Path, storage: Path, config: RunConfig, state: RunState, console: Console
 ) -> None:
     from results import rank_table, read_run
+    from results.ranking import left_out
     from results.rendering import OutputFormat, write_board
 
     def line(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
+    outside = sum(not trial.within_limits for trial in state.trials.values())
+    if outside:
+        line(f"{left_out(outside)}.")
     line("")
     line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
     if facts["error"]:

@@ -74,6 +74,7 @@ def run_command(
       python -m search.run --dataset cifar10 --trials 100 --max-epochs 72 --gpus-per-trial 0.5
       python -m search.run --dataset cifar10 --max-params 300000 --min-params 250000 --dry-run
       python -m search.run --resume my-run --trials 200
+      python -m search.run --resume my-run --max-epochs 216 --max-params 4000000
     """
     flags = nested(
         {

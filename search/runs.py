@@ -9,12 +9,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from results.files import replace_file, sync_folder
+from results.lock import RunLock
+from search.changes import Change
 from search.config import RunConfig, validated
 from search.errors import ConfigError, ResumeError
 
@@ -51,7 +53,7 @@ def existing_run_folder(storage: Path, name: str) -> Path:
     """
     for folder in (storage / name, Path(name)):
         if (folder / RUN_FILE).is_file():
-            return folder
+            return folder if folder.name not in ("", "..") else folder.resolve()  # `.` has no name of its own
     known = sorted(path.parent.name for path in storage.glob(f"*/{RUN_FILE}"))
     there = f"{storage} holds: {', '.join(known)}" if known else f"{storage} holds no run"
     raise ResumeError(f"no run {name!r}; {there}")
@@ -84,7 +86,9 @@ def read_config(folder: Path) -> RunConfig:
     Raises:
         ResumeError: `run.json` is damaged or of another format.
     """
-    return _config_of(_read_run_file(folder)["config"], {})
+    stored = _read_run_file(folder)["config"]
+    recipe = {key: value for key, value in stored.get("recipe", {}).items() if key not in ("epochs", "seed")}
+    return validated({**stored, "recipe": recipe})
 
 
 def read_first(folder: Path) -> list[dict[str, Any]]:
@@ -97,25 +101,24 @@ def read_first(folder: Path) -> list[dict[str, Any]]:
     return first
 
 
-def change_config(folder: Path, changes: Mapping[str, Any]) -> RunConfig:
-    """The run's configuration with `changes`, which `run.json` keeps from now on, each with its time.
+def change_config(folder: Path, change: Change) -> None:
+    """Keeps a resume's changes in `run.json`, each with its time.
 
     Raises:
-        ResumeError: `run.json` is damaged or of another format, or `changes` name keys that its history depends on.
-        ConfigError: a changed value is wrong.
+        RecordLockedError: a live driver holds the run.
+        ResumeError: `run.json` is damaged or of another format.
     """
-    refused = sorted(set(changes) - CHANGEABLE)
-    if refused:
-        raise ResumeError(
-            f"resume: {', '.join(refused)} cannot change in a started run; changeable: {', '.join(sorted(CHANGEABLE))}"
-        )
-    content = _read_run_file(folder)
-    config = _config_of(content["config"], changes)
-    if changes:
-        content["config"] = config.model_dump(mode="json")
-        content["changes"] = [*content.get("changes", []), {"time_s": time.time(), **changes}]
+    if not change.differences:
+        return
+    lock = RunLock(folder)  # a live driver's run keeps its configuration
+    try:
+        content = _read_run_file(folder)
+        content["config"] = change.config.model_dump(mode="json")
+        now = {key: new for key, (_, new) in change.differences.items()}
+        content["changes"] = [*content.get("changes", []), {"time_s": time.time(), **now}]
         replace_file(folder / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
-    return config
+    finally:
+        lock.release()
 
 
 def _read_run_file(folder: Path) -> dict[str, Any]:
@@ -128,26 +131,6 @@ def _read_run_file(folder: Path) -> dict[str, Any]:
     if form != RUN_FORMAT or not isinstance(stored, dict):
         raise ResumeError(f"{path}: format {form}, expected {RUN_FORMAT}; use the version of parambudget that wrote it")
     return content
-
-
-def _config_of(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    recipe = {key: value for key, value in stored.get("recipe", {}).items() if key not in ("epochs", "seed")}
-    return validated({**stored, "recipe": recipe, **changes})
-
-
-CHANGEABLE = {
-    "trials",
-    "concurrency",
-    "cpus_per_trial",
-    "gpus_per_trial",
-    "time_budget_s",
-    "epoch_budget",
-    "max_retries",
-    "fail_fast",
-    "data_dir",
-    "keep_checkpoints",
-}
-"""Keys a resume may change: none of them makes trials of one run incomparable."""
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from results.state import OPEN_STATUSES
 
 def ranked(state: RunState) -> list[TrialState]:
     """The ranked trials of one run, best first: the leaderboard's rule on the live state, without pandas."""
-    reached = [t for t in state.trials.values() if is_ranked(t.status, t.rung)]
+    reached = [t for t in state.trials.values() if t.within_limits and is_ranked(t.status, t.rung)]
     return sorted(reached, key=lambda t: (rule_key(t.rung_epoch, t.val_accuracy, t.val_loss, t.params), t.trial))
 
 
@@ -24,8 +24,9 @@ def status_counts(state: RunState) -> dict[str, int]:
 
 
 def rung_counts(state: RunState, rungs: int) -> list[int]:
-    """How many trials reached each of the `rungs` rungs."""
-    return [sum(trial.rung >= rung for trial in state.trials.values()) for rung in range(1, rungs + 1)]
+    """How many trials within the run's limits reached each of the `rungs` rungs."""
+    inside = [trial for trial in state.trials.values() if trial.within_limits]
+    return [sum(trial.rung >= rung for trial in inside) for rung in range(1, rungs + 1)]
 
 
 def training_time_s(state: RunState) -> float:

@@ -15,10 +15,11 @@ from typing import Any
 from results import Record, TableWriter
 from search.config import RunConfig
 from search.display import Display
+from search.limits import enforce_limits, reopen
 from search.ray_session import ENVIRONMENT, ray_session, roomier
 from search.runs import read_first
 from search.standing import drop_checkpoints, session_training_time_s
-from search.warm_start import point_from_dict
+from search.warm_start import stored_points
 from search.watchdog import watched
 
 os.environ.update(ENVIRONMENT)
@@ -87,7 +88,10 @@ def run_session(
     halt = Halt(deadline)
     tables = TableWriter(folder)
     rungs = AshaRungs(config.rungs, config.reduction_factor)
-    settle(record, config, rungs.replay(record.state))
+    enforce_limits(record, config)
+    went_on = rungs.replay(record.state)
+    settle(record, config, went_on)
+    reopen(record, folder, went_on)
     drop_checkpoints(folder, record.state, config.keep_checkpoints)  # a driver killed after an ending has not
     left = config.trials - sum(trial.ended for trial in record.state.trials.values())
     spent = config.epoch_budget is not None and record.state.epochs >= config.epoch_budget
@@ -98,7 +102,7 @@ def run_session(
     with stop_on_signals(halt), ray_session(config, address) as concurrency, watched(on_ray_death):
         resources = config.resources
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
-        first = [point_from_dict(point) for point in read_first(folder)]
+        first = stored_points(config, read_first(folder))
         searcher = RecordSearcher(config, folder, record, session, halt, first, roomier(config, concurrency))
         with display.live(record.state, concurrency, started):
             _fit(folder, searcher, rungs, halt, Progress(searcher, tables, display), concurrency)

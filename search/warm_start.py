@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,16 @@ def point_to_dict(point: Point) -> dict[str, Any]:
 def point_from_dict(values: dict[str, Any]) -> Point:
     """The point whose `point_to_dict` is `values`."""
     return ResNetLayout.from_dict(values["layout"]), Recipe(**values["recipe"])
+
+
+def stored_points(config: RunConfig, stored: Sequence[dict[str, Any]]) -> list[Point]:
+    """The points that a run keeps as `stored`, as far as they are feasible under `config`, with its epochs."""
+    points = map(point_from_dict, stored)
+    return [
+        (layout, recipe.model_copy(update={"epochs": config.max_epochs}))
+        for layout, recipe in points
+        if _why_not(config, layout) is None
+    ]
 
 
 def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[str, Any] | None]]:

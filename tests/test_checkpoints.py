@@ -213,7 +213,7 @@ def test_a_checkpoint_of_another_training_is_refused_and_the_difference_named(tm
         "recipe": small_trainer(small_recipe(epochs=4, weight_decay=1e-3)),
         "rungs": small_trainer(recipe, rungs=(2, 4)),
         "data": small_trainer(recipe, small_set(train=60)),
-        "recipe, rungs": small_trainer(small_recipe(epochs=5)),
+        "recipe, rungs": small_trainer(small_recipe(epochs=5, weight_decay=1e-3)),
     }
     for difference, trainer in others.items():
         before = state_of(trainer)

@@ -1,20 +1,19 @@
-"""Configurations: precedence, files, what each data set changes, and what a resume may change."""
+"""Configurations: precedence, files, and what each data set changes."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from search.config import RunConfig, compose
+from search.config import compose
 from search.defaults import DATASET_DEFAULTS
 from search.enumeration import require_feasible
 from search.errors import ConfigError, ResourceError, ResumeError
 from search.flags import config_flag, seconds
 from search.ray_session import fitting_concurrency
-from search.runs import CHANGEABLE, change_config, new_run_folder, read_config, write_run_file
+from search.runs import new_run_folder, read_config, write_run_file
 from trainables.datasets import DATASETS
 
 
@@ -62,29 +61,6 @@ def test_a_run_folder_gives_its_configuration_back(tmp_path: Path) -> None:
     config = compose(None, None, {"trials": 3}, ["recipe.cutout=4"])
     write_run_file(tmp_path / "run", config)
     assert read_config(tmp_path / "run") == config
-    assert change_config(tmp_path / "run", {}) == config
-
-
-def test_a_resumes_changes_are_kept_with_their_time(tmp_path: Path) -> None:
-    config = compose(None, None, {"trials": 3}, ["recipe.cutout=4"])
-    write_run_file(tmp_path / "run", config)
-    created = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert change_config(tmp_path / "run", {"trials": 9}) == config.model_copy(update={"trials": 9})
-    assert read_config(tmp_path / "run").trials == 9
-    changed = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert [{**change, "time_s": 0} for change in changed.pop("changes")] == [{"time_s": 0, "trials": 9}]
-    changed["config"]["trials"] = 3
-    assert changed == created
-
-
-def test_what_the_history_depends_on_cannot_change(tmp_path: Path) -> None:
-    write_run_file(tmp_path / "run", compose(None, None, {}, []))
-    before = (tmp_path / "run" / "run.json").read_bytes()
-    with pytest.raises(ResumeError, match="recipe, seed cannot change"):
-        change_config(tmp_path / "run", {"recipe": {"momentum": 0.1}, "seed": 3})
-    with pytest.raises(ConfigError, match="trials: 0"):
-        change_config(tmp_path / "run", {"trials": 0})
-    assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b'{"format": 99, "config": {}}'])
@@ -92,10 +68,6 @@ def test_a_damaged_run_file_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(ResumeError, match=r"run\.json: [^\n]+$"):
         read_config(tmp_path)
-
-
-def test_the_fields_a_resume_may_change_exist() -> None:
-    assert set(RunConfig.model_fields) >= CHANGEABLE
 
 
 def test_names_made_of_the_time_do_not_collide(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def config(tmp_path: Path, data_dir: Path) -> dict[str, Any]:
         "recipe": small_recipe(epochs=3).model_dump(),
         "rungs": [1, 3],
         "data": {"name": "digits", "data_dir": str(data_dir), "train_images": 40},
-        "checkpoint": str(tmp_path / "run" / "checkpoints" / "trial-00000.safetensors"),
+        "checkpoint": str(tmp_path / "checkpoints" / "trial-00000.safetensors"),
         "recorded_epochs": 0,
         "threads": 1,
         "accelerator": False,

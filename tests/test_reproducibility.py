@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +20,8 @@ from tests.training_fixtures import (
     timeless,
     trained,
 )
+from trainables import checkpoints
+from trainables.errors import CheckpointError
 from trainables.recipe import Optimizer
 from trainables.training import epoch_seed
 
@@ -41,6 +45,61 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_last_bit(
         assert timeless(resumed.last_report) == reports[epoch - 1]
         assert [timeless(report) for report in trained(resumed)] == reports[epoch:]
         assert_same_bits(state_of(resumed), state_of(whole))
+
+
+def test_a_training_that_goes_on_under_a_longer_ladder_is_the_one_that_had_it_from_the_start(tmp_path: Path) -> None:
+    recipe = small_recipe(epochs=9, **AUGMENTED)
+    longer = recipe.model_copy(update={"epochs": 27})
+    trained(small_trainer(recipe, rungs=(3, 9)), tmp_path)
+    whole = small_trainer(longer, rungs=(3, 9, 27))
+    reports = [timeless(report) for report in trained(whole)]
+    for epoch in (2, 9):  # before a rung that both have, and at the end of the shorter one
+        resumed = small_trainer(longer, rungs=(3, 9, 27))
+        resumed.load(tmp_path / f"epoch-{epoch}")
+        assert [timeless(report) for report in trained(resumed)] == reports[epoch:]
+        assert_same_bits(state_of(resumed), state_of(whole))
+
+
+def test_what_a_checkpoint_is_taken_up_under_shares_its_past(tmp_path: Path) -> None:
+    trained(small_trainer(small_recipe(epochs=9), rungs=(3, 9)), tmp_path)
+
+    def fits(epoch: int, *rungs: int) -> bool:
+        trainer = small_trainer(small_recipe(epochs=rungs[-1]), rungs=rungs)
+        try:
+            trainer.load(tmp_path / f"epoch-{epoch}")
+        except CheckpointError:
+            return False
+        return trainer.epoch == epoch
+
+    assert all(fits(epoch, 3) for epoch in (1, 2, 3))
+    assert all(fits(epoch, 3, 20) for epoch in (1, 2, 3))
+    assert not any(fits(epoch, 3, 20) for epoch in (4, 8, 9))
+    assert all(fits(epoch, 3, 9, 11, 30) for epoch in range(1, 10))
+    assert not any(fits(epoch, 2, 9) for epoch in range(1, 10))
+    assert not fits(4, 3)
+    with pytest.raises(CheckpointError, match="belongs to another rungs;"):
+        small_trainer(small_recipe(epochs=20), rungs=(3, 20)).load(tmp_path / "epoch-4")
+
+
+def test_other_schedules_depend_on_the_epochs_and_read_no_rung(tmp_path: Path) -> None:
+    recipe = small_recipe(schedule="cosine")
+    trained(small_trainer(recipe, rungs=(1, 3)), tmp_path)
+    trainer = small_trainer(recipe, rungs=(2, 3))
+    trainer.load(tmp_path / "epoch-1")
+    assert trainer.epoch == 1
+    with pytest.raises(CheckpointError, match="belongs to another recipe;"):
+        small_trainer(recipe.model_copy(update={"epochs": 4}), rungs=(1, 4)).load(tmp_path / "epoch-1")
+
+
+def test_a_checkpoint_from_before_a_field_of_the_recipe_has_its_default(tmp_path: Path) -> None:
+    trainer = small_trainer()
+    trainer.train_epoch()
+    identity = json.loads(json.dumps(trainer._identity()))
+    del identity["recipe"]["cutmix_alpha"]
+    checkpoints.save(tmp_path / "old", trainer.network, trainer.optimizer, identity, asdict(trainer.last_report))
+    again = small_trainer()
+    again.load(tmp_path / "old")
+    assert again.epoch == 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -54,15 +54,43 @@ def test_the_customary_ladders() -> None:
     assert rung_epochs(1, 2, 6) == (1, 2, 4, 6)
 
 
+@settings(deadline=None)
+@given(ladder=LADDERS, steps=st.lists(st.integers(1, 200), max_size=4), data=st.data())
+def test_a_ladder_that_is_lengthened_and_shortened_keeps_its_rungs(
+    ladder: tuple[int, int, int], steps: list[int], data: st.DataObject
+) -> None:
+    grace, factor, epochs = ladder
+    longest = rung_epochs(*ladder)
+    earlier = [epochs]
+    for step in steps:
+        shorter = data.draw(st.sampled_from(longest))
+        assert rung_epochs(grace, factor, shorter, earlier) == longest[: longest.index(shorter) + 1]
+        longer = rung_epochs(grace, factor, longest[-1] + step, [*earlier, shorter])
+        assert longer[: len(longest)] == longest
+        assert longer == rung_epochs(grace, factor, longest[-1] + step, earlier)
+        assert longer[-1] == longest[-1] + step
+        assert all(b == a * factor for a, b in pairwise(longer[len(longest) - 1 : -1]))
+        earlier, longest = [*earlier, shorter, longer[-1]], longer
+
+
+def test_a_last_rung_that_was_no_power_stays_a_rung() -> None:
+    assert rung_epochs(3, 3, 20) == (3, 9, 20)
+    assert rung_epochs(3, 3, 60, (20,)) == (3, 9, 20, 60)
+    assert rung_epochs(3, 3, 100, (20,)) == (3, 9, 20, 60, 100)
+    assert rung_epochs(3, 3, 9, (20, 100)) == (3, 9)
+    assert rung_epochs(3, 3, 81, (27,)) == rung_epochs(3, 3, 81)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((0, 3, 9), r"grace_epochs: 0 given; use 1 to max_epochs \(9\)"),
         ((10, 3, 9), r"grace_epochs: 10 given; use 1 to max_epochs \(9\)"),
         ((1, 1, 9), "reduction_factor: 1 given; use at least 2"),
+        ((3, 3, 9, (2, 20)), r"grace_epochs: 3 given; use 1 to max_epochs \(2\)"),
     ],
 )
-def test_impossible_ladders_are_refused(arguments: tuple[int, int, int], message: str) -> None:
+def test_impossible_ladders_are_refused(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rung_epochs(*arguments)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +39,39 @@ def save(
 
 
 def load(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, object]
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, object],
+    past: Callable[[dict[str, Any], int], dict[str, Any]] = lambda identity, epoch: identity,
 ) -> dict[str, Any]:
     """Restores what `save` wrote into `network` and `optimizer` and returns the last epoch's report.
+
+    `past` gives what of an identity the first `epoch` epochs depend on; that alone must be the same.
 
     Raises:
         CheckpointError: `path` is damaged or was written by a training of another identity.
     """
     header, tensors = read(path)
-    saved, expected = json.loads(header["identity"]), json.loads(json.dumps(identity))
+    report: dict[str, Any] = json.loads(header["report"])
+    epoch = _epoch(report)
+    saved, expected = (past(one, epoch) for one in (json.loads(header["identity"]), json.loads(json.dumps(identity))))
     if saved != expected:
         other = ", ".join(name for name in expected if saved.get(name) != expected[name]) or "version"
         raise CheckpointError(f"{path}: belongs to another {other}; remove it to train from the start")
     state = _optimizer_state(path, tensors)
     _load_network(path, network, tensors)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    report: dict[str, Any] = json.loads(header["report"])
     return report
+
+
+def read_epoch(path: Path) -> int:
+    """The epoch after which a checkpoint was written, without reading its tensors; 0 if the file does not tell.
+
+    Raises:
+        CheckpointError: `path` is no checkpoint of this format.
+    """
+    return _epoch(json.loads(_header(path)["report"]))
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
@@ -72,22 +89,41 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         CheckpointError: `path` is no checkpoint of this format.
     """
+    header = _header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not readable as a checkpoint ({str(error)!r}); remove it") from error
+        raise _unreadable(path, error) from error
+    return header, tensors
+
+
+def _header(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, Any] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; remove it")
     for name in ("identity", "report"):
         if not _is_json_object(header.get(name)):
             raise CheckpointError(f"{path}: its {name} is damaged; remove it")
-    return header, tensors
+    return header
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: not readable as a checkpoint ({str(error)!r}); remove it")
+
+
+def _epoch(report: dict[str, Any]) -> int:
+    epoch = report.get("epoch")
+    return epoch if isinstance(epoch, int) else 0
 
 
 def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not its parents: the worker of a killed driver would make the folder of a run anew that was moved meanwhile.
+    path.parent.mkdir(exist_ok=True)
     prefix, suffix = f".{path.name}.", ".tmp"
     temporary = path.with_name(f"{prefix}{os.getpid()}{suffix}")
     with open(temporary, "wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 
 from trainables.recipe import Recipe
@@ -17,24 +18,33 @@ ADAM_BETA = 0.9
 """Beta 1 of torch.optim.Adam and AdamW."""
 
 
-def rung_epochs(grace_epochs: int, reduction_factor: int, max_epochs: int) -> tuple[int, ...]:
+def rung_epochs(
+    grace_epochs: int, reduction_factor: int, max_epochs: int, earlier: Iterable[int] = ()
+) -> tuple[int, ...]:
     """The epochs at which ASHA compares trials: grace * factor**k below the last, and the last.
+
+    `earlier` are other last rungs that the trials were trained under: each stays a rung, and the powers start anew
+    from it, so that the ladder grows without a rung that moves. Those above `max_epochs` are left out.
 
     Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv 1810.05934.
 
     Raises:
-        ValueError: the grace period is not within 1 to max_epochs, or the factor is below 2.
+        ValueError: the grace period is not within 1 to max_epochs and all of `earlier`, or the factor is below 2.
     """
-    if not 1 <= grace_epochs <= max_epochs:
-        raise ValueError(f"grace_epochs: {grace_epochs} given; use 1 to max_epochs ({max_epochs})")
+    ends = sorted({*earlier, max_epochs})
+    if not 1 <= grace_epochs <= ends[0]:
+        raise ValueError(f"grace_epochs: {grace_epochs} given; use 1 to max_epochs ({ends[0]})")
     if reduction_factor < 2:
         raise ValueError(f"reduction_factor: {reduction_factor} given; use at least 2")
     rungs = []
     epochs = grace_epochs
-    while epochs < max_epochs:
-        rungs.append(epochs)
-        epochs *= reduction_factor
-    return (*rungs, max_epochs)
+    for end in ends:
+        while epochs < end:
+            rungs.append(epochs)
+            epochs *= reduction_factor
+        rungs.append(end)
+        epochs = end * reduction_factor
+    return tuple(rungs[: rungs.index(max_epochs) + 1])
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[int, ...]) -> float:

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -198,12 +199,12 @@ class Trainer:
         checkpoints.save(path, self.network, self.optimizer, self._identity(), asdict(self.last_report))
 
     def load(self, path: Path) -> None:
-        """Continues from what `save` wrote.
+        """Continues from what `save` wrote, also under other epochs and rungs that share its past.
 
         Raises:
             CheckpointError: the file is damaged or belongs to another layout, recipe, ladder of rungs or data set.
         """
-        report = checkpoints.load(path, self.network, self.optimizer, self._identity())
+        report = checkpoints.load(path, self.network, self.optimizer, self._identity(), _past)
         try:
             self.last_report = EpochReport(**report)
         except TypeError as error:
@@ -217,6 +218,24 @@ class Trainer:
             "rungs": list(self.rungs),
             "data": self.data,
         }
+
+
+def _past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """What of a training's identity its first `epoch` epochs depend on.
+
+    Under rung-annealed these are the rungs up to the first one at or after `epoch`, and not the number of epochs; the
+    other schedules read no rung. A field of the recipe that is younger than the file has its default.
+    """
+    recipe, rungs = identity.get("recipe"), identity.get("rungs")
+    if not isinstance(recipe, dict) or not isinstance(rungs, list) or not all(isinstance(r, int) for r in rungs):
+        return identity  # damaged: it equals no other
+    if recipe.get("schedule") == "rung-annealed":
+        recipe = {name: value for name, value in recipe.items() if name != "epochs"}
+        rungs = [end for before, end in pairwise((0, *rungs)) if before < epoch]
+    else:
+        rungs = []
+    younger = {name: field.default for name, field in Recipe.model_fields.items() if name not in ("epochs", "seed")}
+    return identity | {"recipe": younger | recipe, "rungs": rungs}
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
