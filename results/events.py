@@ -171,6 +171,7 @@ _EVENTS: Final[dict[str, Check]] = {
             "train_accuracy": _fraction,
             **dict.fromkeys(("train_loss", "learning_rate", "train_time_s", "eval_time_s"), _number),
             "session": _whole(0),
+            "reused": _optional(_text),
         },
         "retried": {
             "trial": _whole(0),
@@ -185,6 +186,10 @@ _EVENTS: Final[dict[str, Check]] = {
 }
 
 
+_ABSENT: Final[dict[str, dict[str, Any]]] = {"report": {"reused": None}}
+"""Fields that an event need not name, with what their absence means."""
+
+
 def checked_event(event: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The event with its fields in their stored types, `event` first.
 
@@ -193,7 +198,7 @@ def checked_event(event: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(event, str) or event not in _EVENTS:
         raise RecordError(f"{event!r:.80} is not an event; use one of {', '.join(_EVENTS)}")
-    checked: dict[str, Any] = _EVENTS[event](event, fields)
+    checked: dict[str, Any] = _EVENTS[event](event, _ABSENT.get(event, {}) | dict(fields))
     return {"event": event, **checked}
 
 

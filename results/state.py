@@ -29,6 +29,8 @@ class Report:
     train_time_s: float
     eval_time_s: float
     session: int
+    reused: str | None
+    """The trial RUN/NUMBER of an earlier run that was trained instead; None for one that this run trained."""
     time_s: float
 
 
@@ -96,7 +98,9 @@ class TrialState:
     ended_s: float | None = None
     """Unix seconds of the end."""
     error: str | None = None
-    retries: dict[str, int] = field(default_factory=dict)
+    reused: str | None = None
+    """The trial RUN/NUMBER of an earlier run whose results stand for the last of its epochs that were not trained."""
+    retried: dict[str, int] = field(default_factory=dict)
     """How often it was started again, by reason: out-of-memory, lost."""
     within_limits: bool = True
     """Whether its parameters are within the run's present limits."""
@@ -109,6 +113,11 @@ class TrialState:
     def settings(self) -> dict[str, Any]:
         """The recipe's fields that the record has; a line that is older than a field leaves it null."""
         return {name: value for name, value in self.recipe.items() if value is not None}
+
+    @property
+    def retries(self) -> int:
+        """How often it was started again, whatever the reason."""
+        return sum(self.retried.values())
 
     @property
     def ended(self) -> bool:
@@ -124,7 +133,7 @@ class RunState:
     reports: dict[int, list[Report]] = field(default_factory=dict)
     sessions: dict[int, SessionState] = field(default_factory=dict)
     epochs: int = 0
-    """Epochs reported by all trials."""
+    """Epochs that the run's trials trained; those reused from earlier runs are not among them."""
     skipped: list[str] = field(default_factory=list)
     """A sentence for each line of the record that was not a valid event."""
     limits: Limits | None = None
@@ -225,16 +234,17 @@ class RunState:
         trial = self.trials[event["trial"]]
         trial.status = "running"
         self.reports[trial.trial].append(Report(**_pick(event, Report.__slots__)))
-        self.epochs += 1
+        self.epochs += event["reused"] is None
         trial.epochs = event["epoch"]
         trial.train_time_s += event["train_time_s"]
         trial.eval_time_s += event["eval_time_s"]
+        trial.reused = event["reused"] or trial.reused
         if event["rung"] is not None:
             self._measure(trial)
 
     def _retried(self, event: Event) -> None:
-        retries = self.trials[event["trial"]].retries
-        retries[event["reason"]] = retries.get(event["reason"], 0) + 1
+        retried = self.trials[event["trial"]].retried
+        retried[event["reason"]] = retried.get(event["reason"], 0) + 1
 
     def _ended(self, event: Event) -> None:
         trial = self.trials[event["trial"]]

@@ -50,7 +50,14 @@ TRIALS_SCHEMA: Final = pa.schema(
     + [(f"recipe_{name}", _RECIPE_TYPES[name]) for name in RECIPE_COLUMNS]
     + [("seed", _INT), ("epochs", _INT), ("rung", _INT), ("rung_epoch", _INT)]
     + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "test_accuracy", "train_time_s", "eval_time_s")]
-    + [("started_s", _FLOAT), ("ended_s", _FLOAT), ("retries", _INT), ("error", _TEXT), ("within_limits", _FLAG)],
+    + [
+        ("started_s", _FLOAT),
+        ("ended_s", _FLOAT),
+        ("retries", _INT),
+        ("reused", _TEXT),
+        ("error", _TEXT),
+        ("within_limits", _FLAG),
+    ],
     metadata={SCHEMA_KEY: b"trials-v2"},
 )
 """One row a trial."""
@@ -58,8 +65,8 @@ TRIALS_SCHEMA: Final = pa.schema(
 EPOCHS_SCHEMA: Final = pa.schema(
     [("run", _TEXT), ("trial", _INT), ("epoch", _INT), ("rung", _INT)]
     + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "learning_rate")]
-    + [("train_time_s", _FLOAT), ("eval_time_s", _FLOAT), ("session", _INT), ("time_s", _FLOAT)],
-    metadata={SCHEMA_KEY: b"epochs-v1"},
+    + [("train_time_s", _FLOAT), ("eval_time_s", _FLOAT), ("session", _INT), ("reused", _TEXT), ("time_s", _FLOAT)],
+    metadata={SCHEMA_KEY: b"epochs-v2"},
 )
 """One row a reported epoch."""
 
@@ -118,7 +125,6 @@ def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 
 def _trial_row(run: str, trial: TrialState) -> dict[str, Any]:
     own = {name: getattr(trial, name) for name in TRIALS_SCHEMA.names if hasattr(trial, name)}
-    own["retries"] = sum(trial.retries.values())
     return {"run": run, **own, **trial.layout, **{f"recipe_{name}": value for name, value in trial.recipe.items()}}
 
 

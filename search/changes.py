@@ -25,6 +25,7 @@ CHANGEABLE: Final = {
     "epoch_budget",
     "max_retries",
     "fail_fast",
+    "reuse",
     "data_dir",
     "keep_checkpoints",
 }

@@ -47,6 +47,8 @@ class RunConfig(BaseModel):
     """How often each layout with its recipe is trained, every time with another seed."""
     warm_start: tuple[str, ...] = ()
     """What is tried first: names of presets, and runs, whose best three (or N, as RUN:N) are taken."""
+    reuse: tuple[str, ...] = ()
+    """Runs whose results stand for trainings of this run: the same layout, recipe, seed, data and rungs."""
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 72
     """Epochs of a trial that is never stopped: the last rung."""
     grace_epochs: Annotated[int, Field(ge=1)] = 8

@@ -8,12 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
-
-from ray import tune
 
 
-class Halt(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
+class Halt:
     """Stops the whole search between two steps of the driver; the first reason stands."""
 
     def __init__(self, deadline: float | None) -> None:
@@ -28,10 +25,6 @@ class Halt(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
         """Asks for the stop."""
         if self.reason is None:
             self.reason, self.error = reason, error
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never stops a single trial."""
-        return False
 
     def stop_all(self) -> bool:
         """Whether the search must stop now."""

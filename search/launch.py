@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from results import Record, RunState, read_record
+from results import Record, RunNotFoundError, RunState, read_record
 from results.record import RECORD_NAME
 from search.changes import changed
 from search.config import RunConfig, flags_of
@@ -19,7 +19,8 @@ from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clo
 from search.enumeration import require_feasible
 from search.errors import ResourceError, ResumeError
 from search.ray_session import check_address, check_local_resources
-from search.runs import change_config, existing_run_folder, new_run_folder, read_config, write_run_file
+from search.reuse import ReusableResults, same_images, sources_of
+from search.runs import change_config, existing_run_folder, new_run_folder, read_config, read_data, write_run_file
 from search.standing import ranked
 from search.warm_start import first_points, point_to_dict
 from trainables.datasets import load_training_set
@@ -44,10 +45,12 @@ def launch(
     first, left_out = first_points(config, storage)
     for sentence in [*config.notes, *left_out]:
         say(sentence)
-    load_training_set(**config.data_arguments, on_message=say)  # prepared once, before any trial asks for it
-    write_run_file(folder, config, [point_to_dict(point) for point in first])
+    # prepared once, before any trial asks for it
+    data = load_training_set(**config.data_arguments, on_message=say).identity
+    reusable = ReusableResults(config, data, sources_of(config.reuse, storage))
+    write_run_file(folder, config, [point_to_dict(point) for point in first], data)
     say(f"run {folder.name}: {config.trials} trials, rungs at {_listed(config.rungs)} epochs")
-    return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
+    return _session(config, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
 
 
 def resume_run(
@@ -77,10 +80,29 @@ def resume_run(
     if config.space != before.space:
         require_feasible(config.space)
     _check_resources(config, address)
-    load_training_set(**config.data_arguments, on_message=say)
+    data = load_training_set(**config.data_arguments, on_message=say).identity
+    if not same_images(config, data, before, read_data(folder)):
+        raise ResumeError(
+            f"{config.dataset}: its images are no longer those that {folder.name} was started with; "
+            "restore them or start another run"
+        )
+    reusable = ReusableResults(config, data, _still_there(config, storage, new="reuse" in change.differences, say=say))
     change_config(folder, change)
     say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")
-    return _session(config, folder, storage, address, quiet=quiet, json=json, say=say)
+    return _session(config, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
+
+
+def _still_there(config: RunConfig, storage: Path, *, new: bool, say: Say) -> dict[str, Path]:
+    """The runs to reuse; one that has gone since the start is a note, for its results can be had by training."""
+    if new:
+        return sources_of(config.reuse, storage)
+    found: dict[str, Path] = {}
+    for name in config.reuse:
+        try:
+            found |= sources_of([name], storage)
+        except RunNotFoundError as error:
+            say(f"note: reuse: {error}")
+    return found
 
 
 def show_plan(config: RunConfig, storage: Path, name: str | None, address: str | None, *, json: bool, say: Say) -> int:
@@ -112,7 +134,15 @@ def _check_resources(config: RunConfig, address: str | None) -> None:
 
 
 def _session(
-    config: RunConfig, folder: Path, storage: Path, address: str | None, *, quiet: bool, json: bool, say: Say
+    config: RunConfig,
+    folder: Path,
+    storage: Path,
+    address: str | None,
+    reusable: ReusableResults,
+    *,
+    quiet: bool,
+    json: bool,
+    say: Say,
 ) -> int:
     with Record(folder) as record:
         for repair in record.repairs:
@@ -120,7 +150,7 @@ def _session(
         from search.tuning import run_session
 
         leave = _leaver(_name(folder, storage), _place(storage))
-        end = run_session(config, folder, record, address, _display(config, quiet or json), leave)
+        end = run_session(config, folder, record, address, reusable, _display(config, quiet or json), leave)
         state = record.state
     trained = end.training_time_s
     facts = {

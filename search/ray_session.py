@@ -23,6 +23,8 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Settings Ray reads when it is imported or started."""
+VITAL = ("raylet", "gcs_server")
+"""Ray's processes that it neither restarts nor can do without."""
 
 
 def check_local_resources(config: RunConfig) -> int:
@@ -135,3 +137,14 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
         yield concurrency
     finally:
         ray.shutdown()
+
+
+def dead_processes() -> list[str]:
+    """Names of the processes of this machine's Ray that died and that no trial can go on without; empty without Ray.
+
+    Ray restarts none of them. Those of a cluster that was started elsewhere are not seen.
+    """
+    from ray._private import worker  # no public name tells them; tests/test_trial_endings.py holds it to this Ray
+
+    node = getattr(worker, "_global_node", None)
+    return [name for name, _ in node.dead_processes() if name in VITAL] if node is not None else []

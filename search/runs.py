@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,13 @@ def existing_run_folder(storage: Path, name: str) -> Path:
     raise ResumeError(f"no run {name!r}; {there}")
 
 
-def write_run_file(folder: Path, config: RunConfig, first: Sequence[dict[str, Any]] = ()) -> None:
-    """Creates `folder` with its `run.json`, both or none; `first` are the points that are tried first."""
+def write_run_file(
+    folder: Path, config: RunConfig, first: Sequence[dict[str, Any]] = (), data: Mapping[str, object] | None = None
+) -> None:
+    """Creates `folder` with its `run.json`, both or none.
+
+    `first` are the points that are tried first, `data` tells the images from others.
+    """
     # A folder without its file could be neither resumed nor started again.
     unfinished = folder.with_name(f".{folder.name}.tmp")
     unfinished.mkdir(parents=True, exist_ok=True)
@@ -71,6 +76,7 @@ def write_run_file(folder: Path, config: RunConfig, first: Sequence[dict[str, An
         "seed": config.seed,
         "config": config.model_dump(mode="json"),
         "first": list(first),
+        "data": dict(data or {}),
         "git": _git_state(),
         "versions": {"python": platform.python_version()} | _versions(),
         "hardware": _hardware(),
@@ -99,6 +105,16 @@ def read_first(folder: Path) -> list[dict[str, Any]]:
     """
     first: list[dict[str, Any]] = _read_run_file(folder).get("first", [])
     return first
+
+
+def read_data(folder: Path) -> dict[str, object]:
+    """What tells the images of the run in `folder` from others; empty in a run that was started before it was kept.
+
+    Raises:
+        ResumeError: `run.json` is damaged or of another format.
+    """
+    data: dict[str, object] = _read_run_file(folder).get("data", {})
+    return data
 
 
 def change_config(folder: Path, change: Change) -> None:

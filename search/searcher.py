@@ -16,13 +16,16 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from model_zoo import ResNetLayout, count_flops, count_params
-from results import Record
+from results import Record, TrialState
+from search.asha import AshaRungs
 from search.config import RunConfig
 from search.halt import Halt
 from search.history import History
 from search.points import Point, SearchPoints
+from search.reuse import ReusableResults, take_checkpoint
 from search.sampler import SpaceExhausted
 from search.standing import checkpoint_path, drop_checkpoints
+from trainables.recipe import Recipe
 
 REPORT_FIELDS = (
     "epoch",
@@ -62,12 +65,15 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         record: Record,
         session: int,
         halt: Halt,
+        rungs: AshaRungs,
+        reusable: ReusableResults,
         first: Sequence[Point] = (),
         roomier: Mapping[str, float] | None = None,
     ) -> None:
         """`roomier` are the resources of a trial's second try after it ran out of memory; None allows none."""
         super().__init__(metric="val_accuracy", mode="max")
         self.config, self.folder, self.record, self.session, self.halt = config, folder, record, session, halt
+        self.rungs, self.reusable = rungs, reusable
         self.exhausted = False
         """Whether every feasible point has been tried."""
         self._roomier = roomier
@@ -85,35 +91,68 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial, FINISHED, or None where none may be launched yet."""
-        if self._needs_room:
-            return None  # small trials would take every core that is given back
-        if self._open:
-            number = self._open.popleft()
-        elif len(self.record.state.trials) >= self.config.trials:
-            # What runs may have to be tried again, so the search is over only when all have ended.
-            return str(Searcher.FINISHED) if all(t.ended for t in self.record.state.trials.values()) else None
-        else:
-            try:
-                number, layout, recipe, proposal = self.history.ask()
-            except SpaceExhausted:
-                self.exhausted = True
-                return str(Searcher.FINISHED)
-            self.record.append(
-                "suggested",
-                trial=number,
-                layout=layout.to_dict(),
-                layout_id=layout.layout_id,
-                params=count_params(layout),
-                flops=count_flops(layout, self._image_size),
-                recipe=recipe.model_dump(exclude={"seed"}) | dict.fromkeys(recipe.unread),
-                seed=recipe.seed,
-                proposal=proposal,
-            )
-        self._numbers[trial_id] = number
-        resources = self._resources(number)
-        if resources is self._roomier:
-            self._needs_room.add(number)
-        return self._trial_config(number, resources)
+        while self.halt.reason is None:
+            if self._needs_room:
+                return None  # small trials would take every core that is given back
+            if self._open:
+                number = self._open.popleft()
+            elif len(self.record.state.trials) >= self.config.trials:
+                # What runs may have to be tried again, so the search is over only when all have ended.
+                return str(Searcher.FINISHED) if all(t.ended for t in self.record.state.trials.values()) else None
+            else:
+                try:
+                    number = self._ask()
+                except SpaceExhausted:
+                    self.exhausted = True
+                    return str(Searcher.FINISHED)
+            if self._replayed(number):
+                continue
+            self._numbers[trial_id] = number
+            resources = self._resources(number)
+            if resources is self._roomier:
+                self._needs_room.add(number)
+            return self._trial_config(number, resources)
+        return None
+
+    def _ask(self) -> int:
+        """The number of a new trial, in the record."""
+        number, layout, recipe, proposal = self.history.ask()
+        self.record.append(
+            "suggested",
+            trial=number,
+            layout=layout.to_dict(),
+            layout_id=layout.layout_id,
+            params=count_params(layout),
+            flops=count_flops(layout, self._image_size),
+            recipe=recipe.model_dump(exclude={"seed"}) | dict.fromkeys(recipe.unread),
+            seed=recipe.seed,
+            proposal=proposal,
+        )
+        return number
+
+    def _replayed(self, number: int) -> bool:
+        """Records what earlier runs know of the trial, decided as if it were trained now; whether that ends it."""
+        trial, path = self.record.state.trials[number], checkpoint_path(self.folder, number)
+        if path.exists():
+            return False  # it was at work here, and goes on from there
+        layout, recipe = ResNetLayout.from_dict(trial.layout), Recipe(**self._recipe(trial))
+        stored = self.reusable.find(layout, recipe)
+        if stored is None:
+            return False
+        for report in stored.reports:
+            self._report(number, {name: getattr(report, name) for name in REPORT_FIELDS}, stored.origin)
+            goes_on = self.rungs.goes_on(number, report.epoch, report.val_accuracy)
+            by_patience = report.rung is not None and report.epoch not in self.config.rungs
+            if not goes_on or by_patience:
+                if report.epoch == stored.epochs:
+                    take_checkpoint(stored, path)
+                self._end(number, "completed" if report.epoch >= self.config.max_epochs else "stopped", None)
+                return True
+        if stored.diverged is not None:
+            self._end(number, "diverged", stored.diverged)
+            return True
+        take_checkpoint(stored, path)
+        return False
 
     def on_trial_start(self, trial_id: str) -> None:
         """Records that the trial's actor is up."""
@@ -142,11 +181,11 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self._report(number, result)
             self._end(number, result.get("outcome") or "stopped", result.get("error"))
 
-    def _report(self, number: int, result: dict[str, Any]) -> None:
+    def _report(self, number: int, result: dict[str, Any], reused: str | None = None) -> None:
         if "val_loss" not in result:
             return
         fields = {name: result[name] for name in REPORT_FIELDS}
-        new = self.record.append("report", trial=number, session=self.session, **fields)
+        new = self.record.append("report", trial=number, session=self.session, reused=reused, **fields)
         if new and result["rung"] is not None:
             self.history.report(number, result["epoch"], result["val_accuracy"])
         if self.config.epoch_budget is not None and self.record.state.epochs >= self.config.epoch_budget:
@@ -166,8 +205,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         if trial.ended:
             return False
         if status == "out-of-memory":
-            return self._roomier is not None and trial.retries.get(status, 0) < 1
-        return status == "lost" and trial.retries.get(status, 0) < self.config.max_retries
+            return self._roomier is not None and trial.retried.get(status, 0) < 1
+        return status == "lost" and trial.retried.get(status, 0) < self.config.max_retries
 
     def _stop_if_all_fail_alike(self, status: str, error: str | None) -> None:
         """Stops a session whose first trials all ended by one error, as a mistake in the configuration makes them."""
@@ -182,15 +221,19 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self.halt.stop("failed", f"the first {count} trials all ended the same way, {status}: {last_line}")
 
     def _resources(self, number: int) -> Mapping[str, float]:
-        again = self.record.state.trials[number].retries.get("out-of-memory", 0) > 0
+        again = self.record.state.trials[number].retried.get("out-of-memory", 0) > 0
         return self._roomier if again and self._roomier is not None else self.config.resources
+
+    @staticmethod
+    def _recipe(trial: TrialState) -> dict[str, Any]:
+        return trial.settings | {"seed": trial.seed}
 
     def _trial_config(self, number: int, resources: Mapping[str, float]) -> dict[str, Any]:
         trial = self.record.state.trials[number]
         return {
             "trial": number,
             "layout": ResNetLayout.from_dict(trial.layout).to_dict(),
-            "recipe": trial.settings | {"seed": trial.seed},
+            "recipe": self._recipe(trial),
             "rungs": list(self.config.rungs),
             "data": self.config.data_arguments,
             "checkpoint": str(checkpoint_path(self.folder, number)),

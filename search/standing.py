@@ -37,7 +37,7 @@ def training_time_s(state: RunState) -> float:
 def session_training_time_s(state: RunState, session: int) -> float:
     """Seconds of training and validation that one session's driver was told of."""
     reports = (report for of_trial in state.reports.values() for report in of_trial)
-    return sum(r.train_time_s + r.eval_time_s for r in reports if r.session == session)
+    return sum(r.train_time_s + r.eval_time_s for r in reports if r.session == session and r.reused is None)
 
 
 def checkpoint_path(folder: Path, trial: int) -> Path:

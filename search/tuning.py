@@ -16,7 +16,8 @@ from results import Record, TableWriter
 from search.config import RunConfig
 from search.display import Display
 from search.limits import enforce_limits, reopen
-from search.ray_session import ENVIRONMENT, ray_session, roomier
+from search.ray_session import ENVIRONMENT, dead_processes, ray_session, roomier
+from search.reuse import ReusableResults
 from search.runs import read_first
 from search.standing import drop_checkpoints, session_training_time_s
 from search.warm_start import stored_points
@@ -48,6 +49,21 @@ class SessionEnd:
     """What the trials failed with, where the reason is failed."""
 
 
+class HaltStopper(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
+    """Ray Tune's view of `Halt`, which it asks between two steps."""
+
+    def __init__(self, halt: Halt) -> None:
+        self.halt = halt
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never stops a single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the search must stop now."""
+        return self.halt.stop_all()
+
+
 class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
     """Follows the driver's steps: records launches, keeps the Parquet tables and the display up to date."""
 
@@ -72,6 +88,7 @@ def run_session(
     folder: Path,
     record: Record,
     address: str | None,
+    reusable: ReusableResults,
     display: Display,
     on_ray_death: Callable[[str], None],
 ) -> SessionEnd:
@@ -99,13 +116,14 @@ def run_session(
         tables.update(record, force=True)
         return SessionEnd("done" if left <= 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
-    with stop_on_signals(halt), ray_session(config, address) as concurrency, watched(on_ray_death):
+    with stop_on_signals(halt), ray_session(config, address) as concurrency, watched(dead_processes, on_ray_death):
         resources = config.resources
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
         first = stored_points(config, read_first(folder))
-        searcher = RecordSearcher(config, folder, record, session, halt, first, roomier(config, concurrency))
+        room = roomier(config, concurrency)
+        searcher = RecordSearcher(config, folder, record, session, halt, rungs, reusable, first, room)
         with display.live(record.state, concurrency, started):
-            _fit(folder, searcher, rungs, halt, Progress(searcher, tables, display), concurrency)
+            _fit(folder, searcher, Progress(searcher, tables, display), concurrency)
         reason = halt.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started
         record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
@@ -114,14 +132,12 @@ def run_session(
     return SessionEnd(reason, wall_time_s, training_time_s, concurrency, halt.error)
 
 
-def _fit(
-    folder: Path, searcher: RecordSearcher, rungs: AshaRungs, halt: Halt, progress: Progress, concurrency: int
-) -> None:
+def _fit(folder: Path, searcher: RecordSearcher, progress: Progress, concurrency: int) -> None:
     tuner = tune.Tuner(
         tune.with_resources(TrialTrainable, trial_resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=AshaScheduler(rungs, searcher.on_trial_death),
+            scheduler=AshaScheduler(searcher.rungs, searcher.on_trial_death),
             num_samples=-1,  # the searcher says when it is finished: a trial that is tried again is another sample
             max_concurrent_trials=concurrency,
             metric="val_accuracy",
@@ -132,7 +148,7 @@ def _fit(
         run_config=tune.RunConfig(
             name=f"session-{searcher.session:03d}",
             storage_path=str((folder / "ray").absolute()),
-            stop=halt,
+            stop=HaltStopper(searcher.halt),
             callbacks=[progress],
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again, and the record counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

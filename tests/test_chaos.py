@@ -29,6 +29,7 @@ from results.record import RECORD_NAME
 from search.asha import AshaRungs
 from search.config import compose
 from search.halt import Halt
+from search.reuse import ReusableResults
 from search.runs import RUN_FILE, new_run_folder, read_config, write_run_file
 from search.searcher import RecordSearcher, settle
 from tests.cli import TINY, start
@@ -94,7 +95,15 @@ def finish(folder: Path, whole: RunState) -> RunState:
         settle(record, config, rungs.replay(record.state))
         session = max(record.state.sessions, default=0) + 1
         start_session(record, session)
-        searcher = RecordSearcher(config, folder, record, session, Halt(None))
+        searcher = RecordSearcher(
+            config,
+            folder,
+            record,
+            session,
+            Halt(None),
+            AshaRungs(config.rungs, config.reduction_factor),
+            ReusableResults(config, {}, {}),
+        )
         for trial_id in map(str, count()):
             given = searcher.suggest(trial_id)
             if given == Searcher.FINISHED:

@@ -14,6 +14,7 @@ from search.asha import AshaRungs
 from search.config import compose
 from search.halt import Halt, stop_on_signals
 from search.searcher import settle
+from search.tuning import HaltStopper
 from tests.results_fixtures import run_trial, start_session
 
 
@@ -23,7 +24,8 @@ def test_a_deadline_stops_everything_once_it_is_past() -> None:
     halt = Halt(time.monotonic() - 1)
     assert halt.stop_all()
     assert halt.reason == "time-budget"
-    assert not halt("trial", {"epoch": 1})
+    assert not HaltStopper(halt)("trial", {"epoch": 1})
+    assert HaltStopper(halt).stop_all()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -138,14 +138,18 @@ def test_only_the_first_trials_and_only_one_error_stop_a_session(
     endings: list[tuple[str, str | None]], stops: bool, tmp_path: Path
 ) -> None:
     from results import Record
+    from search.asha import AshaRungs
     from search.halt import Halt
+    from search.reuse import ReusableResults
     from tests.results_fixtures import report, start_session
 
     config = compose(None, None, {"trials": 9, "fail_fast": 3, "max_retries": 0}, [])
     with Record(tmp_path) as record:
         start_session(record)
         halt = Halt(None)
-        searcher = RecordSearcher(config, tmp_path, record, 1, halt)
+        searcher = RecordSearcher(
+            config, tmp_path, record, 1, halt, AshaRungs(config.rungs, 3), ReusableResults(config, {}, {})
+        )
         for place, (status, error) in enumerate(endings):
             trial_id = str(place)
             assert isinstance(searcher.suggest(trial_id), dict)

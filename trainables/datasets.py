@@ -43,6 +43,11 @@ class TrainingSet:
     sha256: str
     """Of the image bytes: equal for two loads of the same data, wherever they came from."""
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """What tells these training images from others, as JSON-compatible values."""
+        return {"sha256": self.sha256, "train_images": len(self.train_indices)}
+
 
 def dataset_info(name: str, image_size: int | None = None, data_dir: str | Path | None = None) -> DatasetInfo:
     """Return the facts of a data set by name, or of an image folder by path, without preparing it.

@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from trainables.clipping import clip_adaptively
 from trainables.datasets import TrainingSet
 from trainables.devices import autocast, resolve_precision
 from trainables.errors import CheckpointError, DivergedError
+from trainables.identity import identity, past
 from trainables.mixing import mixed_batch
 from trainables.optimizers import make_optimizer, set_step
 from trainables.recipe import Recipe
@@ -84,7 +84,7 @@ class Trainer:
             raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {recipe.epochs}")
         self.epoch = 0
         self.last_report: EpochReport | None = None
-        self.data = {"sha256": data.sha256, "train_images": len(data.train_indices)}
+        self.data = data.identity
         self.precision = resolve_precision(recipe, device)
         # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
         self.images = torch.from_numpy(data.images).to(device)
@@ -204,7 +204,7 @@ class Trainer:
         Raises:
             CheckpointError: the file is damaged or belongs to another layout, recipe, ladder of rungs or data set.
         """
-        report = checkpoints.load(path, self.network, self.optimizer, self._identity(), _past)
+        report = checkpoints.load(path, self.network, self.optimizer, self._identity(), past)
         try:
             self.last_report = EpochReport(**report)
         except TypeError as error:
@@ -212,30 +212,7 @@ class Trainer:
         self.epoch = self.last_report.epoch
 
     def _identity(self) -> dict[str, object]:
-        return {
-            "layout": self.layout.to_dict(),
-            "recipe": self.recipe.model_dump(),
-            "rungs": list(self.rungs),
-            "data": self.data,
-        }
-
-
-def _past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """What of a training's identity its first `epoch` epochs depend on.
-
-    Under rung-annealed these are the rungs up to the first one at or after `epoch`, and not the number of epochs; the
-    other schedules read no rung. A field of the recipe that is younger than the file has its default.
-    """
-    recipe, rungs = identity.get("recipe"), identity.get("rungs")
-    if not isinstance(recipe, dict) or not isinstance(rungs, list) or not all(isinstance(r, int) for r in rungs):
-        return identity  # damaged: it equals no other
-    if recipe.get("schedule") == "rung-annealed":
-        recipe = {name: value for name, value in recipe.items() if name != "epochs"}
-        rungs = [end for before, end in pairwise((0, *rungs)) if before < epoch]
-    else:
-        rungs = []
-    younger = {name: field.default for name, field in Recipe.model_fields.items() if name not in ("epochs", "seed")}
-    return identity | {"recipe": younger | recipe, "rungs": rungs}
+        return identity(self.layout, self.recipe, self.rungs, self.data)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

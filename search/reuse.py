@@ -1,0 +1,166 @@
+"""Results of earlier runs that stand for trainings of this one: of the same layout, recipe, seed, data and rungs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from model_zoo import ResNetLayout
+from results import Report, TrialState, read_record
+from results.files import sync_folder
+from results.folders import find_runs
+from search.config import RunConfig
+from search.errors import ConfigError
+from search.runs import read_config, read_data
+from search.standing import checkpoint_path
+from trainables.datasets import DATASETS
+from trainables.identity import identity, past
+from trainables.recipe import Recipe
+
+
+class Stored(NamedTuple):
+    """A trial of an earlier run, as far as it is the training that this run would do."""
+
+    origin: str
+    """RUN/NUMBER."""
+    reports: tuple[Report, ...]
+    """Of its first epochs, one each; `rung` is that of this run's ladder."""
+    diverged: str | None
+    """What it diverged with after them; None when it did not."""
+    checkpoint: Path
+    """Where it kept its last state, if it still is there."""
+    epochs: int
+    """Epochs that its checkpoint holds, if it is there."""
+
+
+class ReusableResults:
+    """The trials of the `sources` (name and folder each) that this run, of `config` on `data`, need not train.
+
+    Raises:
+        ConfigError: a source's results are on other images.
+    """
+
+    def __init__(self, config: RunConfig, data: Mapping[str, object], sources: Mapping[str, Path]) -> None:
+        self.config, self._data = config, data
+        self._trials: dict[str, list[tuple[str, Path, RunConfig, TrialState, list[Report]]]] = {}
+        for name, folder in sources.items():
+            source = read_config(folder)
+            _require_same_images(name, folder, source, config, data)
+            state = read_record(folder)
+            for number, trial in state.trials.items():
+                key = _key_of(trial)
+                if key is not None and (state.reports[number] or trial.status == "diverged"):
+                    found = (f"{name}/{number}", folder, source, trial, state.reports[number])
+                    self._trials.setdefault(key, []).append(found)
+
+    def find(self, layout: ResNetLayout, recipe: Recipe) -> Stored | None:
+        """The trial that knows the most epochs of this training; None when there is none."""
+        candidates = self._trials.get(_key(layout, recipe), [])
+        found = [self._as_far_as_same(layout, recipe, *candidate) for candidate in candidates]
+        best = max(found, key=lambda stored: (len(stored.reports), stored.diverged is not None), default=None)
+        return best if best is not None and (best.reports or best.diverged) else None
+
+    def _as_far_as_same(
+        self,
+        layout: ResNetLayout,
+        recipe: Recipe,
+        origin: str,
+        folder: Path,
+        source: RunConfig,
+        trial: TrialState,
+        reports: list[Report],
+    ) -> Stored:
+        rungs = self.config.rungs
+        ours = identity(layout, recipe, rungs, self._data)
+        theirs = identity(layout, recipe.model_copy(update={"epochs": source.max_epochs}), source.rungs, self._data)
+        # Patience ends a training with a rung of its own, whatever the ladder.
+        patience_end = (
+            trial.status == "stopped"
+            and recipe.patience_epochs > 0
+            and bool(reports)
+            and _off_ladder(reports[-1], source)
+        )
+        same = []
+        for report in reports:
+            if report.epoch > self.config.max_epochs or past(ours, report.epoch) != past(theirs, report.epoch):
+                break
+            at_rung = report.epoch in rungs or (patience_end and report is reports[-1])
+            rung = 1 + sum(end < report.epoch for end in rungs) if at_rung else None
+            same.append(dataclasses.replace(report, rung=rung))
+        end = trial.epochs + 1  # the epoch in which a diverged trial did
+        alike = len(same) == len(reports) and past(ours, end) == past(theirs, end)
+        diverged = trial.error if trial.status == "diverged" and alike else None
+        return Stored(origin, tuple(same), diverged, checkpoint_path(folder, trial.trial), trial.epochs)
+
+
+def sources_of(names: Iterable[str], storage: Path) -> dict[str, Path]:
+    """The folders of the runs called `names`, by the name to show.
+
+    Raises:
+        RunNotFoundError: one is absent.
+    """
+    names = list(names)
+    return find_runs(storage, names) if names else {}
+
+
+def take_checkpoint(stored: Stored, path: Path) -> bool:
+    """Copies the checkpoint of `stored`, which its last report must be of, to `path`; whether it is there now."""
+    if not stored.reports or stored.reports[-1].epoch != stored.epochs or not stored.checkpoint.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.reused")
+    try:
+        shutil.copyfile(stored.checkpoint, temporary)
+        os.replace(temporary, path)
+    except OSError:  # a full disk, or a run that is being searched on: the training can be done again
+        temporary.unlink(missing_ok=True)
+        return False
+    sync_folder(path.parent)
+    return True
+
+
+def same_images(config: RunConfig, data: Mapping[str, object], source: RunConfig, known: Mapping[str, object]) -> bool:
+    """Whether a run of `source` was trained and validated on the images of one of `config` on `data`.
+
+    `known` is what the source's folder says of its images; a run of an older version says nothing, and is then
+    compared by the configurations, which tell the known data sets apart but not what a folder of images held.
+    """
+    if config.split_seed != source.split_seed:
+        return False
+    if known:
+        return dict(known) == dict(data)
+    names = ("dataset", "image_size", "train_images")
+    return all(getattr(config, name) == getattr(source, name) for name in names) and config.dataset in DATASETS
+
+
+def _require_same_images(
+    name: str, folder: Path, source: RunConfig, config: RunConfig, data: Mapping[str, object]
+) -> None:
+    if not same_images(config, data, source, read_data(folder)):
+        raise ConfigError(
+            f"reuse: {name} was trained on other images ({source.dataset}, train_images {source.train_images}, "
+            f"split_seed {source.split_seed}) than this run; leave it out"
+        )
+
+
+def _key(layout: ResNetLayout, recipe: Recipe) -> str:
+    """Equal for trainings that may be the same; the number of epochs is compared with the rungs."""
+    return json.dumps([layout.layout_id, recipe.canonical().model_dump(exclude={"epochs"})], sort_keys=True)
+
+
+def _key_of(trial: TrialState) -> str | None:
+    try:
+        return _key(ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings, seed=trial.seed))
+    except (ValidationError, ValueError):
+        return None  # of another version: it stands for nothing here
+
+
+def _off_ladder(report: Report, source: RunConfig) -> bool:
+    return report.rung is not None and report.epoch not in source.rungs

@@ -1,0 +1,40 @@
+"""What a training is: two of one identity are the same training, and two of one past are the same so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from model_zoo import ResNetLayout
+from trainables.recipe import Recipe
+
+
+def identity(
+    layout: ResNetLayout, recipe: Recipe, rungs: Sequence[int], data: Mapping[str, object]
+) -> dict[str, object]:
+    """Everything that decides a training, as JSON-compatible values; `data` tells its images."""
+    return {
+        "layout": layout.to_dict(),
+        "recipe": recipe.model_dump(),
+        "rungs": list(rungs),
+        "data": dict(data),
+    }
+
+
+def past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """What of a training's identity its first `epoch` epochs depend on.
+
+    Under rung-annealed these are the rungs up to the first one at or after `epoch`, and not the number of epochs; the
+    other schedules read no rung. A field of the recipe that is younger than the file has its default.
+    """
+    recipe, rungs = identity.get("recipe"), identity.get("rungs")
+    if not isinstance(recipe, dict) or not isinstance(rungs, list) or not all(isinstance(r, int) for r in rungs):
+        return identity  # damaged: it equals no other
+    if recipe.get("schedule") == "rung-annealed":
+        recipe = {name: value for name, value in recipe.items() if name != "epochs"}
+        rungs = [end for before, end in pairwise((0, *rungs)) if before < epoch]
+    else:
+        rungs = []
+    younger = {name: field.default for name, field in Recipe.model_fields.items() if name not in ("epochs", "seed")}
+    return identity | {"recipe": younger | recipe, "rungs": rungs}
