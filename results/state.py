@@ -56,6 +56,8 @@ class TrialState:
     layout_id: str
     params: int
     flops: int
+    depth: int | None
+    """Weighted layers on the longest path; None in a record that is older than the field."""
     recipe: dict[str, Any]
     seed: int
     proposal: dict[str, Any]
@@ -74,6 +76,8 @@ class TrialState:
     """Validation loss at the last rung reached."""
     test_accuracy: float | None = None
     test_loss: float | None = None
+    test_epoch: int | None = None
+    """The epoch whose weights were measured on the test set."""
     train_time_s: float = 0.0
     """Sum over all reports."""
     eval_time_s: float = 0.0
@@ -180,7 +184,7 @@ class RunState:
                 trial.status = "interrupted"
 
     def _suggested(self, event: Event) -> None:
-        names = ("trial", "layout", "layout_id", "params", "flops", "recipe", "seed", "proposal")
+        names = ("trial", "layout", "layout_id", "params", "flops", "depth", "recipe", "seed", "proposal")
         self.trials[event["trial"]] = TrialState(**_pick(event, names), suggested_s=event["time_s"])
         self.reports[event["trial"]] = []
 
@@ -213,6 +217,7 @@ class RunState:
     def _evaluated(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         trial.test_accuracy, trial.test_loss = event["test_accuracy"], event["test_loss"]
+        trial.test_epoch = event["epoch"]
 
 
 _FOLDS: dict[str, Callable[[RunState, Event], None]] = {

@@ -31,7 +31,7 @@ _LAYOUT_TYPES = {
     "conv_bias": _FLAG,
 }
 _RECIPE_TYPES = {
-    **dict.fromkeys(("optimizer", "head_init", "schedule", "padding_mode", "precision"), _TEXT),
+    **dict.fromkeys(("optimizer", "head_init", "schedule", "padding_mode", "precision", "keep_weights"), _TEXT),
     **dict.fromkeys(("learning_rate", "weight_decay", "momentum", "label_smoothing"), _FLOAT),
     **dict.fromkeys(("warmup_epochs", "step_factor", "rotation_degrees"), _FLOAT),
     **dict.fromkeys(("adaptive_clipping", "mixup_alpha", "cutmix_alpha"), _FLOAT),
@@ -46,11 +46,11 @@ RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)
 TRIALS_SCHEMA: Final = pa.schema(
     [("run", _TEXT), ("trial", _INT), ("status", _TEXT), ("layout_id", _TEXT)]
     + [(name, _LAYOUT_TYPES[name]) for name in LAYOUT_FIELDS]
-    + [("params", _INT), ("flops", _INT)]
+    + [("params", _INT), ("flops", _INT), ("depth", _INT)]
     + [(f"recipe_{name}", _RECIPE_TYPES[name]) for name in RECIPE_COLUMNS]
     + [("seed", _INT), ("epochs", _INT), ("rung", _INT), ("rung_epoch", _INT)]
     + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "test_accuracy", "train_time_s", "eval_time_s")]
-    + [("started_s", _FLOAT), ("ended_s", _FLOAT), ("retries", _INT), ("error", _TEXT)],
+    + [("test_epoch", _INT), ("started_s", _FLOAT), ("ended_s", _FLOAT), ("retries", _INT), ("error", _TEXT)],
     metadata={SCHEMA_KEY: b"trials-v2"},
 )
 """One row a trial."""

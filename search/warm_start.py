@@ -43,7 +43,8 @@ def first_points(config: RunConfig, storage: Path) -> tuple[list[Point], list[st
                 continue
             recipe = points.recipes.decode({})
             if recipe_fields is not None:
-                own, why = _own(points, recipe_fields | {"epochs": recipe.epochs, "seed": recipe.seed})
+                follows = {name: getattr(recipe, name) for name in ("epochs", "seed", "keep_weights")}
+                own, why = _own(points, recipe_fields | follows)
                 if own is None:
                     left_out.append(f"warm start: {label} has the usual recipe, since of its own {why}")
                 recipe = own or recipe

@@ -1,0 +1,77 @@
+"""The trial of a run that is evaluated, and the network its checkpoint keeps for that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model_zoo import ResNetLayout, build
+from model_zoo.network import ResNet
+from results import RunState, TrialState
+from search.errors import SearchError
+from search.standing import checkpoint_path, ranked
+from trainables import checkpoints
+from trainables.devices import resolve_precision
+from trainables.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class KeptNetwork:
+    """A network with the weights that its trial is evaluated with."""
+
+    network: ResNet
+    """On the device it was loaded for, channels-last."""
+    epoch: int
+    """The epoch after which it had these weights."""
+    precision: torch.dtype
+    """The arithmetic its recipe asks for on that device."""
+
+
+def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
+    """The trial called `number` of the run, or its best one by the leaderboard's rule.
+
+    Raises:
+        SearchError: there is no such trial, or none has reached a rung.
+    """
+    if number is None:
+        best = ranked(state)
+        if not best:
+            raise SearchError(f"{run}: no trial has reached a rung; continue it with --resume {run}")
+        return best[0]
+    if number not in state.trials:
+        raise SearchError(f"trial: {number} given, {run} has {len(state.trials)} trials, from 0")
+    return state.trials[number]
+
+
+def kept_checkpoint(folder: Path, trial: TrialState, keep: int) -> Path:
+    """The checkpoint of `trial` of the run in `folder`, which keeps those of its `keep` best.
+
+    Raises:
+        SearchError: it was not kept.
+    """
+    checkpoint = checkpoint_path(folder, trial.trial)
+    if not checkpoint.exists():
+        raise SearchError(
+            f"trial {trial.trial}: its checkpoint was not kept ({trial.status}); "
+            f"the {keep} best finished trials have one"
+        )
+    return checkpoint
+
+
+def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:
+    """The network of `checkpoint` with its last epoch's weights, or its best one's where the recipe keeps those.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    header, _ = checkpoints.read(checkpoint)
+    identity, report = json.loads(header["identity"]), json.loads(header["report"])
+    recipe = Recipe(**identity["recipe"])
+    best = recipe.keep_weights == "best"
+    network = build(ResNetLayout.from_dict(identity["layout"]))
+    checkpoints.load_weights(checkpoint, network, best)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return KeptNetwork(network, int(report["best_epoch" if best else "epoch"]), resolve_precision(recipe, device))
