@@ -140,7 +140,8 @@ RECIPE_FIELDS: Final[dict[str, Check]] = {
     "flip": _optional(_flag),
     "cutout": _optional(_whole(0)),
     **dict.fromkeys(("rotation_degrees", "mixup_alpha", "cutmix_alpha"), _optional(_number)),
-    **dict.fromkeys(("precision", "keep_weights"), _optional(_text)),
+    "precision": _optional(_text),
+    "keep_weights": _optional(_text),
     "epochs": _optional(_whole(0)),
 }
 """Fields of a recipe, each a scalar or null where the recipe does not use it."""

@@ -31,13 +31,14 @@ _LAYOUT_TYPES = {
     "conv_bias": _FLAG,
 }
 _RECIPE_TYPES = {
-    **dict.fromkeys(("optimizer", "head_init", "schedule", "padding_mode", "precision", "keep_weights"), _TEXT),
+    **dict.fromkeys(("optimizer", "head_init", "schedule", "padding_mode", "precision"), _TEXT),
     **dict.fromkeys(("learning_rate", "weight_decay", "momentum", "label_smoothing"), _FLOAT),
     **dict.fromkeys(("warmup_epochs", "step_factor", "rotation_degrees"), _FLOAT),
     **dict.fromkeys(("adaptive_clipping", "mixup_alpha", "cutmix_alpha"), _FLOAT),
     **dict.fromkeys(("batch_size", "cosine_epochs", "step_epochs", "patience_epochs"), _INT),
     **dict.fromkeys(("crop_padding", "cutout", "epochs"), _INT),
     "flip": _FLAG,
+    "keep_weights": _TEXT,
 }
 
 RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)
