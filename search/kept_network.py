@@ -28,6 +28,8 @@ class KeptNetwork:
     """The epoch after which it had these weights."""
     precision: torch.dtype
     """The arithmetic its recipe asks for on that device."""
+    data_sha256: str
+    """Of the images it was trained on, as `TrainingSet.sha256`."""
 
 
 def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
@@ -74,4 +76,9 @@ def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:
     network = build(ResNetLayout.from_dict(identity["layout"]))
     checkpoints.load_weights(checkpoint, network, best)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return KeptNetwork(network, int(report["best_epoch" if best else "epoch"]), resolve_precision(recipe, device))
+    return KeptNetwork(
+        network,
+        int(report["best_epoch" if best else "epoch"]),
+        resolve_precision(recipe, device),
+        identity["data"]["sha256"],
+    )

@@ -47,6 +47,10 @@ def write_predictions(
     given = open_unlabelled(images, (height, width, channels))
     device = pick_device()
     kept = load_kept(checkpoint, device)
+    if kept.data_sha256 != data.sha256:  # other statistics, and perhaps classes in another order
+        raise SearchError(
+            f"dataset: {data.name} has changed since trial {chosen.trial} was trained; restore its images"
+        )
     labels, probabilities = predict(kept, given, data, device)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
