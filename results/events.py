@@ -141,6 +141,7 @@ RECIPE_FIELDS: Final[dict[str, Check]] = {
     "cutout": _optional(_whole(0)),
     **dict.fromkeys(("rotation_degrees", "mixup_alpha", "cutmix_alpha"), _optional(_number)),
     "precision": _optional(_text),
+    "keep_weights": _optional(_text),
     "epochs": _optional(_whole(0)),
 }
 """Fields of a recipe, each a scalar or null where the recipe does not use it."""
@@ -157,6 +158,7 @@ _EVENTS: Final[dict[str, Check]] = {
             "layout_id": _text,
             "params": _whole(0),
             "flops": _whole(0),
+            "depth": _optional(_whole(1)),
             "recipe": _fields(RECIPE_FIELDS),
             "seed": _whole(-INT64_MAX),
             "proposal": _scalars,
@@ -210,7 +212,7 @@ def encode_event(event: Mapping[str, Any]) -> bytes:
 def decode_event(line: bytes) -> dict[str, Any]:
     """The checked event of a line; `encode_event` inverts it.
 
-    A recipe's missing fields are null: the line was written before the recipe had them.
+    A recipe's missing fields, and a missing depth, are null: the line was written before there were these.
 
     Raises:
         RecordError: the line is no JSON object, or no event with its fields.
@@ -223,6 +225,7 @@ def decode_event(line: bytes) -> dict[str, Any]:
         raise RecordError("not a JSON object")
     if isinstance(fields.get("recipe"), dict):
         fields["recipe"] = dict.fromkeys(RECIPE_FIELDS) | fields["recipe"]
+        fields.setdefault("depth", None)
     return checked_event(fields.pop("event", None), fields)
 
 

@@ -46,6 +46,9 @@ def leaderboard_command(
     ] = False,
     output_format: Annotated[OutputFormat, typer.Option("--format", help="How to write it.")] = OutputFormat.table,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout.")] = None,
+    curves: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write every epoch of these trials, as CSV.")
+    ] = None,
 ) -> None:
     """Show the best trials of one run, several or all."""
     # pandas, pyarrow and duckdb take most of a second to import, which --help need not wait for
@@ -61,6 +64,10 @@ def leaderboard_command(
         typer.echo(f"note: {left_out(outside)}; --all shows them", err=True)
     if board.empty:
         typer.echo("note: no trial matches" if trials.num_rows else "note: no trial yet", err=True)
+    if curves is not None:
+        from results.curves import write_curves
+
+        write_curves(storage, runs or (), board, curves)
     people = output_format in (OutputFormat.table, OutputFormat.markdown)
     write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))
 

@@ -71,6 +71,8 @@ class TrialState:
     layout_id: str
     params: int
     flops: int
+    depth: int | None
+    """Weighted layers on the longest path; None in a record that is older than the field."""
     recipe: dict[str, Any]
     seed: int
     proposal: dict[str, Any]
@@ -89,6 +91,8 @@ class TrialState:
     """Validation loss at the last rung reached."""
     test_accuracy: float | None = None
     test_loss: float | None = None
+    test_epoch: int | None = None
+    """The epoch whose weights were measured on the test set."""
     train_time_s: float = 0.0
     """Sum over all reports."""
     eval_time_s: float = 0.0
@@ -219,7 +223,7 @@ class RunState:
                 trial.status = "interrupted"
 
     def _suggested(self, event: Event) -> None:
-        names = ("trial", "layout", "layout_id", "params", "flops", "recipe", "seed", "proposal")
+        names = ("trial", "layout", "layout_id", "params", "flops", "depth", "recipe", "seed", "proposal")
         self.trials[event["trial"]] = TrialState(**_pick(event, names), suggested_s=event["time_s"])
         self.reports[event["trial"]] = []
         self._hold(self.trials[event["trial"]])
@@ -258,6 +262,7 @@ class RunState:
     def _evaluated(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         trial.test_accuracy, trial.test_loss = event["test_accuracy"], event["test_loss"]
+        trial.test_epoch = event["epoch"]
         trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"]
 
     def _limits(self, event: Event) -> None:
@@ -286,6 +291,7 @@ class RunState:
             trial.val_accuracy, trial.val_loss = last.val_accuracy, last.val_loss
         if trial.rung_epoch != before:
             trial.test_accuracy, trial.test_loss = trial.tests.get(trial.rung_epoch or 0, (None, None))
+            trial.test_epoch = trial.rung_epoch if trial.rung_epoch in trial.tests else None
 
     def _conclude(self, trial: TrialState) -> None:
         """The status of an ended trial: under other limits it may have reached its last rung, or no longer have."""

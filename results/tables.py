@@ -38,6 +38,7 @@ _RECIPE_TYPES = {
     **dict.fromkeys(("batch_size", "cosine_epochs", "step_epochs", "patience_epochs"), _INT),
     **dict.fromkeys(("crop_padding", "cutout", "epochs"), _INT),
     "flip": _FLAG,
+    "keep_weights": _TEXT,
 }
 
 RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)
@@ -46,11 +47,12 @@ RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)
 TRIALS_SCHEMA: Final = pa.schema(
     [("run", _TEXT), ("trial", _INT), ("status", _TEXT), ("layout_id", _TEXT)]
     + [(name, _LAYOUT_TYPES[name]) for name in LAYOUT_FIELDS]
-    + [("params", _INT), ("flops", _INT)]
+    + [("params", _INT), ("flops", _INT), ("depth", _INT)]
     + [(f"recipe_{name}", _RECIPE_TYPES[name]) for name in RECIPE_COLUMNS]
     + [("seed", _INT), ("epochs", _INT), ("rung", _INT), ("rung_epoch", _INT)]
     + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "test_accuracy", "train_time_s", "eval_time_s")]
     + [
+        ("test_epoch", _INT),
         ("started_s", _FLOAT),
         ("ended_s", _FLOAT),
         ("retries", _INT),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from search.defaults import dataset_defaults
 from search.dimensions import layout_bounds
 from search.errors import ConfigError
+from search.problems import listed, problems_of, refuse_misplaced
 from search.recipe_space import RecipeSpace
 from search.recipe_table import over_defaults
 from search.space import SearchSpace
@@ -158,9 +158,13 @@ def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any]
     """
     given: dict[str, Any] = {}
     if file is not None:
-        _merge(given, read_toml(file))
+        content = read_toml(file)
+        refuse_misplaced(file, content, RunConfig, of_space=False)
+        _merge(given, content)
     if space_file is not None:
-        _merge(given, {"space": read_toml(space_file)})
+        content = read_toml(space_file)
+        refuse_misplaced(space_file, content, RunConfig, of_space=True)
+        _merge(given, {"space": content})
     _merge(given, flags_of(flags, sets))
     if "earlier_max_epochs" in given:
         raise ConfigError("earlier_max_epochs: given, but resumes that change max_epochs write it; leave it out")
@@ -217,11 +221,13 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
         problems += [
-            problem for problem in _problems(error) if not problem.startswith(("recipe.epochs:", "recipe.seed:"))
+            problem
+            for problem in problems_of(error, RunConfig)
+            if not problem.startswith(("recipe.epochs:", "recipe.seed:"))
         ]
-        raise ConfigError(_listed(problems)) from None
+        raise ConfigError(listed(problems)) from None
     if problems:
-        raise ConfigError(_listed(problems))
+        raise ConfigError(listed(problems))
     return config
 
 
@@ -291,37 +297,3 @@ def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]
         if isinstance(space, Mapping) and space.get(name, fact) != fact:
             problems.append(f"space.{name}: {space[name]!r} given, but {info.name} has {fact}; leave it out")
     return problems
-
-
-def _problems(error: ValidationError) -> list[str]:
-    found = []
-    for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            found.append(f"{key}: no such key{_nearest(item['loc'])}")
-        elif item["type"] == "value_error":
-            found.append(f"{key}.{message}" if key and message.split(":")[0].isidentifier() else _join(key, message))
-        else:
-            found.append(f"{key}: {item['input']!r} given; {message[:1].lower()}{message[1:]}")
-    return found
-
-
-def _join(key: str, message: str) -> str:
-    return f"{key}: {message}" if key else message
-
-
-def _nearest(location: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = RunConfig
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(model.model_fields)}"
-
-
-def _listed(problems: list[str]) -> str:
-    if len(problems) == 1:
-        return problems[0]
-    return f"{len(problems)} problems: " + " | ".join(problems)

@@ -11,6 +11,7 @@ from rich.console import Console
 from search.config import RunConfig
 from search.enumeration import sample_uniform
 from search.errors import ConfigError
+from search.pace import hours_of
 from search.space_print import print_report
 from search.space_report import SpaceReport, make_report
 from search.warm_start import first_points
@@ -22,7 +23,7 @@ COST_SAMPLES = 200
 
 
 def make_plan(config: RunConfig, storage: Path) -> dict[str, Any]:
-    """The plan as JSON-compatible values: `space`, `rungs`, `trials`, `epochs`, `training_flops`.
+    """The plan as JSON-compatible values: `space`, `rungs`, `trials`, `epochs`, `training_flops`, `hours`.
 
     Raises:
         EmptySpaceError: no layout is feasible.
@@ -46,7 +47,7 @@ def make_plan(config: RunConfig, storage: Path) -> dict[str, Any]:
         "rungs": list(config.rungs),
         "expected_epochs": expected_epochs(config.rungs, config.reduction_factor, trials),
         "most_epochs": trials * config.max_epochs,
-        **_cost(config, trials),
+        **_cost(config, storage, trials),
     }
 
 
@@ -81,6 +82,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
         f"about {flops_text(plan['training_flops'])} of training and validation, "
         f"{flops_text(plan['flops_per_epoch'])} an epoch of the mean layout\n"
+        f"{_hours_text(plan)}\n"
         "Nothing was launched.",
         highlight=False,
         soft_wrap=True,
@@ -95,17 +97,30 @@ def flops_text(flops: float) -> str:
     return f"{flops / 1e6:.3g} MFLOP"
 
 
-def _cost(config: RunConfig, trials: int) -> dict[str, float]:
+def _hours_text(plan: dict[str, Any]) -> str:
+    if plan["hours"] is None:
+        return f"no estimate in hours: {plan['hours_why']}"
+    return f"about {plan['hours']:.2g} hours on this machine, {plan['hours_why']}"
+
+
+def _passes(config: RunConfig) -> int:
+    """Forward passes of one image that an epoch costs."""
     info = config.dataset_facts
     validation = round(VAL_FRACTION * info.train_images)
     there = info.train_images - validation
     training = config.train_images or there
     if training > there:
         raise ConfigError(f"train_images: {training:,} given, {config.dataset} has about {there:,}; lower it")
+    return TRAINING_PASSES * training + validation
+
+
+def _cost(config: RunConfig, storage: Path, trials: int) -> dict[str, Any]:
     draw = np.random.default_rng(config.seed)
     forward = float(sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).mean())
-    per_epoch = forward * (TRAINING_PASSES * training + validation)
+    per_epoch = forward * _passes(config)
+    training = per_epoch * expected_epochs(config.rungs, config.reduction_factor, trials)
     return {
         "flops_per_epoch": per_epoch,
-        "training_flops": per_epoch * expected_epochs(config.rungs, config.reduction_factor, trials),
+        "training_flops": training,
+        **hours_of(config, storage, training, _passes),
     }

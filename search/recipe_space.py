@@ -53,6 +53,10 @@ class RecipeSpace(BaseModel):
 
     @model_validator(mode="after")
     def _sense(self) -> RecipeSpace:
+        kept = self.values_of("keep_weights")
+        if len(set(kept)) > 1:  # their trials would train alike, and none is spent on a repeat
+            message = f"{' and '.join(kept)} given, which do not change the training; give one"
+            raise _refused([Problem(("keep_weights",), kept, message)])
         problems = contradictions(self.searched, self._build)
         if problems:
             raise _refused([Problem((), None, problem) for problem in problems])

@@ -149,6 +149,15 @@ def _read_run_file(folder: Path) -> dict[str, Any]:
     return content
 
 
+def began_on_this_hardware(folder: Path) -> bool:
+    """Whether the run in `folder` was begun on hardware like this machine's.
+
+    Raises:
+        ResumeError: `run.json` is damaged or of another format.
+    """
+    return bool(_read_run_file(folder).get("hardware") == _hardware())
+
+
 def _git_state() -> dict[str, Any] | None:
     here = Path(__file__).parent
 

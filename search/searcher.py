@@ -124,6 +124,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             layout_id=layout.layout_id,
             params=count_params(layout),
             flops=count_flops(layout, self._image_size),
+            depth=layout.depth,
             recipe=recipe.model_dump(exclude={"seed"}) | dict.fromkeys(recipe.unread),
             seed=recipe.seed,
             proposal=proposal,

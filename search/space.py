@@ -16,6 +16,7 @@ from search.chains import MAX_HALF, MAX_KEY_BITS, chains
 from search.errors import PredicateError
 from search.filters import Filter, filters_of
 from search.layout_lists import hull, listed, read_layouts
+from search.predicates import imported_predicate
 
 __all__ = ["SearchSpace"]
 
@@ -92,6 +93,11 @@ class SearchSpace(BaseModel):
                 f"layouts: given together with {', '.join(wrong)}; a list of layouts needs no other choice"
             )
         return {**given, **choices}
+
+    @field_validator("predicate", mode="before")
+    @classmethod
+    def _imported(cls, given: Any) -> Any:
+        return imported_predicate(given) if isinstance(given, str) else given
 
     @field_validator(
         "stages", "channels", "strides", "first_strides", "kernels", "stem_channels", "skip_kernels", "conv_biases"

@@ -43,7 +43,8 @@ def first_points(config: RunConfig, storage: Path) -> tuple[list[Point], list[st
                 continue
             recipe = points.recipes.decode({})
             if recipe_fields is not None:
-                own, why = _own(points, recipe_fields | {"epochs": recipe.epochs, "seed": recipe.seed})
+                follows = {name: getattr(recipe, name) for name in ("epochs", "seed", "keep_weights")}
+                own, why = _own(points, recipe_fields | follows)
                 if own is None:
                     left_out.append(f"warm start: {label} has the usual recipe, since of its own {why}")
                 recipe = own or recipe
@@ -83,6 +84,12 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[s
     if most < 1:
         raise ConfigError(f"warm_start: {name!r} takes no trial; use {run}:1 or more")
     folder = next((path for path in (storage / run, Path(run)) if (path / RECORD_NAME).is_file()), None)
+    earlier, colon, wrong = name.rpartition(":")
+    if folder is None and colon and not wrong.isdecimal() and "/" not in wrong:
+        raise ConfigError(
+            f"warm_start: {name!r} given; the N of RUN:N is a whole number of trials from 1, not {wrong!r}; "
+            f"write {earlier}:{BEST}, or {earlier} alone"
+        )
     if folder is None:
         raise ConfigError(
             f"warm_start: {name!r} is neither a preset ({', '.join(PRESETS)}) nor a run in {storage}; check the name"

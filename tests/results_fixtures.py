@@ -30,6 +30,7 @@ RECIPE: dict[str, Any] = {
     "mixup_alpha": 0.2,
     "cutmix_alpha": 0.0,
     "precision": "auto",
+    "keep_weights": "last",
     "epochs": 15,
 }
 
@@ -55,6 +56,7 @@ def suggestion(trial: int, blocks: tuple[int, ...] = (1, 2), params: int = 1_000
         "layout_id": layout_id,
         "params": params,
         "flops": 40 * params,
+        "depth": 2 + 2 * sum(blocks),
         "recipe": dict(RECIPE),
         "seed": 7 + trial,
         "proposal": {"stages": len(blocks), "width": 0.5, "bias": False, "optimizer": "sgd"},

@@ -37,6 +37,7 @@ def suggested(record: Record, asked: Asked) -> None:
         layout_id=asked.layout.layout_id,
         params=count_params(asked.layout),
         flops=count_flops(asked.layout, 8),
+        depth=asked.layout.depth,
         recipe=asked.recipe.model_dump(exclude={"seed"}),
         seed=asked.recipe.seed,
         proposal=asked.proposal,

@@ -130,6 +130,29 @@ def test_parquet_goes_through_a_pipe_but_not_to_a_terminal(
     assert capfdbinary.readouterr().err == message
 
 
+def test_the_curves_of_the_trials_shown_go_to_a_spreadsheet(shown: Any, storage: Path, tmp_path: Path) -> None:
+    write_run(storage / "beta")
+    path = tmp_path / "curves.csv"
+    code, _, stderr = shown("--where", "status = 'completed'", "--curves", str(path))
+    assert (code, stderr) == (0, "")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = [
+        {name: "" if value is None else value for name, value in row.items()}
+        for run in ("alpha", "beta")
+        for row in results.read_run(storage / run).epochs.to_pylist()
+        if row["trial"] in (0, 2)
+    ]
+    assert len(rows) == len(expected) == 2 * 2 * 4
+    for row, wanted in zip(rows, expected, strict=True):
+        assert {name: type(wanted[name])(text) for name, text in row.items()} == wanted
+    assert shown("--where", "params < 0", "--curves", str(path))[0] == 0
+    assert path.read_text().count("\n") == 1
+    code, _, stderr = shown("--curves", str(tmp_path / "no" / "curves.csv"))
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "name another --curves" in stderr
+
+
 def test_filter_sort_and_fidelity_reach_the_rows(shown: Any) -> None:
     def trials(*arguments: str) -> list[str]:
         return [row["trial"] for row in csv.DictReader(io.StringIO(shown("--format", "csv", *arguments)[1]))]

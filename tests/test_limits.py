@@ -16,8 +16,8 @@ from search.changes import changed
 from search.config import RunConfig, compose
 from search.enumeration import count_feasible
 from search.errors import SearchError
-from search.evaluate import _require_ranked_epoch
 from search.history import History
+from search.kept_network import require_ranked_epoch
 from search.limits import enforce_limits, reopen
 from search.points import SearchPoints
 from search.sampler import SpaceExhausted
@@ -274,13 +274,13 @@ def test_the_final_evaluation_takes_no_network_of_another_epoch(tmp_path: Path) 
         state = record.state
         save_checkpoint(tmp_path, 1, 4)
         save_checkpoint(tmp_path, 3, 2)
-        _require_ranked_epoch(tmp_path, ranked(state), state.trials[1])
+        require_ranked_epoch(tmp_path, ranked(state), state.trials[1])
         begin(record, config(max_epochs=2))
         with pytest.raises(
             SearchError, match="trial 1: its checkpoint is of epoch 4, its accuracy is of epoch 2; give"
         ):
-            _require_ranked_epoch(tmp_path, ranked(state), state.trials[1])
-        _require_ranked_epoch(tmp_path, ranked(state), state.trials[3])
+            require_ranked_epoch(tmp_path, ranked(state), state.trials[1])
+        require_ranked_epoch(tmp_path, ranked(state), state.trials[3])
         checkpoint_path(tmp_path, 3).unlink()
         with pytest.raises(SearchError, match="is of epoch 2; continue with --resume"):
-            _require_ranked_epoch(tmp_path, ranked(state), state.trials[1])
+            require_ranked_epoch(tmp_path, ranked(state), state.trials[1])

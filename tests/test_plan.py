@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model_zoo import PRESETS
+from results import Record
 from search.config import compose, validated
 from search.plan import expected_epochs, flops_text, make_plan
+from search.runs import write_run_file
 from search.space_report import make_report
 from search.warm_start import first_points
 from tests.cli import run
+from tests.results_fixtures import run_trial, start_session
 
 
 @pytest.mark.parametrize(
@@ -49,10 +53,12 @@ def test_a_plan_names_what_is_tried_first_and_what_is_left_out(tmp_path: Path) -
     assert make_plan(config, tmp_path)["warm_start"] == [f"first: {layout.layout_id}" for layout, _ in first] + left_out
 
 
-def test_the_dry_run_launches_nothing_and_its_json_is_the_plan(tmp_path: Path) -> None:
+def test_the_dry_run_launches_nothing_and_its_json_is_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     outcome = run("search.run", "--dry-run", "--json", "--trials=9", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
-    assert json.loads(outcome.stdout) == make_plan(compose(None, None, {"trials": 9}, []), tmp_path / "runs")
+    expected = make_plan(compose(None, None, {"trials": 9}, []), Path("runs"))  # a relative path, as the command's
+    assert json.loads(outcome.stdout) == expected
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,6 +72,38 @@ def test_the_space_command_shows_what_the_report_says(tmp_path: Path) -> None:
     text = run("search.space", "--dataset=digits", "--space=space.toml", cwd=tmp_path).stdout
     assert f"{shown['total']:,} layouts, {shown['feasible']:,} feasible" in text
     assert shown["smallest"]["layout_id"] in text
+
+
+def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path: Path) -> None:
+    config = compose(None, None, {"trials": 20, "concurrency": 1}, [])
+    plan = make_plan(config, tmp_path)
+    assert plan["hours"] is None
+    assert plan["hours_why"].startswith(f"{tmp_path} holds no run on digits from this machine")
+    earlier = {"train_images": 100, "trials": 1}
+    others: dict[str, dict[str, Any]] = {
+        "same": {},
+        "other-data": {"dataset": "mnist"},
+        "other-cores": {"cpus_per_trial": 2},
+        "other-device": {"gpus_per_trial": 0.5},
+        "other-machine": {},
+        "damaged": {},
+    }
+    for name, changes in others.items():
+        write_run_file(tmp_path / name, compose(None, None, earlier | changes, []))
+        with Record(tmp_path / name) as record:
+            start_session(record)
+            run_trial(record, 0, {3: 0.5}, params=1_000)  # 40,000 FLOPs a pass, 3 epochs of 2.5 s
+    elsewhere = tmp_path / "other-machine" / "run.json"
+    elsewhere.write_text(elsewhere.read_text().replace('"cpu": "', '"cpu": "another '))
+    (tmp_path / "damaged" / "run.json").write_text("{")
+    plan = make_plan(config, tmp_path)
+    pace = 40_000 * (3 * 100 + 144) / 2.5  # FLOPs a second: 100 images trained on, 144 of 1,438 validated on
+    assert plan["hours"] == pytest.approx(plan["training_flops"] / pace / 3600)
+    assert plan["hours_why"] == "1 at a time, as fast as same"
+    quicker = compose(None, None, {"trials": 20, "concurrency": 1, "cpus_per_trial": 4096}, [])
+    assert make_plan(quicker, tmp_path)["hours_why"] == "this machine lacks what a trial needs"
+    shown = run("search.run", "--dry-run", "--trials=20", "--concurrency=1", f"--storage={tmp_path}", cwd=tmp_path)
+    assert f"about {plan['hours']:.2g} hours on this machine, 1 at a time, as fast as same\n" in shown.stdout
 
 
 def test_a_plan_for_a_larger_machine_is_a_note(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ WRONG: dict[str, list[Any]] = {
     "mixup_alpha": [-0.1, math.inf, math.nan],
     "cutmix_alpha": [-0.1, math.inf, math.nan],
     "precision": ["float16"],
+    "keep_weights": ["first"],
     "epochs": [0],
     "seed": [-1, 2**31],
 }

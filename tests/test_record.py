@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -211,6 +212,16 @@ def test_a_record_older_than_a_recipe_field_is_read_with_null(tmp_path: Path) ->
     state = read_record(folder)
     assert state.skipped == []
     assert {trial.recipe["flip"] for trial in state.trials.values()} == {None}
+
+
+def test_a_record_older_than_the_depth_is_read_with_null(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    assert [trial.depth for trial in read_record(folder).trials.values()] == [8, 14, 10, 22, 20, 18]
+    path = folder / "record.jsonl"
+    path.write_bytes(re.sub(rb'"depth":\d+,', b"", path.read_bytes()))
+    state = read_record(folder)
+    assert state.skipped == []
+    assert {trial.depth for trial in state.trials.values()} == {None}
 
 
 def test_a_deeply_nested_line_is_junk(tmp_path: Path) -> None:

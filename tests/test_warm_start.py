@@ -159,6 +159,13 @@ def test_a_name_that_is_neither_preset_nor_run_is_refused(tmp_path: Path) -> Non
             first_points(config(NEAR, name), tmp_path)
 
 
+@pytest.mark.parametrize("number", ["x", "1.5", "-1", ""])
+def test_a_number_of_trials_that_is_no_whole_number_is_refused(number: str, tmp_path: Path) -> None:
+    message = f"'earlier:{number}' given; the N of RUN:N is a whole number of trials from 1, not '{number}'; "
+    with pytest.raises(ConfigError, match=f"{message}write earlier:3, or earlier alone"):
+        first_points(config(NEAR, f"earlier:{number}"), tmp_path)
+
+
 def test_points_survive_json_and_are_the_first_that_a_study_is_asked_for(tmp_path: Path) -> None:
     write(tmp_path / "earlier", FIVE)
     composed = config(RUN | {"max_params": 10**7}, "earlier", "cerberus-resnet24")

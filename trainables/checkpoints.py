@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from trainables.errors import CheckpointError
 
 FORMAT = "parambudget-checkpoint-1"
+LAST, BEST = "network/", "best/"
+"""How the names of the network's tensors begin: those of the last epoch, and of the best one where they are kept."""
 
 
 def save(
@@ -24,12 +26,15 @@ def save(
     optimizer: torch.optim.Optimizer,
     identity: dict[str, object],
     report: dict[str, object],
+    best: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes the training's state and its last epoch's report to `path`: a temporary file, fsync, rename.
 
-    The random state is not in it: every epoch's generator is seeded by the recipe's seed and the epoch's number.
+    `best` are the network's weights and buffers after its best epoch, for a recipe that keeps those. The random state
+    is not in it: every epoch's generator is seeded by the recipe's seed and the epoch's number.
     """
-    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+    tensors = {f"{LAST}{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"{BEST}{name}": value for name, value in (best or {}).items()}
     for number, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             if value is not None:
@@ -44,8 +49,11 @@ def load(
     optimizer: torch.optim.Optimizer,
     identity: dict[str, object],
     past: Callable[[dict[str, Any], int], dict[str, Any]] = lambda identity, epoch: identity,
-) -> dict[str, Any]:
-    """Restores what `save` wrote into `network` and `optimizer` and returns the last epoch's report.
+    with_best: bool = False,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Restores what `save` wrote into `network` and `optimizer`; gives the last epoch's report and the best weights.
+
+    The weights are on the CPU, and none without `with_best`.
 
     `past` gives what of an identity the first `epoch` epochs depend on; that alone must be the same.
 
@@ -60,9 +68,10 @@ def load(
         other = ", ".join(name for name in expected if saved.get(name) != expected[name]) or "version"
         raise CheckpointError(f"{path}: belongs to another {other}; remove it to train from the start")
     state = _optimizer_state(path, tensors)
-    _load_network(path, network, tensors)
+    best = _copied(_weights(path, network, tensors, BEST)) if with_best else {}
+    network.load_state_dict(_weights(path, network, tensors, LAST))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return report
+    return report, best
 
 
 def read_epoch(path: Path) -> int:
@@ -74,13 +83,13 @@ def read_epoch(path: Path) -> int:
     return _epoch(json.loads(_header(path)["report"]))
 
 
-def load_weights(path: Path, network: nn.Module) -> None:
-    """Restores the weights alone.
+def load_weights(path: Path, network: nn.Module, best: bool = False) -> None:
+    """Restores the weights and buffers alone: those of the last epoch, or of the best one.
 
     Raises:
         CheckpointError: `path` is damaged or holds another network.
     """
-    _load_network(path, network, read(path)[1])
+    network.load_state_dict(_weights(path, network, read(path)[1], BEST if best else LAST))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -157,11 +166,15 @@ def _optimizer_state(path: Path, tensors: dict[str, Tensor]) -> dict[int, dict[s
     return state
 
 
-def _load_network(path: Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    prefix = "network/"
-    weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{path}: holds another network ({reason!r}); remove it") from error
+def _weights(path: Path, network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, which fit `network`."""
+    found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    own = network.state_dict()
+    wrong = sorted(own.keys() ^ found.keys()) or [name for name in own if own[name].shape != found[name].shape]
+    if wrong:
+        raise CheckpointError(f"{path}: holds another network ({prefix + wrong[0]!r} differs); remove it")
+    return found
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}  # not mapped from the file, which is replaced

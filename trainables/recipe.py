@@ -70,6 +70,8 @@ class Recipe(BaseModel):
     """Both parameters of the Beta distribution of the share a batch's images keep of themselves; 0 does not mix."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions and linear layers; auto is bfloat16 where the device computes it natively."""
+    keep_weights: Literal["last", "best"] = "last"
+    """Whose weights a trial is evaluated with: its last epoch's, or those of the best validation accuracy."""
     epochs: Annotated[int, Field(ge=1)] = 27
     """Passes over the training images at full budget."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -97,6 +99,11 @@ class Recipe(BaseModel):
             problems.append(
                 f"patience_epochs: {self.patience_epochs} given with rung-annealed, whose accuracies between rungs are "
                 "not annealed; set it to 0 or use another schedule"
+            )
+        if self.keep_weights == "best" and self.schedule == "rung-annealed":
+            problems.append(
+                "keep_weights: best given with rung-annealed, whose accuracies between rungs are not annealed; "
+                "set it to last or use another schedule"
             )
         if self.mixup_alpha and self.cutmix_alpha:
             problems.append(

@@ -84,6 +84,8 @@ class Trainer:
             raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {recipe.epochs}")
         self.epoch = 0
         self.last_report: EpochReport | None = None
+        self.best_weights: dict[str, Tensor] = {}
+        """The network's weights and buffers after its best epoch, for a recipe that keeps those; otherwise none."""
         self.data = data.identity
         self.precision = resolve_precision(recipe, device)
         # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
@@ -147,6 +149,8 @@ class Trainer:
         best_accuracy, best_epoch = val_accuracy, self.epoch
         if self.last_report is not None and self.last_report.best_accuracy >= val_accuracy:
             best_accuracy, best_epoch = self.last_report.best_accuracy, self.last_report.best_epoch
+        if self.recipe.keep_weights == "best" and best_epoch == self.epoch:
+            self.best_weights = {name: value.clone() for name, value in self.network.state_dict().items()}
         at_rung = self.epoch in self.rungs or self._ends(self.epoch, best_epoch)
         self.last_report = EpochReport(
             epoch=self.epoch,
@@ -196,7 +200,8 @@ class Trainer:
         """
         if self.last_report is None:
             raise ValueError("epoch 0: nothing to save; train an epoch first")
-        checkpoints.save(path, self.network, self.optimizer, self._identity(), asdict(self.last_report))
+        report = asdict(self.last_report)
+        checkpoints.save(path, self.network, self.optimizer, self._identity(), report, self.best_weights)
 
     def load(self, path: Path) -> None:
         """Continues from what `save` wrote, also under other epochs and rungs that share its past.
@@ -204,12 +209,14 @@ class Trainer:
         Raises:
             CheckpointError: the file is damaged or belongs to another layout, recipe, ladder of rungs or data set.
         """
-        report = checkpoints.load(path, self.network, self.optimizer, self._identity(), past)
+        with_best = self.recipe.keep_weights == "best"
+        report, best = checkpoints.load(path, self.network, self.optimizer, self._identity(), past, with_best)
         try:
             self.last_report = EpochReport(**report)
         except TypeError as error:
             raise CheckpointError(f"{path}: its report is of another version ({str(error)!r}); remove it") from error
         self.epoch = self.last_report.epoch
+        self.best_weights = {name: value.to(self.device) for name, value in best.items()}
 
     def _identity(self) -> dict[str, object]:
         return identity(self.layout, self.recipe, self.rungs, self.data)

@@ -1,0 +1,108 @@
+"""The trial of a run that is evaluated, and the network its checkpoint keeps for that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model_zoo import ResNetLayout, build
+from model_zoo.network import ResNet
+from results import RunState, TrialState
+from search.errors import SearchError
+from search.standing import checkpoint_path, ranked
+from trainables import checkpoints
+from trainables.devices import resolve_precision
+from trainables.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class KeptNetwork:
+    """A network with the weights that its trial is evaluated with."""
+
+    network: ResNet
+    """On the device it was loaded for, channels-last."""
+    epoch: int
+    """The epoch after which it had these weights."""
+    precision: torch.dtype
+    """The arithmetic its recipe asks for on that device."""
+    data_sha256: str
+    """Of the images it was trained on, as `TrainingSet.sha256`."""
+
+
+def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
+    """The trial called `number` of the run, or its best one by the leaderboard's rule.
+
+    Raises:
+        SearchError: there is no such trial, or none has reached a rung.
+    """
+    if number is None:
+        best = ranked(state)
+        if not best:
+            raise SearchError(f"{run}: no trial has reached a rung; continue it with --resume {run}")
+        return best[0]
+    if number not in state.trials:
+        raise SearchError(f"trial: {number} given, {run} has {len(state.trials)} trials, from 0")
+    return state.trials[number]
+
+
+def kept_checkpoint(folder: Path, state: RunState, trial: TrialState, keep: int) -> Path:
+    """The checkpoint of `trial` of the run in `folder`, which keeps those of its `keep` best.
+
+    Raises:
+        SearchError: it was not kept, or is not the network whose accuracy is ranked.
+        CheckpointError: it is damaged.
+    """
+    checkpoint = checkpoint_path(folder, trial.trial)
+    if not checkpoint.exists():
+        reused = f"; its results are those of {trial.reused}, so evaluate that run" if trial.reused else ""
+        raise SearchError(
+            f"trial {trial.trial}: its checkpoint was not kept ({trial.status}); "
+            f"the {keep} best finished trials have one{reused}"
+        )
+    require_ranked_epoch(folder, ranked(state), trial)
+    return checkpoint
+
+
+def require_ranked_epoch(folder: Path, best: list[TrialState], chosen: TrialState) -> None:
+    """Nothing, when the trial's checkpoint is the network whose accuracy is ranked.
+
+    Raises:
+        SearchError: it is of another epoch; the message names a trial that can be evaluated, if there is one.
+        CheckpointError: it is damaged.
+    """
+
+    def epoch_of(trial: TrialState) -> int | None:
+        path = checkpoint_path(folder, trial.trial)
+        return checkpoints.read_epoch(path) if path.exists() else None
+
+    epoch = epoch_of(chosen)
+    if epoch == chosen.rung_epoch:
+        return
+    ranked_at = "it has no rank yet" if chosen.rung_epoch is None else f"its accuracy is of epoch {chosen.rung_epoch}"
+    other = next((trial.trial for trial in best if epoch_of(trial) == trial.rung_epoch), None)
+    remedy = f"continue with --resume {folder.name}" if other is None else f"give --trial {other}"
+    raise SearchError(f"trial {chosen.trial}: its checkpoint is of epoch {epoch}, {ranked_at}; {remedy}")
+
+
+def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:
+    """The network of `checkpoint` with its last epoch's weights, or its best one's where the recipe keeps those.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    header, _ = checkpoints.read(checkpoint)
+    identity, report = json.loads(header["identity"]), json.loads(header["report"])
+    recipe = Recipe(**identity["recipe"])
+    best = recipe.keep_weights == "best"
+    network = build(ResNetLayout.from_dict(identity["layout"]))
+    checkpoints.load_weights(checkpoint, network, best)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return KeptNetwork(
+        network,
+        int(report["best_epoch" if best else "epoch"]),
+        resolve_precision(recipe, device),
+        identity["data"]["sha256"],
+    )

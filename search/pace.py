@@ -1,0 +1,54 @@
+"""How long a search would take here, by how fast earlier runs on the same data were trained on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from results import ResultsError, read_record
+from search.config import RunConfig
+from search.errors import ResourceError, SearchError
+from search.ray_session import check_local_resources
+from search.runs import RUN_FILE, began_on_this_hardware, read_config
+from trainables.errors import TrainablesError
+
+
+def hours_of(
+    config: RunConfig, storage: Path, training_flops: float, passes: Callable[[RunConfig], float]
+) -> dict[str, Any]:
+    """`hours` that `training_flops` of `config` take here, None if nothing tells, and `hours_why` in words.
+
+    What tells are runs in `storage` on the same data set, begun on hardware like this machine's with as many CPUs a
+    trial, and a GPU or none alike. `passes` gives the forward passes that an epoch of a configuration costs.
+    """
+    try:
+        at_a_time = check_local_resources(config)
+    except ResourceError:
+        return {"hours": None, "hours_why": "this machine lacks what a trial needs"}
+    flops = seconds = 0.0
+    told = []
+    for file in sorted(storage.glob(f"*/{RUN_FILE}")):
+        try:
+            earlier = read_config(file.parent)
+            if not (_alike(earlier, config) and began_on_this_hardware(file.parent)):
+                continue
+            trials = [trial for trial in read_record(file.parent).trials.values() if trial.epochs]
+        except (SearchError, ResultsError, TrainablesError):  # damaged, or its data is gone: it tells nothing
+            continue
+        if trials:
+            told.append(file.parent.name)
+            seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trials)
+            flops += passes(earlier) * sum(trial.flops * trial.epochs for trial in trials)
+    if not told:
+        where = f"{storage} holds no run on {config.dataset} from this machine with as many CPUs and GPUs a trial"
+        return {"hours": None, "hours_why": f"{where}; a run of a few trials gives one"}
+    hours = training_flops * seconds / flops / at_a_time / 3600
+    return {"hours": hours, "hours_why": f"{at_a_time} at a time, as fast as {', '.join(told)}"}
+
+
+def _alike(earlier: RunConfig, config: RunConfig) -> bool:
+    def kind(one: RunConfig) -> tuple[str, int | None, int, bool]:
+        return one.dataset, one.image_size, one.cpus_per_trial, one.gpus_per_trial > 0
+
+    return kind(earlier) == kind(config)

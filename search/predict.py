@@ -1,0 +1,87 @@
+"""Predictions of a trial's network for images without labels, as a CSV file; no test set is opened for them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from results import read_record
+from results.files import replace_file
+from search.errors import SearchError
+from search.kept_network import KeptNetwork, chosen_trial, kept_checkpoint, load_kept
+from search.runs import existing_run_folder, read_config
+from trainables.augment import normalise
+from trainables.datasets import TrainingSet, load_training_set
+from trainables.devices import autocast, pick_device
+from trainables.training import EVAL_BATCH
+from trainables.unlabelled import UnlabelledImages, open_unlabelled
+
+COLUMNS = ("id", "label", "class", "probability")
+
+
+def write_predictions(
+    storage: Path, run: str, trial: int | None, images: Path, output: Path, *, force: bool = False
+) -> str:
+    """Writes `output` with one row for each of `images`, a folder or a .npy file; a sentence on what was done.
+
+    The network is that of `trial`, or of the best one. Nothing is added to the run's record.
+
+    Raises:
+        SearchError: there is no such run or trial, its checkpoint was not kept, or `output` cannot be written.
+        TrainablesError: the images, the data set or the checkpoint cannot be used.
+    """
+    if output.exists() and not force:
+        raise SearchError(f"output: {output} exists; name another file, or replace it with --force")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise SearchError(f"output: {output} cannot be a file there; name a file in a folder that exists")
+    folder = existing_run_folder(storage, run)
+    config = read_config(folder)
+    state = read_record(folder)
+    chosen = chosen_trial(folder.name, state, trial)
+    checkpoint = kept_checkpoint(folder, state, chosen, config.keep_checkpoints)
+    data = load_training_set(**config.data_arguments)  # for its shape, statistics and names of classes
+    height, width, channels = data.images.shape[1:]
+    given = open_unlabelled(images, (height, width, channels))
+    device = pick_device()
+    kept = load_kept(checkpoint, device)
+    if kept.data_sha256 != data.sha256:  # other statistics, and perhaps classes in another order
+        raise SearchError(
+            f"dataset: {data.name} has changed since trial {chosen.trial} was trained; restore its images"
+        )
+    labels, probabilities = predict(kept, given, data, device)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for name, label, probability in zip(given.ids, labels, probabilities, strict=True):
+        table.writerow((name, label, data.class_names[label], f"{probability:.6f}"))
+    replace_file(output, text.getvalue().encode())
+    return (
+        f"{output}: {len(labels):,} predictions of {folder.name} trial {chosen.trial}, {chosen.layout_id}, "
+        f"with the weights of epoch {kept.epoch}"
+    )
+
+
+@torch.inference_mode()
+def predict(
+    kept: KeptNetwork, given: UnlabelledImages, data: TrainingSet, device: torch.device
+) -> tuple[list[int], list[float]]:
+    """The most probable class of each image and its probability in [0, 1], as the network has them.
+
+    Raises:
+        DatasetError: a file is not a readable image.
+    """
+    kept.network.eval()
+    mean, std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+    labels: list[int] = []
+    probabilities: list[float] = []
+    for batch in given.batches(EVAL_BATCH):
+        with autocast(kept.precision, device):
+            logits = kept.network(normalise(torch.from_numpy(batch).to(device), mean, std))
+        best: Any = logits.float().softmax(1).max(1)
+        labels += best.indices.tolist()
+        probabilities += best.values.tolist()
+    return labels, probabilities

@@ -1,0 +1,121 @@
+"""What is wrong with a configuration, as sentences: each names the key, the value, the limit and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from search.errors import ConfigError
+from search.recipe_table import RUN_FIELDS
+from search.space import SearchSpace
+from trainables.recipe import Recipe
+
+_TABLES: dict[str, set[str]] = {
+    "space": set(SearchSpace.model_fields),
+    "recipe": set(Recipe.model_fields) - set(RUN_FIELDS),
+}
+"""The keys of each table of a configuration."""
+
+_REMEDIES = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "use a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "use a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "use true or false"),
+    **dict.fromkeys(("model_type", "dict_type"), "use a table of keys"),
+}
+"""What pydantic's messages on types say in this project's words."""
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """A sentence for each problem that `model` has found, each once."""
+    return list(dict.fromkeys(_sentence(item, model) for item in error.errors(include_url=False)))
+
+
+def listed(problems: list[str]) -> str:
+    """The problems as one line."""
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} problems: " + " | ".join(problems)
+
+
+def refuse_misplaced(file: Path, content: Mapping[str, Any], model: type[BaseModel], *, of_space: bool) -> None:
+    """Nothing, unless `content` of `file` has keys at its top level that belong into another file or table.
+
+    `model` is the whole configuration; `of_space` says that the file is for the space's keys alone.
+
+    Raises:
+        ConfigError: it has.
+    """
+    whole = set(model.model_fields)
+    found: list[tuple[set[str], str]]
+    if of_space:
+        own = _TABLES["space"]
+        remedy = f"keys of a whole configuration; give {file} with --config, or the keys of [space] alone"
+        found = [(whole - own, remedy), (_TABLES["recipe"] - own - whole, "keys of [recipe] in a file for --config")]
+    else:
+        found = [
+            (_TABLES["space"] - whole, f"keys of [space]; write that line above them, or give {file} with --space"),
+            (_TABLES["recipe"] - _TABLES["space"] - whole, "keys of [recipe]; write that line above them"),
+        ]
+    problems = [
+        f"{file}: {', '.join(names)} given at the top, {remedy}"
+        for keys, remedy in found
+        if (names := [name for name in content if name in keys])
+    ]
+    if problems:
+        raise ConfigError(listed(problems))
+
+
+def _sentence(item: Any, model: type[BaseModel]) -> str:
+    location, kind = item["loc"], item["type"]
+    key = ".".join(map(str, location))
+    message = item["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{key}: no such key{_nearest(location, model)}"
+    if kind == "value_error":
+        return f"{key}.{message}" if key and message.split(":")[0].isidentifier() else _join(key, message)
+    if kind in ("missing", "too_long", "tuple_type"):  # missing is a place of a list that is too short
+        given = location[:-1] if kind == "missing" and isinstance(location[-1], int) else location
+        field = _field(given, model)
+        if field is not None:
+            return f"{'.'.join(map(str, given))}: {item['input']!r} given; use {_list_of(field)}"
+    return f"{key}: {item['input']!r} given; {_REMEDIES.get(kind, message[:1].lower() + message[1:])}"
+
+
+def _list_of(field: FieldInfo) -> str:
+    """What a list for `field` is, with its default as the example."""
+    kinds = get_args(field.annotation)
+    length = "a list" if not kinds or kinds[-1] is Ellipsis else f"a list of {len(kinds)} values"
+    example = list(field.default) if isinstance(field.default, tuple) and field.default else None
+    return length if example is None else f"{length} such as {str(example).lower()}"  # as TOML has true and false
+
+
+def _field(location: tuple[int | str, ...], model: type[BaseModel]) -> FieldInfo | None:
+    fields: dict[str, FieldInfo] = model.model_fields
+    for part in location[:-1]:
+        inner = fields[str(part)].annotation if str(part) in fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return None
+        fields = inner.model_fields
+    return fields.get(str(location[-1]))
+
+
+def _join(key: str, message: str) -> str:
+    return f"{key}: {message}" if key else message
+
+
+def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    name = str(location[-1])
+    tables = [table for table, keys in _TABLES.items() if name in keys and table not in location]
+    if tables:
+        return f"; did you mean {' or '.join(f'{table}.{name}' for table in tables)}?"
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(model.model_fields)}"
