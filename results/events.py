@@ -140,6 +140,9 @@ RECIPE_FIELDS: Final[dict[str, Check]] = {
     "flip": _optional(_flag),
     "cutout": _optional(_whole(0)),
     **dict.fromkeys(("rotation_degrees", "mixup_alpha", "cutmix_alpha"), _optional(_number)),
+    **dict.fromkeys(("flip_order", "policy"), _optional(_text)),
+    **dict.fromkeys(("policy_operations", "policy_magnitude"), _optional(_whole(0))),
+    **dict.fromkeys(("erasing", "ricap_beta"), _optional(_number)),
     "precision": _optional(_text),
     "epochs": _optional(_whole(0)),
 }

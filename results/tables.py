@@ -38,6 +38,9 @@ _RECIPE_TYPES = {
     **dict.fromkeys(("batch_size", "cosine_epochs", "step_epochs", "patience_epochs"), _INT),
     **dict.fromkeys(("crop_padding", "cutout", "epochs"), _INT),
     "flip": _FLAG,
+    **dict.fromkeys(("flip_order", "policy"), _TEXT),
+    **dict.fromkeys(("policy_operations", "policy_magnitude"), _INT),
+    **dict.fromkeys(("erasing", "ricap_beta"), _FLOAT),
 }
 
 RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)

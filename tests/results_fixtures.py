@@ -29,6 +29,12 @@ RECIPE: dict[str, Any] = {
     "rotation_degrees": 0.0,
     "mixup_alpha": 0.2,
     "cutmix_alpha": 0.0,
+    "flip_order": "alternating",
+    "policy": "randaugment",
+    "policy_operations": 2,
+    "policy_magnitude": 9,
+    "erasing": 0.25,
+    "ricap_beta": 0.0,
     "precision": "auto",
     "epochs": 15,
 }
