@@ -56,7 +56,7 @@ def test_rectangles_are_what_torchvisions_loop_makes_of_the_same_draws(
                 erased += 1
                 break
         assert torch.equal(found[i], expected)
-    assert 80 < erased < 160  # 120 expected; one column wide, an image loses rectangles of no column alone
+    assert (40 if width == 1 else 80) < erased < 160  # of 120, less what ten tries leave larger than the image
     assert torch.equal(x, before)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
