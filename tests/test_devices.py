@@ -78,7 +78,8 @@ def test_activations_and_gradients_stay_channels_last_through_the_network(
         {},
         {"adaptive_clipping": 0.01, "mixup_alpha": 0.5},
         {"cutmix_alpha": 1.0, "flip_order": "alternating"},
-        {"ricap_beta": 0.3, "erasing": 0.5},
+        {"ricap_beta": 0.3, "erasing": 0.5, "policy": "autoaugment"},
+        {"policy": "randaugment", "policy_operations": 16},
     ],
 )
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.operations import apply_policy
+from trainables.policies import draw_policy
 from trainables.recipe import Recipe
 
 ERASED_AREA: Final = (0.02, 0.33)
@@ -33,14 +35,19 @@ def augmented_batch(
     mean: Tensor,
     std: Tensor,
     draw: torch.Generator,
+    host_draw: np.random.Generator,
     flipped: Tensor | None = None,
 ) -> Tensor:
     """Normalised, augmented float32 images (B, C, H, W), channels-last, from uint8 `images` (N, H, W, C) at `index`.
 
-    `mean` and `std` are (C,) in units of [0, 1]; `draw` is a generator on the images' device. `flipped` (B,) tells
-    which images a recipe with alternating flips mirrors; other recipes draw it.
+    `mean` and `std` are (C,) in units of [0, 1]; `draw` is a generator on the images' device, from which all is drawn
+    but the operations of a policy. `flipped` (B,) tells which images a recipe with alternating flips mirrors; other
+    recipes draw it.
     """
     x = crop_and_flip(images, index, recipe, draw, flipped)
+    if recipe.policy != "none":
+        drawn = draw_policy(recipe, len(index), x.shape[1], x.shape[2], host_draw)
+        x = apply_policy(x, drawn, (mean * 255).round().to(torch.uint8))
     x = normalise(x, mean, std)
     if recipe.rotation_degrees:
         x = rotate(x, draw_angles(len(index), recipe.rotation_degrees, draw))

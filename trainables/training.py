@@ -170,7 +170,7 @@ class Trainer:
         """Summed loss and number of correct answers of one step, (2,), on the device."""
         recipe = self.recipe
         flipped = None if self.first_flips is None else self.first_flips[index] ^ bool(self.epoch % 2)
-        x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw, flipped)
+        x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw, host_draw, flipped)
         x, labels = mixed_batch(x, self.labels[index], recipe, draw, host_draw)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.precision, self.device):
