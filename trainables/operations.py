@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -35,11 +36,14 @@ def apply_policy(x: Tensor, drawn: Sequence[Drawn], fill: Tensor) -> Tensor:
     )
     on_device = _moved(orders, x.device), _moved(parameters, x.device)
     for step, order, values in zip(drawn, *on_device, strict=True):
-        ends = np.bincount(step.operations, minlength=len(OPERATIONS)).cumsum().tolist()
-        for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            if number and end > start:
+        counts = np.bincount(step.operations, minlength=len(OPERATIONS)).tolist()
+        start = counts[0]  # Identity comes first
+        for operation, names in groupby(OPERATIONS[1:], BATCHED.__getitem__):  # one call for all that move pixels
+            end = start + sum(counts[OPERATIONS.index(name)] for name in names)
+            if end > start:
                 images = order[start:end]
-                x[images] = BATCHED[OPERATIONS[number]](x[images], values[start:end, :, None, None, None], fill)
+                x[images] = operation(x[images], values[start:end, :, None, None, None], fill)
+            start = end
     return x
 
 
@@ -100,18 +104,19 @@ MAPS: Final = {
 
 def resample(x: Tensor, maps: Tensor, fill: Tensor) -> Tensor:
     """Nearest pixels at `maps` (B, 6, 1, 1, 1) of the target's positions, in half sides; `fill` outside the image."""
-    batch, height, width, _ = x.shape
+    batch, height, width, channels = x.shape
     rows = torch.arange(height, device=x.device, dtype=torch.float32) - (height - 1) / 2
     columns = torch.arange(width, device=x.device, dtype=torch.float32) - (width - 1) / 2
     ones = torch.ones(height, width, device=x.device)
-    base = torch.stack([columns.expand(height, width), rows[:, None].expand(height, width), ones], 2)
-    grid = base.view(1, -1, 3).expand(batch, -1, 3).bmm(maps.view(batch, 2, 3).transpose(1, 2))
-    column = (((grid[..., 0] + 1) * width - 1) / 2).round().long().view(batch, height, width)
-    row = (((grid[..., 1] + 1) * height - 1) / 2).round().long().view(batch, height, width)
+    base = torch.stack([columns.expand(height, width), rows[:, None].expand(height, width), ones]).view(1, 3, -1)
+    grid = maps.view(batch, 2, 3).bmm(base.expand(batch, 3, -1))  # (B, 2, H * W)
+    column = (((grid[:, 0] + 1) * width - 1) / 2).round()
+    row = (((grid[:, 1] + 1) * height - 1) / 2).round()
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    row, column = row.clamp_(0, height - 1), column.clamp_(0, width - 1)
-    found = x[torch.arange(batch, device=x.device)[:, None, None], row, column]
-    return torch.where(inside[..., None], found, fill)
+    first = torch.arange(batch, device=x.device)[:, None] * (height * width)
+    pixel = torch.where(inside, first + row.long() * width + column.long(), batch * height * width)
+    pixels = torch.cat([x.view(-1, channels), fill[None]])  # a mask over channels takes 3 times as long as this gather
+    return pixels.index_select(0, pixel.view(-1)).view(x.shape)
 
 
 def brightness(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
