@@ -83,6 +83,9 @@ def test_operations_are_drawn_as_often_as_torchvision_draws_them(
             transform(image)
             theirs[tuple(pair for pair in applied if pair[0] != "Identity")] += 1
     drawn = draw_policy(small_recipe(**options), count, 32, 32, np.random.default_rng(5))
+    assert len(drawn) == {"autoaugment": 2, "trivialaugment": 1}.get(
+        options["policy"], getattr(transform, "num_ops", 0)
+    )
     ours = Counter[Any]()
     for i in range(count):
         steps = [(OPERATIONS[step.operations[i]], float(step.magnitudes[i])) for step in drawn]

@@ -115,7 +115,7 @@ def resample(x: Tensor, maps: Tensor, fill: Tensor) -> Tensor:
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     first = torch.arange(batch, device=x.device)[:, None] * (height * width)
     pixel = torch.where(inside, first + row.long() * width + column.long(), batch * height * width)
-    pixels = torch.cat([x.view(-1, channels), fill[None]])  # a mask over channels takes 3 times as long as this gather
+    pixels = torch.cat([x.view(-1, channels), fill[None]])  # a mask made all of this 2.5 times as slow
     return pixels.index_select(0, pixel.view(-1)).view(x.shape)
 
 
