@@ -39,6 +39,9 @@ _RECIPE_TYPES = {
     **dict.fromkeys(("crop_padding", "cutout", "epochs"), _INT),
     "flip": _FLAG,
     "keep_weights": _TEXT,
+    **dict.fromkeys(("flip_order", "policy"), _TEXT),
+    **dict.fromkeys(("policy_operations", "policy_magnitude"), _INT),
+    **dict.fromkeys(("erasing", "ricap_beta"), _FLOAT),
 }
 
 RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as tv
@@ -19,6 +20,7 @@ SIZES = [(8, 8), (12, 7), (7, 12), (32, 32)]
 CHI_SQUARED_80 = 124.84  # 0.999 quantile with 80 degrees of freedom: 9 x 9 offsets
 CHI_SQUARED_35 = 66.62  # 0.999 quantile with 35: 6 x 6 pixels
 EACH: list[dict[str, Any]] = [{name: value} for name, value in AUGMENTED.items()]
+EACH += [{"policy": name} for name in ("autoaugment", "randaugment", "trivialaugment")] + [{"erasing": 1.0}]
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -34,6 +36,10 @@ def noise(batch: int, size: tuple[int, int], device: torch.device, channels: int
 
 def generator(device: torch.device, seed: int = 11) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
+
+
+def host(seed: int = 11) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
 def statistics(device: torch.device, channels: int = 3) -> tuple[Tensor, Tensor]:
@@ -137,7 +143,7 @@ def test_a_batch_is_what_torchvision_makes_of_each_image_with_the_same_draws(
 ) -> None:
     images, index = noise(30, (9, 12), device, channels), torch.arange(29, 5, -1, device=device)
     recipe = small_recipe(**AUGMENTED, padding_mode=mode)
-    found = augment.augmented_batch(images, index, recipe, *statistics(device, channels), generator(device))
+    found = augment.augmented_batch(images, index, recipe, *statistics(device, channels), generator(device), host())
     draw = generator(device)
     padding = recipe.crop_padding
     offset = torch.randint(-padding, padding + 1, (2, len(index), 1), generator=draw, device=device)
@@ -161,7 +167,7 @@ def test_a_batch_is_float32_and_channels_last_and_leaves_the_images_alone(
     images, index = noise(20, (9, 12), device, channels), torch.arange(0, 20, 2, device=device)
     before = images.clone()
     recipe = small_recipe(**options)
-    x = augment.augmented_batch(images, index, recipe, *statistics(device, channels), generator(device))
+    x = augment.augmented_batch(images, index, recipe, *statistics(device, channels), generator(device), host())
     assert (x.shape, x.dtype) == ((10, channels, 9, 12), torch.float32)
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(images, before)
@@ -170,7 +176,7 @@ def test_a_batch_is_float32_and_channels_last_and_leaves_the_images_alone(
 def test_without_options_a_batch_is_the_normalised_images(device: torch.device) -> None:
     images, index = noise(20, (9, 12), device), torch.tensor([3, 3, 19, 0], device=device)
     draw = generator(device)
-    x = augment.augmented_batch(images, index, small_recipe(), *statistics(device), draw)
+    x = augment.augmented_batch(images, index, small_recipe(), *statistics(device), draw, host())
     assert torch.equal(x, augment.normalise(images[index], *statistics(device)))
     assert torch.equal(draw.get_state(), generator(device).get_state())
 
@@ -179,12 +185,16 @@ def test_without_options_a_batch_is_the_normalised_images(device: torch.device) 
 def test_every_option_changes_images_each_by_its_own_draw(options: dict[str, Any], device: torch.device) -> None:
     images = noise(1, (9, 12), device)
     index = torch.zeros(64, dtype=torch.int64, device=device)  # one image, 64 times
-    x = augment.augmented_batch(images, index, small_recipe(**options), *statistics(device), generator(device))
+    x = augment.augmented_batch(images, index, small_recipe(**options), *statistics(device), generator(device), host())
     least, most = (2, 2) if "flip" in options else (10, 64)  # a crop has 25 offsets, of which 64 draws miss a few
     assert least <= len(torch.unique(x, dim=0)) <= most
-    again = augment.augmented_batch(images, index, small_recipe(**options), *statistics(device), generator(device))
+    again = augment.augmented_batch(
+        images, index, small_recipe(**options), *statistics(device), generator(device), host()
+    )
     assert torch.equal(x, again)
-    other = augment.augmented_batch(images, index, small_recipe(**options), *statistics(device), generator(device, 12))
+    other = augment.augmented_batch(
+        images, index, small_recipe(**options), *statistics(device), generator(device, 12), host(12)
+    )
     assert not torch.equal(x, other)
 
 

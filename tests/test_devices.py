@@ -72,7 +72,16 @@ def test_activations_and_gradients_stay_channels_last_through_the_network(
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
-@pytest.mark.parametrize("options", [{}, {"adaptive_clipping": 0.01, "mixup_alpha": 0.5}, {"cutmix_alpha": 1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"adaptive_clipping": 0.01, "mixup_alpha": 0.5},
+        {"cutmix_alpha": 1.0, "flip_order": "alternating"},
+        {"ricap_beta": 0.3, "erasing": 0.5, "policy": "autoaugment"},
+        {"policy": "randaugment", "policy_operations": 16},
+    ],
+)
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
 def test_no_step_on_a_gpu_waits_for_it(optimizer: str, options: dict[str, Any]) -> None:
     recipe = small_recipe(optimizer=optimizer, precision="bfloat16", **AUGMENTED, **options)

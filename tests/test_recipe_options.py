@@ -36,13 +36,15 @@ EVERYTHING: dict[str, Any] = {
     "adaptive_clipping": 0.02,
     "head_init": "xavier-normal",
     "patience_epochs": 5,
+    "flip_order": "alternating",
+    "erasing": 0.5,
 }
 COMBINATIONS: list[dict[str, Any]] = [
-    {"optimizer": "sgd", "schedule": "one-cycle", "mixup_alpha": 0.5},
+    {"optimizer": "sgd", "schedule": "one-cycle", "mixup_alpha": 0.5, "policy": "autoaugment"},
     {"optimizer": "nesterov", "schedule": "cosine-step", "cosine_epochs": 2, "step_epochs": 3, "cutmix_alpha": 1.0},
-    {"optimizer": "adam", "schedule": "one-cycle", "cutmix_alpha": 1.0},
+    {"optimizer": "adam", "schedule": "one-cycle", "cutmix_alpha": 1.0, "policy": "randaugment"},
     {"optimizer": "adamw", "schedule": "cosine", "cosine_epochs": 2, "mixup_alpha": 0.2},
-    {"optimizer": "adadelta", "schedule": "step", "step_epochs": 2, "mixup_alpha": 0.5},
+    {"optimizer": "adadelta", "schedule": "step", "step_epochs": 2, "ricap_beta": 0.3, "policy": "trivialaugment"},
 ]
 SYSTEMS: dict[str, dict[str, Any]] = {
     "one cycle": {"optimizer": "sgd", "schedule": "one-cycle", "momentum": 0.95, "learning_rate": 0.001},

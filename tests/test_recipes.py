@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from results import RECIPE_COLUMNS
 from trainables.optimizers import make_optimizer
-from trainables.recipe import Optimizer, Recipe, Schedule
+from trainables.recipe import Optimizer, Policy, Recipe, Schedule
 from trainables.schedule import learning_rate, momentum
 
 WRONG: dict[str, list[Any]] = {
@@ -37,6 +37,12 @@ WRONG: dict[str, list[Any]] = {
     "rotation_degrees": [-1, 181, math.nan],
     "mixup_alpha": [-0.1, math.inf, math.nan],
     "cutmix_alpha": [-0.1, math.inf, math.nan],
+    "flip_order": ["never"],
+    "policy": ["augmix"],
+    "policy_operations": [0, 17, 1.5],
+    "policy_magnitude": [-1, 31, 0.5],
+    "erasing": [-0.1, 1.1, math.nan],
+    "ricap_beta": [-0.1, math.inf, math.nan],
     "precision": ["float16"],
     "keep_weights": ["first"],
     "epochs": [0],
@@ -81,12 +87,39 @@ def test_contradictions_are_named_at_once() -> None:
             mixup_alpha=0.5,
             cutmix_alpha=1,
             patience_epochs=3,
+            flip=False,
+            flip_order="alternating",
         )
     message = str(raised.value)
     assert "momentum: 0 given with nesterov" in message
     assert "warmup_epochs: 5 given for 5 epochs" in message
     assert "mixup_alpha: 0.5 given with cutmix_alpha 1, and a batch is mixed one way; set one of them to 0" in message
     assert "patience_epochs: 3 given with rung-annealed" in message
+    assert "flip_order: alternating given, but flip is false; set flip to true or flip_order to random" in message
+
+
+@pytest.mark.parametrize(
+    ("mixes", "message"),
+    [
+        (
+            {"ricap_beta": 0.3, "mixup_alpha": 1},
+            "mixup_alpha: 1 given with ricap_beta 0.3, and a batch is mixed one way; set one of them to 0",
+        ),
+        (
+            {"ricap_beta": 0.3, "cutmix_alpha": 1},
+            "cutmix_alpha: 1 given with ricap_beta 0.3, and a batch is mixed one way; set one of them to 0",
+        ),
+        (
+            {"ricap_beta": 0.3, "mixup_alpha": 1, "cutmix_alpha": 2},
+            "mixup_alpha: 1 given with cutmix_alpha 2 and ricap_beta 0.3, and a batch is mixed one way; set two of",
+        ),
+    ],
+)
+def test_a_batch_is_mixed_one_way(mixes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Recipe.model_validate(mixes)
+    assert message in str(raised.value)
+    assert all(Recipe.model_validate({name: value}) for name, value in mixes.items())
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "cosine-step"])
@@ -146,6 +179,9 @@ VALUES: dict[str, list[Any]] = {
     "crop_padding": [0, 2, 4],
     "padding_mode": ["zeros", "reflect"],
     "mixup_alpha": [0.0, 0.4],
+    "policy": list(get_args(Policy)),
+    "policy_operations": [1, 2],
+    "policy_magnitude": [5, 9],
     "head_init": ["uniform", "xavier-normal"],
 }
 RECIPES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in VALUES.items()})

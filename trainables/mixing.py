@@ -1,4 +1,4 @@
-"""Mixing the images of a batch in pairs: mixup and cutmix.
+"""Mixing the images of a batch: mixup and cutmix in pairs, RICAP in fours.
 
 The draws are made on the host, by NumPy, from the epoch's seed: torch draws no Beta from a generator of one's own, a
 share and a box that the host knows cost no wait for the device, and every device mixes alike.
@@ -7,6 +7,7 @@ share and a box that the host knows cost no wait for the device, and every devic
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,16 +31,42 @@ class Mix:
     """What cutmix takes from the partner; None for mixup, which blends all pixels by `share`."""
 
 
-def draw_mix(recipe: Recipe, height: int, width: int, draw: np.random.Generator) -> Mix | None:
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """How four images meet in each image of one batch: upper left, upper right, lower left, lower right."""
+
+    boxes: tuple[Box, Box, Box, Box]
+    """Where each of the four stands; together they cover the image, and some may be empty."""
+    corners: tuple[tuple[int, int], ...]
+    """The pixel of each of the four that stands in its box's upper left corner."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of the pixels that each of the four has, which is its label's weight."""
+        areas = [(bottom - top) * (right - left) for top, left, bottom, right in self.boxes]
+        return tuple(area / sum(areas) for area in areas)
+
+
+def draw_mix(recipe: Recipe, height: int, width: int, draw: np.random.Generator) -> Mix | Patches | None:
     """The mix of one batch of images of `height` x `width` pixels; None, and no draw, when the recipe does not mix.
 
-    Source: mixup, arXiv 1710.09412; cutmix, arXiv 1905.04899; the rounding of the box is torchvision's.
+    Source: mixup, arXiv 1710.09412; cutmix, arXiv 1905.04899; the rounding of the box is torchvision's; RICAP, arXiv
+    1811.09030, whose boundary and crops are one draw for the whole batch, as here.
     """
     if recipe.mixup_alpha:
         return Mix(float(draw.beta(recipe.mixup_alpha, recipe.mixup_alpha)), None)
     if recipe.cutmix_alpha:
         kept = float(draw.beta(recipe.cutmix_alpha, recipe.cutmix_alpha))
         return mix_of_box(kept, int(draw.integers(height)), int(draw.integers(width)), height, width)
+    if recipe.ricap_beta:
+        row = round(height * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
+        column = round(width * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
+        boxes = ((0, 0, row, column), (0, column, row, width), (row, 0, height, column), (row, column, height, width))
+        corners = [
+            (int(draw.integers(height - (bottom - top) + 1)), int(draw.integers(width - (right - left) + 1)))
+            for top, left, bottom, right in boxes
+        ]
+        return Patches(boxes, tuple(corners))
     return None
 
 
@@ -70,33 +97,38 @@ def mix_images(x: Tensor, partners: Tensor, mix: Mix) -> Tensor:
     return mixed
 
 
+def patch_images(x: Tensor, partners: Sequence[Tensor], patches: Patches) -> Tensor:
+    """Images (B, C, H, W), each a patch of itself, upper left, and of three `partners` (B,); strides as `x` has."""
+    patched = torch.empty_like(x)
+    for box, corner, source in zip(patches.boxes, patches.corners, (None, *partners), strict=True):
+        (top, left, bottom, right), (row, column) = box, corner
+        seen = x[:, :, row : row + bottom - top, column : column + right - left]
+        patched[:, :, top:bottom, left:right] = seen if source is None else seen[source]
+    return patched
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What the images of a batch show: classes (B,), or for mixed images two each, by their shares."""
+    """What the images of a batch show: classes (B,) and the share of an image that shows them, in [0, 1], 1 in sum."""
 
-    own: Tensor
-    partners: Tensor | None = None
-    share: float = 1.0
-    """Weight of the own class, in [0, 1]; the partner's has the rest."""
+    shown: tuple[tuple[Tensor, float], ...]
 
     def loss(self, logits: Tensor, label_smoothing: float) -> Tensor:
         """Mean cross-entropy of `logits` (B, K), nats, to the labels mixed and then smoothed.
 
-        Cross-entropy is linear in the target, so it is the mean of that to either class, weighted by its share.
+        Cross-entropy is linear in the target, so it is the mean of that to each class, weighted by its share.
         """
-        own = F.cross_entropy(logits, self.own, label_smoothing=label_smoothing)
-        if self.partners is None:
-            return own
-        other = F.cross_entropy(logits, self.partners, label_smoothing=label_smoothing)
-        return own * self.share + other * (1 - self.share)
+        return self._mean(lambda y: F.cross_entropy(logits, y, label_smoothing=label_smoothing))
 
     def correct(self, logits: Tensor) -> Tensor:
-        """The sum over the batch of the share of the class that the highest of `logits` (B, K) names."""
+        """The sum over the batch of the shares of the class that the highest of `logits` (B, K) names."""
         answers = logits.argmax(1)
-        own = (answers == self.own).sum()
-        if self.partners is None:
-            return own
-        return own * self.share + (answers == self.partners).sum() * (1 - self.share)
+        return self._mean(lambda y: (answers == y).sum())
+
+    def _mean(self, figure: Callable[[Tensor], Tensor]) -> Tensor:
+        if len(self.shown) == 1:
+            return figure(self.shown[0][0])
+        return torch.stack([figure(y) * share for y, share in self.shown]).sum()
 
 
 def mixed_batch(
@@ -105,6 +137,10 @@ def mixed_batch(
     """The images (B, C, H, W) and classes (B,) of one batch as `recipe` mixes them; without mixing, as they are."""
     mix = draw_mix(recipe, x.shape[2], x.shape[3], host_draw)
     if mix is None:
-        return x, Labels(y)
+        return x, Labels(((y, 1.0),))
+    if isinstance(mix, Patches):
+        others = [draw_partners(len(y), draw) for _ in range(3)]
+        shown = [y, *(y[partners] for partners in others)]
+        return patch_images(x, others, mix), Labels(tuple(zip(shown, mix.shares, strict=True)))
     partners = draw_partners(len(y), draw)
-    return mix_images(x, partners, mix), Labels(y, y[partners], mix.share)
+    return mix_images(x, partners, mix), Labels(((y, mix.share), (y[partners], 1 - mix.share)))

@@ -8,10 +8,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw", "adadelta"]
+Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment"]
 Schedule = Literal["rung-annealed", "cosine", "cosine-step", "one-cycle", "step", "constant"]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 COSINES: Final = ("cosine", "cosine-step")
+MIXES: Final = ("mixup_alpha", "cutmix_alpha", "ricap_beta")
 WARMED: Final = ("rung-annealed", *COSINES)
 STEPPED: Final = ("step", "cosine-step")
 
@@ -59,7 +61,7 @@ class Recipe(BaseModel):
     padding_mode: Literal["zeros", "reflect"] = "reflect"
     """What the padding of the crop holds."""
     flip: bool = True
-    """Horizontal flip with probability 1/2."""
+    """Horizontal flip of half of the images an epoch."""
     cutout: Annotated[int, Field(ge=0)] = 8
     """Side of a square set to the mean colour, pixels, centred anywhere in the image; 0 is none."""
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -68,6 +70,18 @@ class Recipe(BaseModel):
     """Both parameters of the Beta distribution of a batch's mixing weight, images and labels; 0 does not mix."""
     cutmix_alpha: NonNegative = 0.0
     """Both parameters of the Beta distribution of the share a batch's images keep of themselves; 0 does not mix."""
+    flip_order: Literal["random", "alternating"] = "random"
+    """Which images an epoch flips: each with probability 1/2, or half of them, drawn once, and then in turn."""
+    policy: Policy = "none"
+    """Operations of colour and shape on an image after crop and flip; autoaugment is the policy found on CIFAR-10."""
+    policy_operations: Annotated[int, Field(ge=1, le=16)] = 2
+    """Operations of randaugment on an image, one after another."""
+    policy_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """Strength of randaugment's operations, of 30."""
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability that 2 % to 33 % of an image, a rectangle inside it, are set to the mean colour."""
+    ricap_beta: NonNegative = 0.0
+    """Both parameters of the Beta distributions of where four images of a batch meet in one; 0 does not mix."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions and linear layers; auto is bfloat16 where the device computes it natively."""
     keep_weights: Literal["last", "best"] = "last"
@@ -105,10 +119,15 @@ class Recipe(BaseModel):
                 "keep_weights: best given with rung-annealed, whose accuracies between rungs are not annealed; "
                 "set it to last or use another schedule"
             )
-        if self.mixup_alpha and self.cutmix_alpha:
+        first, *others = [(name, getattr(self, name)) for name in MIXES if getattr(self, name)] or [("", 0.0)]
+        if others:
             problems.append(
-                f"mixup_alpha: {self.mixup_alpha:g} given with cutmix_alpha {self.cutmix_alpha:g}, and a batch is "
-                "mixed one way; set one of them to 0"
+                f"{first[0]}: {first[1]:g} given with {' and '.join(f'{name} {value:g}' for name, value in others)}, "
+                f"and a batch is mixed one way; set {'one' if len(others) == 1 else 'two'} of them to 0"
+            )
+        if self.flip_order == "alternating" and not self.flip:
+            problems.append(
+                "flip_order: alternating given, but flip is false; set flip to true or flip_order to random"
             )
         if problems:
             raise ValueError("; ".join(problems))
@@ -122,5 +141,7 @@ _READS: Final[dict[str, Callable[[Recipe], Any]]] = {
     "step_epochs": lambda recipe: recipe.schedule in STEPPED,
     "step_factor": lambda recipe: recipe.schedule in STEPPED,
     "padding_mode": lambda recipe: recipe.crop_padding,
+    "policy_operations": lambda recipe: recipe.policy == "randaugment",
+    "policy_magnitude": lambda recipe: recipe.policy == "randaugment",
 }
 """For each field that not every recipe reads, whether a recipe does."""

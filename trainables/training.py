@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from model_zoo import ResNetLayout
 from trainables import checkpoints
-from trainables.augment import augmented_batch, normalise
+from trainables.augment import augmented_batch, first_flips, normalise
 from trainables.clipping import clip_adaptively
 from trainables.datasets import TrainingSet
 from trainables.devices import autocast, resolve_precision
@@ -95,6 +95,9 @@ class Trainer:
         self.val_indices = torch.from_numpy(data.val_indices).to(device)
         self.mean = torch.tensor(data.mean, device=device)
         self.std = torch.tensor(data.std, device=device)
+        self.first_flips: Tensor | None = None
+        if recipe.flip_order == "alternating":
+            self.first_flips = first_flips(len(data.images), recipe.seed).to(device)
         self.network = starting_network(layout, recipe).to(device).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.network.parameters(), recipe, device)
         head = set(self.network.head.parameters())  # which the paper of adaptive clipping leaves alone
@@ -170,7 +173,8 @@ class Trainer:
     def _train_step(self, index: Tensor, draw: torch.Generator, host_draw: np.random.Generator) -> Tensor:
         """Summed loss and number of correct answers of one step, (2,), on the device."""
         recipe = self.recipe
-        x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw)
+        flipped = None if self.first_flips is None else self.first_flips[index] ^ bool(self.epoch % 2)
+        x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw, host_draw, flipped)
         x, labels = mixed_batch(x, self.labels[index], recipe, draw, host_draw)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.precision, self.device):
