@@ -38,6 +38,7 @@ def test_trials_are_no_more_than_the_space_has(tmp_path: Path) -> None:
     config = compose(None, None, {"trials": 100}, ["space.stages=[2]", "space.blocks=[1,2]", "space.max_params=21000"])
     plan = make_plan(config, tmp_path)
     assert plan["trials"] == plan["space"]["feasible"] < 100 // 6
+    assert plan["disk"]["total_bytes"] > plan["disk"]["checkpoints"] * plan["disk"]["checkpoint_bytes"] > 0
     searched = validated(config.model_dump(mode="json") | {"replicates": 3, "recipe": {"cutout": [0, 8]}})
     plan = make_plan(searched, tmp_path)
     assert plan["trials"] == plan["space"]["feasible"] * plan["recipes"] * 3
