@@ -51,7 +51,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def config() -> RunConfig:
-    return compose(None, None, {"trials": 7, "space": {"max_params": 20_000, "stages": [2]}}, [])
+    return compose(None, None, {"trials": 7, "space": {"max_params": 15_000, "stages": [2]}}, [])
 
 
 class Watched:
