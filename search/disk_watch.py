@@ -84,7 +84,7 @@ class DiskWatch:
         free, need = free_bytes(self.folder), self._need()
         if free < need and free + unfinished_bytes(self.folder) < need:
             self._say_full(need)
-        elif self._full:
+        elif self._full and not self.record.gave_up:
             self._full = False
             self.display.note(f"the disk of {self.folder} has room again ({size_text(free)} free)")
 
