@@ -14,15 +14,15 @@ from search.config import RunConfig
 from search.errors import ResourceError
 from search.space import SearchSpace
 from search.standing import checkpoint_path
-from trainables.checkpoint_size import checkpoint_bytes, file_bytes
+from trainables.checkpoint_size import checkpoint_bytes, file_bytes, text_bytes
 from trainables.recipe import Recipe
 
 RESERVE = 2**20
 """Bytes left free for the lines of the record and the tables: a thousand reports."""
 TRIAL_BYTES, EPOCH_BYTES = 30_000, 500
 """Of a trial and an epoch: record (965, 300), tables, twice while replaced (2 x 65, 2 x 80), Ray's files (25,000)."""
-TEXTS = 2_500
-"""Bytes of a layout and a recipe in a checkpoint's header, at most."""
+DIGITS = 500
+"""Bytes by which a recipe's numbers are longer than the default ones, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,15 @@ def largest_checkpoint(config: RunConfig) -> int:
         feasible = [layout for layout in space.listed if space.contains(layout)] or space.listed
         return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes)
     norms = 1 + max(space.stages) * (2 * space.blocks[1] + 1)
-    params = min(space.max_params, count_params(_corner(space)))
+    corner = _corner(space)
+    params = min(space.max_params, count_params(corner))
     channels = min(
         norms * max(*space.channels, *space.stem_channels), params // 2
     )  # a norm has two parameters a channel
     bias = max(space.conv_biases)
-    return max(file_bytes(params, norms, channels, bias, recipe) for recipe in recipes) + TEXTS
+    return max(
+        file_bytes(params, norms, channels, bias, recipe) + text_bytes(corner, recipe) + DIGITS for recipe in recipes
+    )
 
 
 def _corner(space: SearchSpace) -> ResNetLayout:

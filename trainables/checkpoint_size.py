@@ -19,8 +19,12 @@ HEADER = 650
 def checkpoint_bytes(layout: ResNetLayout, recipe: Recipe) -> int:
     """Bytes of the file that `trainables.checkpoints` writes for a trial, within 2 %."""
     norms, channels = count_norms(layout)
-    texts = sum(len(json.dumps(json.dumps(part))) for part in (layout.to_dict(), recipe.model_dump()))
-    return file_bytes(count_params(layout), norms, channels, layout.conv_bias, recipe) + texts
+    return file_bytes(count_params(layout), norms, channels, layout.conv_bias, recipe) + text_bytes(layout, recipe)
+
+
+def text_bytes(layout: ResNetLayout, recipe: Recipe) -> int:
+    """Bytes of `layout` and `recipe` in a checkpoint's header."""
+    return sum(len(json.dumps(json.dumps(part))) for part in (layout.to_dict(), recipe.model_dump()))
 
 
 def state_tensors(recipe: Recipe) -> tuple[int, int]:
