@@ -38,6 +38,11 @@ def stage_params(
     return (c_in + width * (2 * blocks - 1)) * width * kernel**2 + 2 * blocks * per_output * width + skip
 
 
+def stage_norms(c_in: Ints, width: Ints, blocks: Ints, stride: Ints) -> Ints:
+    """Norms of a stage of BasicBlocks, one a convolution, each over `width` channels."""
+    return 2 * blocks + has_skip(c_in, width, stride)
+
+
 def head_params(width: Ints, classes: Ints) -> Ints:
     """Parameters of the linear layer."""
     return (width + 1) * classes
@@ -76,6 +81,19 @@ def count_params(layout: ResNetLayout) -> int:
         total += stage_params(c_in, width, blocks, kernel, stride, layout.skip_kernel, bias)
         c_in = width
     return int(total)
+
+
+def count_norms(layout: ResNetLayout) -> tuple[int, int]:
+    """The number of BatchNorms and of their channels, all together.
+
+    Each has a mean and a variance a channel and one counter as buffers, beside its two parameters a channel.
+    """
+    c_in = layout.stem_channels
+    norms, channels = 1, c_in
+    for blocks, width, stride in zip(layout.blocks, layout.channels, layout.strides, strict=True):
+        here = stage_norms(c_in, width, blocks, stride)
+        norms, channels, c_in = norms + here, channels + here * width, width
+    return int(norms), int(channels)
 
 
 def count_flops(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> int:

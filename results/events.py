@@ -20,7 +20,7 @@ Check = Callable[[str, Any], Any]
 INT64_MAX: Final = 2**63 - 1  # what the tables' int64 columns hold
 TRIAL_ENDS: Final = ("completed", "stopped", "diverged", "out-of-memory", "lost", "failed")
 RETRY_REASONS: Final = ("out-of-memory", "lost")
-SESSION_ENDS: Final = ("done", "interrupted", "time-budget", "epoch-budget", "exhausted", "failed")
+SESSION_ENDS: Final = ("done", "interrupted", "time-budget", "epoch-budget", "disk-quota", "exhausted", "failed")
 
 
 def _refuse(name: str, value: object, limit: str) -> RecordError:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from results.events import LAYOUT_FIELDS, RECIPE_FIELDS
-from results.files import replace_file
+from results.files import is_full, replace_file
 from results.record import Record
 from results.state import Report, RunState, TrialState
 
@@ -112,15 +112,24 @@ class TableWriter:
         self._size = -1
 
     def update(self, record: Record, force: bool = False) -> bool:
-        """Writes the tables from the record's state when they are due and behind, or forced; returns whether it did."""
+        """Writes the tables from the record's state when they are due and behind, or forced; returns whether it did.
+
+        On a full disk it does not: a reader takes the record instead, and the next update tries again.
+        """
         started_s = self._clock()
         if (started_s < self._due_s or record.size == self._size) and not force:
             return False
-        write_tables(self.folder, record.state, record.size)
-        self._size = record.size
+        written = True
+        try:
+            write_tables(self.folder, record.state, record.size)
+            self._size = record.size
+        except OSError as error:
+            if not is_full(error):
+                raise
+            written = False
         ended_s = self._clock()
         self._due_s = ended_s + WRITE_SHARE * (ended_s - started_s)
-        return True
+        return written
 
 
 def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:

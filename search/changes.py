@@ -28,6 +28,7 @@ CHANGEABLE: Final = {
     "reuse",
     "data_dir",
     "keep_checkpoints",
+    "disk_quota",
 }
 """Keys a resume may change: what is ranked after it is comparable."""
 

@@ -77,6 +77,8 @@ class RunConfig(BaseModel):
     """Stop when the first so many trials of a session all fail with the same error; 0 never does."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
     """Finished trials whose checkpoints are kept: the best ones."""
+    disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    """Most bytes that the run's folder may take; as many as the disk has when not given."""
     space: SearchSpace = SearchSpace()
     """Layouts that are searched."""
     recipe: RecipeSpace = RecipeSpace()

@@ -37,9 +37,16 @@ class Display(Protocol):
         """Shows `state`, or leaves it when the last update is too recent."""
         ...
 
+    def note(self, sentence: str) -> None:
+        """Shows a sentence that stays."""
+        ...
+
 
 class SilentDisplay:
-    """Shows nothing."""
+    """Shows nothing but notes, without which a search that waits would look like one that hangs."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
 
     def live(self, state: RunState, concurrency: int, started: float) -> AbstractContextManager[None]:
         """Nothing."""
@@ -47,6 +54,10 @@ class SilentDisplay:
 
     def update(self, state: RunState) -> None:
         """Nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Prints the sentence."""
+        self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
 
 class LineDisplay:
@@ -72,6 +83,10 @@ class LineDisplay:
             if trial.trial not in self._shown:
                 self._shown.add(trial.trial)
                 self.console.print(self._line(trial, len(self._shown), best), highlight=False, soft_wrap=True)
+
+    def note(self, sentence: str) -> None:
+        """Prints the sentence."""
+        self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
     def _line(self, trial: TrialState, finished: int, best: TrialState | None) -> str:
         accuracy = f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else "-"
@@ -111,6 +126,10 @@ class LiveDisplay:
         if reached != self._shown or now - self._drawn >= IDLE_INTERVAL_S:
             self._drawn, self._shown = now, reached
             self._live.update(self.render(state), refresh=True)
+
+    def note(self, sentence: str) -> None:
+        """Prints the sentence above the table."""
+        self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
     def render(self, state: RunState) -> RenderableType:
         """The table of `state`, for a console of any width."""

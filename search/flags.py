@@ -14,6 +14,7 @@ from search.defaults import DATASET_DEFAULTS
 from search.errors import ConfigError
 from search.space import SearchSpace
 
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -71,3 +72,17 @@ def seconds(text: str | None) -> float | None:
     if not parts or "".join(number + unit for number, unit in parts) != text or (len(parts) > 1 and not parts[-1][1]):
         raise ConfigError(f"time_budget: {text!r} given; write seconds or a duration such as 45m, 2h or 1h30m")
     return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+
+
+def size_bytes(text: str | None) -> int | None:
+    """A size such as 500000, 750M, 1.5G or 2T, in bytes; the suffixes are powers of 1024.
+
+    Raises:
+        ConfigError: `text` is not a size.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text, re.IGNORECASE)
+    if match is None:
+        raise ConfigError(f"disk_quota: {text!r} given; write bytes or a size such as 750M, 20G or 1.5T")
+    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])

@@ -11,10 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
-from results import Record, RunNotFoundError, RunState, read_record
+from results import RunNotFoundError, RunState, read_record
 from results.record import RECORD_NAME
 from search.changes import changed
 from search.config import RunConfig, flags_of
+from search.disk import forecast, require_room
+from search.disk_watch import PatientRecord
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
 from search.enumeration import require_feasible
 from search.errors import ResourceError, ResumeError
@@ -39,9 +41,10 @@ def launch(
         SearchError: the space is empty, the resources are not there, or the name is taken.
         DatasetError: the data set cannot be had.
     """
-    _check_resources(config, address)
+    concurrency = _check_resources(config, address)
     require_feasible(config.space)
     folder = new_run_folder(storage, name, config.dataset)
+    _require_room(config, folder, concurrency, RunState())
     first, left_out = first_points(config, storage)
     for sentence in [*config.notes, *left_out]:
         say(sentence)
@@ -71,7 +74,8 @@ def resume_run(
     """
     folder = existing_run_folder(storage, name)
     given = flags_of(flags, sets)
-    known = len(read_record(folder).trials) if (folder / RECORD_NAME).exists() else 0
+    state = read_record(folder) if (folder / RECORD_NAME).exists() else RunState()
+    known = len(state.trials)
     before = read_config(folder)
     change = changed(before, given)
     config = change.config
@@ -79,7 +83,9 @@ def resume_run(
         raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
     if config.space != before.space:
         require_feasible(config.space)
-    _check_resources(config, address)
+    concurrency = _check_resources(config, address)
+    if change.differences or known < config.trials or any(not trial.ended for trial in state.trials.values()):
+        _require_room(config, folder, concurrency, state)
     data = load_training_set(**config.data_arguments, on_message=say).identity
     if not same_images(config, data, before, read_data(folder)):
         raise ResumeError(
@@ -113,12 +119,14 @@ def show_plan(config: RunConfig, storage: Path, name: str | None, address: str |
     """
     from search.plan import make_plan, print_plan
 
-    new_run_folder(storage, name, config.dataset)
-    plan = make_plan(config, storage)
+    folder = new_run_folder(storage, name, config.dataset)
+    concurrency = config.concurrency or 1
     try:
-        _check_resources(config, address)
+        concurrency = _check_resources(config, address)
+        _require_room(config, folder, concurrency, RunState())
     except ResourceError as error:
         say(f"note: {error}")  # a search for a larger machine may be planned here
+    plan = make_plan(config, storage, concurrency)
     if json:
         sys.stdout.write(jsonlib.dumps(plan) + "\n")
     else:
@@ -126,11 +134,22 @@ def show_plan(config: RunConfig, storage: Path, name: str | None, address: str |
     return 0
 
 
-def _check_resources(config: RunConfig, address: str | None) -> None:
+def _check_resources(config: RunConfig, address: str | None) -> int:
+    """The number of trials at a time, as far as it is known before a cluster is connected to."""
     if address is None:
-        check_local_resources(config)
-    else:
-        check_address(address)
+        return check_local_resources(config)
+    check_address(address)
+    return config.concurrency or 1
+
+
+def _require_room(config: RunConfig, folder: Path, concurrency: int, state: RunState) -> None:
+    from search.plan import expected_epochs
+
+    epochs = expected_epochs(config.rungs, config.reduction_factor, config.trials)
+    left = config.trials - sum(trial.ended for trial in state.trials.values())
+    still_open = sum(not trial.ended for trial in state.trials.values())
+    running = min(concurrency, left) if left > 0 else concurrency  # a larger max_epochs opens ended trials again
+    require_room(config, folder, forecast(config, running, epochs, still_open))
 
 
 def _session(
@@ -144,7 +163,7 @@ def _session(
     json: bool,
     say: Say,
 ) -> int:
-    with Record(folder) as record:
+    with PatientRecord(folder) as record:
         for repair in record.repairs:
             say(f"repaired: {repair}")
         from search.tuning import run_session
@@ -177,7 +196,7 @@ def _session(
 def _display(config: RunConfig, silent: bool) -> Display:
     console = Console(stderr=True)
     if silent:
-        return SilentDisplay()
+        return SilentDisplay(console)
     return LiveDisplay(config, console) if console.is_terminal else LineDisplay(config, console)
 
 
@@ -264,16 +283,19 @@ _ENDINGS = {
     "interrupted": "Interrupted, nothing is lost",
     "time-budget": "The time budget is spent",
     "epoch-budget": "The epoch budget is spent",
+    "disk-quota": "The disk quota leaves no room for another trial, nothing is lost",
     "failed": "Stopped, because the trials all fail",
 }
 
-_BUDGETS = ("time-budget", "epoch-budget")
+_BUDGETS = ("time-budget", "epoch-budget", "disk-quota")
 
 
 def _larger_budget(reason: str, config: RunConfig) -> str:
     """The flag that gives a resume more of the budget that is spent; empty where none was."""
     if reason == "epoch-budget":
         return f" --epoch-budget {2 * (config.epoch_budget or 0)}"
+    if reason == "disk-quota":
+        return f" --disk-quota {-(-2 * (config.disk_quota or 0) // 2**20)}M"
     return " --time-budget 1h" if reason == "time-budget" else ""
 
 

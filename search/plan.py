@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from search.config import RunConfig
+from search.disk import DiskForecast, forecast
 from search.enumeration import sample_uniform
 from search.errors import ConfigError
 from search.pace import hours_of
@@ -22,8 +24,9 @@ TRAINING_PASSES = 3
 COST_SAMPLES = 200
 
 
-def make_plan(config: RunConfig, storage: Path) -> dict[str, Any]:
-    """The plan as JSON-compatible values: `space`, `rungs`, `trials`, `epochs`, `training_flops`, `hours`.
+def make_plan(config: RunConfig, storage: Path, concurrency: int = 1) -> dict[str, Any]:
+    """The plan of a search with so many trials at a time, as JSON-compatible values: `space`, `rungs`, `trials`,
+    `expected_epochs`, `disk`, `training_flops`, `hours` and others.
 
     Raises:
         EmptySpaceError: no layout is feasible.
@@ -33,6 +36,8 @@ def make_plan(config: RunConfig, storage: Path) -> dict[str, Any]:
     report = make_report(config.space, samples=5, seed=config.seed)
     recipes = config.recipe.size
     trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)
+    epochs = expected_epochs(config.rungs, config.reduction_factor, trials)
+    planned = forecast(config, concurrency, epochs)
     return {
         "dataset": config.dataset,
         "space": report.to_dict(),
@@ -45,8 +50,9 @@ def make_plan(config: RunConfig, storage: Path) -> dict[str, Any]:
         "trials": trials,
         "sampler": config.sampler,
         "rungs": list(config.rungs),
-        "expected_epochs": expected_epochs(config.rungs, config.reduction_factor, trials),
+        "expected_epochs": epochs,
         "most_epochs": trials * config.max_epochs,
+        "disk": dataclasses.asdict(planned) | {"total_bytes": planned.total},
         **_cost(config, storage, trials),
     }
 
@@ -83,6 +89,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         f"about {flops_text(plan['training_flops'])} of training and validation, "
         f"{flops_text(plan['flops_per_epoch'])} an epoch of the mean layout\n"
         f"{_hours_text(plan)}\n"
+        f"at most {DiskForecast.of(plan['disk'])} in the run's folder\n"
         "Nothing was launched.",
         highlight=False,
         soft_wrap=True,

@@ -17,7 +17,7 @@ import typer  # noqa: E402
 from results.console import run_app  # noqa: E402
 from search.config import RunConfig, compose  # noqa: E402
 from search.errors import SearchError  # noqa: E402
-from search.flags import config_flag, nested, seconds  # noqa: E402
+from search.flags import config_flag, nested, seconds, size_bytes  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -51,6 +51,7 @@ def run_command(
     epoch_budget: Annotated[int | None, config_flag("epoch_budget", metavar="N")] = None,
     max_retries: Annotated[int | None, config_flag("max_retries", metavar="N")] = None,
     fail_fast: Annotated[int | None, config_flag("fail_fast", metavar="N")] = None,
+    disk_quota: Annotated[str | None, config_flag("disk_quota", metavar="20G")] = None,
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster; Ray is started here without it")
     ] = None,
@@ -101,6 +102,7 @@ def run_command(
             "epoch_budget": epoch_budget,
             "max_retries": max_retries,
             "fail_fast": fail_fast,
+            "disk_quota": size_bytes(disk_quota),
         }
     )
     from search.launch import launch, resume_run, show_plan

@@ -19,6 +19,7 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record, TrialState
 from search.asha import AshaRungs
 from search.config import RunConfig
+from search.disk_watch import DiskWatch
 from search.halt import Halt
 from search.history import History
 from search.points import Point, SearchPoints
@@ -69,11 +70,18 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         reusable: ReusableResults,
         first: Sequence[Point] = (),
         roomier: Mapping[str, float] | None = None,
+        disk: DiskWatch | None = None,
     ) -> None:
-        """`roomier` are the resources of a trial's second try after it ran out of memory; None allows none."""
+        """`roomier` are the resources of a trial's second try after it ran out of memory; None allows none.
+
+        `disk` says whether there is room for another trial; without it there always is.
+        """
         super().__init__(metric="val_accuracy", mode="max")
         self.config, self.folder, self.record, self.session, self.halt = config, folder, record, session, halt
         self.rungs, self.reusable = rungs, reusable
+        self.disk = disk
+        self.running: set[int] = set()
+        """Trials that this session has launched and that have not ended."""
         self.exhausted = False
         """Whether every feasible point has been tried."""
         self._roomier = roomier
@@ -91,9 +99,18 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial, FINISHED, or None where none may be launched yet."""
-        while self.halt.reason is None:
+        while not self.halt.stop_all():
             if self._needs_room:
                 return None  # small trials would take every core that is given back
+            if (
+                self._is_left
+                and self.disk is not None
+                and not self.disk.admits(next(iter(self._open), None), self.running)
+            ):
+                if not self.disk.quota_spent:
+                    return None
+                self.halt.stop("disk-quota")
+                continue
             if self._open:
                 number = self._open.popleft()
             elif len(self.record.state.trials) >= self.config.trials:
@@ -108,11 +125,17 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             if self._replayed(number):
                 continue
             self._numbers[trial_id] = number
+            self.running.add(number)
             resources = self._resources(number)
             if resources is self._roomier:
                 self._needs_room.add(number)
             return self._trial_config(number, resources)
-        return None
+        return str(Searcher.FINISHED)  # while nothing runs, Ray asks again and again without a look at the stopper
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether a trial is still to be launched."""
+        return bool(self._open) or len(self.record.state.trials) < self.config.trials
 
     def _ask(self) -> int:
         """The number of a new trial, in the record."""
@@ -172,6 +195,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Records the last report and the ending; without either the trial stays open for the next resume."""
         number = self._numbers[trial_id]
+        self.running.discard(number)
         if error:
             died_of = self._deaths.pop(trial_id, "")
             self._needs_room.discard(number)

@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results import Record, TableWriter
+from results import TableWriter
 from search.config import RunConfig
+from search.disk import forecast, require_room
+from search.disk_watch import DiskWatch, PatientRecord
 from search.display import Display
+from search.errors import ResourceError
 from search.limits import enforce_limits, reopen
+from search.plan import expected_epochs
 from search.ray_session import ENVIRONMENT, dead_processes, ray_session, roomier
 from search.reuse import ReusableResults
 from search.runs import read_first
@@ -38,7 +43,7 @@ class SessionEnd:
     """How a session ended."""
 
     reason: str
-    """done, exhausted (no layout left), interrupted, time-budget, epoch-budget or failed (trials all fail alike)."""
+    """done, exhausted (no layout left), interrupted, time-budget, epoch-budget, disk-quota or failed (all alike)."""
     wall_time_s: float
     """Seconds from the session's start, Ray's start included, to its end."""
     training_time_s: float
@@ -77,6 +82,8 @@ class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Brings tables and display up to date, each at its own limited rate."""
         self.tables.update(self.searcher.record)
+        if self.searcher.disk is not None:
+            self.searcher.disk.watch(self.searcher.running)
         self.display.update(self.searcher.record.state)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,7 +93,7 @@ class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
 def run_session(
     config: RunConfig,
     folder: Path,
-    record: Record,
+    record: PatientRecord,
     address: str | None,
     reusable: ReusableResults,
     display: Display,
@@ -103,6 +110,7 @@ def run_session(
     started = time.monotonic()
     deadline = started + config.time_budget_s if config.time_budget_s else None
     halt = Halt(deadline)
+    disk = DiskWatch(config, folder, record, display, halt.stop_all)
     tables = TableWriter(folder)
     rungs = AshaRungs(config.rungs, config.reduction_factor)
     enforce_limits(record, config)
@@ -117,16 +125,20 @@ def run_session(
         return SessionEnd("done" if left <= 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
     with stop_on_signals(halt), ray_session(config, address) as concurrency, watched(dead_processes, on_ray_death):
+        if address is not None:  # only now is it known how many trials the cluster runs at a time
+            epochs = expected_epochs(config.rungs, config.reduction_factor, config.trials)
+            require_room(config, folder, forecast(config, min(concurrency, left), epochs))
         resources = config.resources
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
         first = stored_points(config, read_first(folder))
         room = roomier(config, concurrency)
-        searcher = RecordSearcher(config, folder, record, session, halt, rungs, reusable, first, room)
-        with display.live(record.state, concurrency, started):
+        searcher = RecordSearcher(config, folder, record, session, halt, rungs, reusable, first, room, disk)
+        with display.live(record.state, concurrency, started), disk.excused():
             _fit(folder, searcher, Progress(searcher, tables, display), concurrency)
         reason = halt.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started
-        record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
+        with suppress(ResourceError):  # stopped on a full disk: the next session needs no line of this one's end
+            record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
         tables.update(record, force=True)
     training_time_s = session_training_time_s(record.state, session)
     return SessionEnd(reason, wall_time_s, training_time_s, concurrency, halt.error)

@@ -32,6 +32,8 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "classes in the space": (["--set=space.classes=3"], ["space.classes: 3", "digits has 10"]),
     "set without a value": (["--set=recipe.momentum"], ["recipe.momentum", "key=value"]),
     "duration": (["--time-budget=soon"], ["soon", "1h30m"]),
+    "no size": (["--disk-quota=lots"], ["disk_quota: 'lots'", "20G"]),
+    "a quota that holds no search": (["--disk-quota=100K"], ["disk_quota: 100 KiB given", "raise --disk-quota to"]),
     "no such file": (["--config=absent.toml"], ["absent.toml", "cannot be read"]),
     "no such run": (["--resume=absent"], ["no run 'absent'"]),
     "name of a path": (["--name=a/b"], ["name: 'a/b'"]),

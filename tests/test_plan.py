@@ -12,7 +12,7 @@ from model_zoo import PRESETS
 from results import Record
 from search.config import compose, validated
 from search.plan import expected_epochs, flops_text, make_plan
-from search.runs import write_run_file
+from search.runs import available_cpus, write_run_file
 from search.space_report import make_report
 from search.warm_start import first_points
 from tests.cli import run
@@ -38,6 +38,7 @@ def test_trials_are_no_more_than_the_space_has(tmp_path: Path) -> None:
     config = compose(None, None, {"trials": 100}, ["space.stages=[2]", "space.blocks=[1,2]", "space.max_params=21000"])
     plan = make_plan(config, tmp_path)
     assert plan["trials"] == plan["space"]["feasible"] < 100 // 6
+    assert plan["disk"]["total_bytes"] > plan["disk"]["checkpoints"] * plan["disk"]["checkpoint_bytes"] > 0
     searched = validated(config.model_dump(mode="json") | {"replicates": 3, "recipe": {"cutout": [0, 8]}})
     plan = make_plan(searched, tmp_path)
     assert plan["trials"] == plan["space"]["feasible"] * plan["recipes"] * 3
@@ -57,7 +58,8 @@ def test_the_dry_run_launches_nothing_and_its_json_is_the_plan(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     outcome = run("search.run", "--dry-run", "--json", "--trials=9", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
-    expected = make_plan(compose(None, None, {"trials": 9}, []), Path("runs"))  # a relative path, as the command's
+    config = compose(None, None, {"trials": 9}, [])
+    expected = make_plan(config, Path("runs"), available_cpus())  # a relative path, as the command's
     assert json.loads(outcome.stdout) == expected
     assert list(tmp_path.iterdir()) == []
 

@@ -171,7 +171,7 @@ def test_extending_a_finished_search_keeps_its_trials(
 def test_sigkill_and_resume_lose_and_repeat_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
     driver = start("search.run", *TINY, "--name=killed", "--quiet", cwd=tmp_path)
-    _wait_until(driver, lambda: any(e["event"] == "report" and e["epoch"] == 3 for e in events(folder)))
+    wait_until(driver, lambda: any(e["event"] == "report" and e["epoch"] == 3 for e in events(folder)))
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
     recorded = events(folder)
@@ -182,7 +182,7 @@ def test_sigkill_and_resume_lose_and_repeat_nothing(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stderr
     after = events(folder)
     assert after[: len(recorded)] == recorded
-    _assert_sound(after, trials=4, max_epochs=4)
+    assert_sound(after, trials=4, max_epochs=4)
     continued = [e for e in after[len(recorded) :] if e["event"] == "report" and e["epoch"] > 1]
     assert continued, "open trials went on instead of starting again"
 
@@ -190,7 +190,7 @@ def test_sigkill_and_resume_lose_and_repeat_nothing(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_everything_and_says_how_to_resume(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "stopped"
     driver = start("search.run", *TINY, "--name=stopped", cwd=tmp_path)
-    _wait_until(driver, lambda: any(e["event"] == "report" for e in events(folder)))
+    wait_until(driver, lambda: any(e["event"] == "report" for e in events(folder)))
     os.killpg(driver.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches Ray's processes too
     output, errors = driver.communicate(timeout=120)
     assert driver.returncode == 130, errors
@@ -202,7 +202,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_resume(tmp_path: Path) -> None:
 
     outcome = run("search.run", "--resume=stopped", "--quiet", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
-    _assert_sound(events(folder), trials=4, max_epochs=4)
+    assert_sound(events(folder), trials=4, max_epochs=4)
 
 
 def test_diverged_trials_are_rows_and_a_small_space_ends_by_itself(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_diverged_trials_are_rows_and_a_small_space_ends_by_itself(tmp_path: Pat
     assert rank_trials(tmp_path / "runs", ["wild"])["rank"].isna().all()
 
 
-def _wait_until(driver: subprocess.Popen[str], happened: Callable[[], Any], limit_s: float = 180) -> None:
+def wait_until(driver: subprocess.Popen[str], happened: Callable[[], Any], limit_s: float = 180) -> None:
     """Waits for a state of the record; the limit only keeps a hang from blocking the suite."""
     deadline = time.monotonic() + limit_s
     while not happened():
@@ -235,7 +235,7 @@ def _wait_until(driver: subprocess.Popen[str], happened: Callable[[], Any], limi
         time.sleep(0.05)
 
 
-def _assert_sound(record: list[dict[str, Any]], trials: int, max_epochs: int) -> None:
+def assert_sound(record: list[dict[str, Any]], trials: int, max_epochs: int) -> None:
     """What holds of any finished search: each trial once, each of its epochs once, each with one ending."""
     suggested = [e for e in record if e["event"] == "suggested"]
     assert sorted(e["trial"] for e in suggested) == list(range(trials))

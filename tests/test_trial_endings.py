@@ -75,11 +75,20 @@ GREEDY = compose(
         "trials": 2,
         "max_epochs": 1,
         "fail_fast": 0,
-        "space": {"stages": [2], "blocks": [1, 1], "channels": [8, 65536], "min_params": 0, "max_params": 10**12},
+        "sampler": "grid",
+        "space": {
+            "stages": [2],
+            "blocks": [1, 1],
+            "channels": [8],
+            "stem_channels": [0, 65536],
+            "min_params": 0,
+            "max_params": 10**8,
+        },
+        "recipe": {"batch_size": 1024},
     },
-    ["sampler=grid"],
+    [],
 )
-"""A space whose second layout has 170 GB of weights."""
+"""A space whose second layout needs 68 GB for the output of its stem, in one piece, and has few weights."""
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,12 @@ from trainables.errors import CheckpointError
 FORMAT = "parambudget-checkpoint-1"
 LAST, BEST = "network/", "best/"
 """How the names of the network's tensors begin: those of the last epoch, and of the best one where they are kept."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a full disk, or a user's share of it, answers."""
+POLL_S = 1.0
+"""Seconds between two tries on a full disk."""
+
+logger = logging.getLogger(__name__)
 
 
 def save(
@@ -30,6 +39,7 @@ def save(
 ) -> None:
     """Writes the training's state and its last epoch's report to `path`: a temporary file, fsync, rename.
 
+    On a full disk it waits until there is room: a trial is not lost for it, and a report follows its checkpoint.
     `best` are the network's weights and buffers after its best epoch, for a recipe that keeps those. The random state
     is not in it: every epoch's generator is seeded by the recipe's seed and the epoch's number.
     """
@@ -131,18 +141,35 @@ def _epoch(report: dict[str, Any]) -> int:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    # Not its parents: the worker of a killed driver would make the folder of a run anew that was moved meanwhile.
-    path.parent.mkdir(exist_ok=True)
+    """Writes the file whole or not at all; on a full disk it waits, without a byte there, until there is room."""
     prefix, suffix = f".{path.name}.", ".tmp"
     temporary = path.with_name(f"{prefix}{os.getpid()}{suffix}")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    waited = False
+    while True:
+        try:
+            # Not its parents: a killed driver's worker would make the folder of a run anew that was moved meanwhile.
+            path.parent.mkdir(exist_ok=True)
+            _write(temporary, content)
+            os.replace(temporary, path)
+            break
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if error.errno not in FULL:
+                raise
+            if not waited:
+                logger.warning("%s: the disk is full; waiting for room for %s bytes", path, f"{len(content):,}")
+            waited = True
+            time.sleep(POLL_S * (0.75 + os.getpid() % 64 / 128))  # so that two that wait do not meet at every try
     for entry in path.parent.iterdir():  # what a process killed while it wrote has left: up to 40 MB each
         if entry.name.startswith(prefix) and entry.name.endswith(suffix):
             entry.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _is_json_object(text: object) -> bool:

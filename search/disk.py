@@ -1,0 +1,185 @@
+"""What a run's folder will take of its disk, and whether that is there: asked before anything is launched."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from model_zoo import ResNetLayout, count_params
+from results import RunState
+from search.config import RunConfig
+from search.errors import ResourceError
+from search.space import SearchSpace
+from search.standing import checkpoint_path
+from trainables.checkpoint_size import checkpoint_bytes, file_bytes, text_bytes
+from trainables.recipe import Recipe
+
+RESERVE = 2**20
+"""Bytes left free for the lines of the record and the tables: a thousand reports."""
+TRIAL_BYTES, EPOCH_BYTES = 30_000, 500
+"""Of a trial and an epoch: record (965, 300), tables, twice while replaced (2 x 65, 2 x 80), Ray's files (25,000)."""
+DIGITS = 500
+"""Bytes by which a recipe's numbers are longer than the default ones, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskForecast:
+    """The most bytes that a run's folder will take."""
+
+    checkpoint_bytes: int
+    """The largest checkpoint of the space."""
+    checkpoints: int
+    """Checkpoints at a time: two of every running trial, because a new one is written beside the old, and the kept."""
+    other_bytes: int
+    """Record, tables and what is left free for them."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, int]) -> DiskForecast:
+        """The forecast whose fields are among `values`."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+    @property
+    def total(self) -> int:
+        """All together."""
+        return self.checkpoints * self.checkpoint_bytes + self.other_bytes
+
+    def __str__(self) -> str:
+        largest, other = size_text(self.checkpoint_bytes), size_text(self.other_bytes)
+        return f"{size_text(self.total)}: {self.checkpoints} checkpoints of at most {largest}, and {other} of tables"
+
+
+def forecast(config: RunConfig, concurrency: int, epochs: float, open_trials: int = 0) -> DiskForecast:
+    """What the run of `config` takes with so many trials at a time, `epochs` in all and trials open before."""
+    running = min(concurrency, config.trials)
+    kept = min(config.keep_checkpoints, config.trials)
+    waiting = max(0, open_trials - running)
+    return DiskForecast(
+        checkpoint_bytes=largest_checkpoint(config),
+        checkpoints=2 * running + waiting + kept,
+        other_bytes=int(config.trials * TRIAL_BYTES + epochs * EPOCH_BYTES) + RESERVE,
+    )
+
+
+def largest_checkpoint(config: RunConfig) -> int:
+    """Bytes of the largest checkpoint of the space: exact for a list of layouts, else a bound a few percent above."""
+    read = [config.recipe.values_of(name) for name in ("optimizer", "keep_weights")]
+    recipes = [
+        Recipe(optimizer=optimizer, keep_weights=kept, momentum=0.9, schedule="constant")
+        for optimizer, kept in itertools.product(*read)
+    ]
+    space = config.space
+    if space.layouts:
+        feasible = [layout for layout in space.listed if space.contains(layout)] or space.listed
+        return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes)
+    norms = 1 + max(space.stages) * (2 * space.blocks[1] + 1)
+    corner = _corner(space)
+    params = min(space.max_params, count_params(corner))
+    channels = min(
+        norms * max(*space.channels, *space.stem_channels), params // 2
+    )  # a norm has two parameters a channel
+    bias = max(space.conv_biases)
+    return max(
+        file_bytes(params, norms, channels, bias, recipe) + text_bytes(corner, recipe) + DIGITS for recipe in recipes
+    )
+
+
+def _corner(space: SearchSpace) -> ResNetLayout:
+    """The layout with the most of everything, feasible or not."""
+    stages, width = max(space.stages), max(space.channels)
+    return ResNetLayout(
+        (space.blocks[1],) * stages,
+        (width,) * stages,
+        (max(*space.first_strides, *space.strides),) * stages,
+        (max(space.kernels),) * stages,
+        max(width, *space.stem_channels),
+        max(space.skip_kernels),
+        max(space.conv_biases),
+        space.in_channels,
+        space.classes,
+    )
+
+
+def require_room(config: RunConfig, folder: Path, planned: DiskForecast) -> None:
+    """Nothing, when the quota and the disk hold what `planned` says; what is in `folder` already counts.
+
+    Raises:
+        ResourceError: they do not.
+    """
+    inside = folder_bytes(folder)
+    checkpoints = folder_bytes(folder / "checkpoints")
+    total = max(planned.total, planned.total - planned.other_bytes + inside - checkpoints + RESERVE)
+    remedy = "lower --concurrency or keep_checkpoints"
+    if config.disk_quota is not None and total > config.disk_quota:
+        raise ResourceError(
+            f"disk_quota: {size_text(config.disk_quota)} given, the run may take {planned}; "
+            f"raise --disk-quota to {-(-total // 2**20)}M, or {remedy}"
+        )
+    free = free_bytes(folder)
+    if total - inside > free:
+        raise ResourceError(
+            f"disk: {size_text(free)} free at {folder.parent}, the run may take another {size_text(total - inside)} "
+            f"({planned}); make room, choose another --storage, or {remedy}"
+        )
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that a user may still write on the disk of `path`, or where it is to be made."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    facts = os.statvfs(path)
+    return facts.f_bavail * facts.f_frsize
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files in `folder`; 0 when there is none."""
+    total, waiting = 0, [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+        except FileNotFoundError:  # replaced or removed meanwhile
+            continue
+    return total
+
+
+def unfinished_bytes(folder: Path) -> int:
+    """Bytes of the checkpoints that are being written."""
+    total = 0
+    for path in (folder / "checkpoints").glob(".*.tmp"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # finished meanwhile
+            continue
+    return total
+
+
+def growth(folder: Path, state: RunState, numbers: Iterable[int]) -> int:
+    """Bytes by which the checkpoints of the trials `numbers` may still grow, the new ones beside the old included."""
+    total = 0
+    for number in numbers:
+        path = checkpoint_path(folder, number)
+        there = path.stat().st_size if path.exists() else 0
+        total += max(0, 2 * trial_bytes(state, number) - there)
+    return total
+
+
+def trial_bytes(state: RunState, number: int) -> int:
+    """Bytes of the checkpoint of trial `number`."""
+    trial = state.trials[number]
+    return checkpoint_bytes(ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings))
+
+
+def size_text(size: float) -> str:
+    """Bytes with three digits and a binary prefix."""
+    for power, prefix in ((4, "TiB"), (3, "GiB"), (2, "MiB")):
+        if size >= 1024**power:
+            return f"{size / 1024**power:.3g} {prefix}"
+    return f"{size / 1024:.3g} KiB"

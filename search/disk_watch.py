@@ -1,0 +1,167 @@
+"""A search on a disk that fills up: what cannot be written waits until there is room, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from results import Record
+from results.files import is_full
+from search.config import RunConfig
+from search.disk import (
+    RESERVE,
+    folder_bytes,
+    free_bytes,
+    growth,
+    largest_checkpoint,
+    size_text,
+    trial_bytes,
+    unfinished_bytes,
+)
+from search.display import Display
+from search.errors import ResourceError
+
+POLL_S = 1.0
+"""Seconds between two looks at a full disk."""
+WALK_SHARE = 20
+"""A walk through the folder every 20 of its durations costs at most 5 % of the wall clock."""
+STOP_HINT = "Ctrl-C stops, resumable"
+
+
+class PatientRecord(Record):
+    """A record that waits where the disk is full, as long as `wait` says so, instead of raising OSError."""
+
+    wait: Callable[[], bool] | None = None
+    """Returns when another try is due: True to try, False to give up."""
+    gave_up = False
+    """Whether an event was not written; none but a session's end is from then on."""
+
+    def append(self, event: str, **fields: Any) -> bool:
+        """As `Record.append`, once there is room.
+
+        Raises:
+            RecordError: as `Record.append`.
+            ResourceError: the session is to stop, and the event is not written: nobody may act on it.
+        """
+        ending = event == "session-ended"
+        while ending or not self.gave_up:
+            try:
+                return super().append(event, **fields)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+            if self.wait is None or not self.wait():
+                self.gave_up = True
+                break
+        raise ResourceError(f"the disk of {self.folder} is full; make room, then continue with --resume")
+
+
+class DiskWatch:
+    """Watches the disk, the quota and what the trials of one session need; says so when it has to wait."""
+
+    def __init__(
+        self, config: RunConfig, folder: Path, record: PatientRecord, display: Display, stopping: Callable[[], bool]
+    ) -> None:
+        self.config, self.folder, self.record, self.display, self.stopping = config, folder, record, display, stopping
+        self.quota_spent = False
+        """Whether the quota keeps every trial from being launched, and none runs that could end."""
+        self._ray_folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+        self._largest = largest_checkpoint(config)
+        self._sizes: dict[int, int] = {}
+        self._running: Collection[int] = ()
+        self._full = self._paused = False
+        self._inside, self._walk_due_s = 0, float("-inf")
+        record.wait = self._wait
+
+    def watch(self, running: Collection[int]) -> None:
+        """Says, once each, that the next checkpoint of a trial in `running` has no room, and that it has again."""
+        self._running = running
+        free, need = free_bytes(self.folder), self._need()
+        if free < need and free + unfinished_bytes(self.folder) < need:
+            self._say_full(need)
+        elif self._full and not self.record.gave_up:
+            self._full = False
+            self.display.note(f"the disk of {self.folder} has room again ({size_text(free)} free)")
+
+    def admits(self, number: int | None, running: Collection[int]) -> bool:
+        """Whether trial `number`, or a new one, may be launched beside those in `running`."""
+        state = self.record.state
+        own = growth(self.folder, state, [number]) if number is not None else 2 * self._largest
+        need = own + growth(self.folder, state, running) + RESERVE
+        need -= unfinished_bytes(self.folder)
+        place, free, quota = self.folder, free_bytes(self.folder), self.config.disk_quota
+        within = quota is None or self._folder_bytes(fresh=not running) + need <= quota
+        if need <= free:  # of Ray's own files a trial needs a folder
+            place, free, need = self._ray_folder, free_bytes(self._ray_folder), RESERVE
+        if within and need <= free:
+            if self._paused:
+                self._paused = False
+                self.display.note("launching goes on")
+            return True
+        if not within and not running:
+            self.quota_spent = True
+        if not self._paused and not self.quota_spent:
+            self._paused = True
+            there = f"{size_text(free)} free at {place}, {size_text(need)} needed"
+            if not within:
+                there = f"{self.folder} is near disk_quota ({size_text(quota or 0)})"
+            self.display.note(f"launching pauses: {there}; {STOP_HINT}")
+        if not running:
+            self.display.update(state)  # Ray asks again without a step between
+        return False
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """Ends the body of the `with` without its exception when the record gave up: that is how Ray's loop is left.
+
+        Raises:
+            ResourceError: the body failed otherwise, and the disk of the run or of Ray's own files is full.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.record.gave_up:
+                return
+            full = next((path for path in (self.folder, self._ray_folder) if free_bytes(path) < RESERVE), None)
+            if full is None:
+                raise
+            what = "".join(str(error).strip().splitlines()[-1:])
+            raise ResourceError(
+                f"the disk of {full} is full, and Ray stopped ({what}); nothing is lost: make room, then continue "
+                "with --resume"
+            ) from None
+
+    def _wait(self) -> bool:
+        self._say_full(self._need())
+        if self.stopping():
+            return False
+        time.sleep(POLL_S)
+        self.display.update(self.record.state)
+        return not self.stopping()
+
+    def _say_full(self, need: int) -> None:
+        if not self._full:
+            self._full = True
+            self.display.note(
+                f"the disk of {self.folder} is full; waiting for room ({size_text(need)} needed); {STOP_HINT}"
+            )
+
+    def _need(self) -> int:
+        """Bytes of the largest of the checkpoints that the running trials write next."""
+        for number in self._running:
+            if number not in self._sizes:
+                self._sizes[number] = trial_bytes(self.record.state, number)
+        return max((self._sizes[number] for number in self._running), default=2**12)
+
+    def _folder_bytes(self, fresh: bool) -> int:
+        started_s = time.monotonic()
+        if fresh or started_s >= self._walk_due_s:
+            self._inside = folder_bytes(self.folder)
+            ended_s = time.monotonic()
+            self._walk_due_s = ended_s + max(POLL_S, WALK_SHARE * (ended_s - started_s))
+        return self._inside
