@@ -90,3 +90,19 @@ def test_the_average_lies_in_memory_as_the_network_does() -> None:
     trained(trainer)
     for one, other in zip(trainer.network.parameters(), trainer.update.result.parameters(), strict=True):
         assert one.stride() == other.stride()
+
+
+def test_the_weights_of_the_best_epoch_are_averaged_ones_too(tmp_path: Path) -> None:
+    recipe = small_recipe(ema_decay=0.9, keep_weights="best", schedule="constant", learning_rate=0.2, epochs=6)
+    trainer, path = small_trainer(recipe), tmp_path / "trial.safetensors"
+    reports = trained(trainer)
+    trainer.save(path)
+    best = reports[reports[-1].best_epoch - 1]
+    network = build(LAYOUT, seed=99).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    checkpoints.load_weights(path, network, best=True)
+    sets = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std)
+    assert evaluate(network, *sets, trainer.precision) == (best.val_accuracy, best.val_loss)
+    other = small_trainer(recipe)
+    other.load(path)
+    assert_same_bits(other.best_weights, trainer.best_weights)
+    assert_same_bits(state_of(other), state_of(trainer))

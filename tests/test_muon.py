@@ -79,13 +79,13 @@ def test_convolutions_that_map_channels_are_muons_and_the_rest_is_sgds() -> None
     assert not any(map(is_filter, depthwise.parameters()))
     made = make_optimizer(params, small_recipe(optimizer="muon", learning_rate=0.3), CPU)
     muon, sgd = made.param_groups
-    assert (muon["lr"], sgd["lr"]) == pytest.approx((0.06, 0.3))
+    assert (muon["lr"], sgd["lr"]) == pytest.approx((0.15, 0.3))
     assert sgd["nesterov"]
     assert sgd["fused"]
     assert len(muon["params"]) + len(sgd["params"]) == len(params)
     set_step(made, 0.1, 0.7)
     assert [(group["lr"], group["momentum"]) for group in made.param_groups] == [
-        (pytest.approx(0.02), 0.7),
+        (pytest.approx(0.05), 0.7),
         (0.1, 0.7),
     ]
 

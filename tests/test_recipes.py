@@ -217,7 +217,7 @@ VALUES: dict[str, list[Any]] = {
     "cooldown_share": [0.1, 0.4],
     "weight_decay": [0.0, 5e-4],
     "decay_norms": [True, False],
-    "muon_rate_factor": [0.1, 0.2],
+    "muon_rate_factor": [0.1, 0.5],
     "lookahead_steps": [0, 5],
     "lookahead_share": [0.5, 0.8],
     "crop_padding": [0, 2, 4],
@@ -309,7 +309,7 @@ def test_momentum_is_read_by_those_that_have_it(optimizer: str) -> None:
     ("name", "value", "reader"),
     [
         ("decay_norms", False, {"weight_decay": 5e-4}),
-        ("muon_rate_factor", 0.5, {"optimizer": "muon"}),
+        ("muon_rate_factor", 0.2, {"optimizer": "muon"}),
         ("lookahead_share", 0.8, {"lookahead_steps": 5}),
     ],
 )

@@ -71,7 +71,7 @@ class Recipe(BaseModel):
     """Whether weight decay is on norms and biases too; false leaves it to convolutions and the linear layer."""
     gradient_clipping: NonNegative = 0.0
     """Largest norm of the gradient of all parameters together; 0 does not clip."""
-    muon_rate_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
+    muon_rate_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
     """Muon's learning rate, of the convolutions, as a multiple of `learning_rate`, which the rest has."""
     lookahead_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of an epoch after which the weights go back towards those before these steps; 0 never goes back."""
