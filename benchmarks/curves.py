@@ -178,7 +178,13 @@ def train_curve(
     final = 0.0
     if trainer.epoch == recipe.epochs:
         final, _ = evaluate(
-            trainer.network, trainer.images, trainer.labels, held_out, trainer.mean, trainer.std, trainer.precision
+            trainer.update.result,
+            trainer.images,
+            trainer.labels,
+            held_out,
+            trainer.mean,
+            trainer.std,
+            trainer.precision,
         )
     return Curve(seed, number, layout, schedule, tuple(accuracies), final, round(spent, 2))
 

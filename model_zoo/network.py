@@ -41,11 +41,12 @@ class BasicBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(c_out)
         changes = stride != 1 or c_in != c_out
         self.skip = ConvNorm(c_in, c_out, skip_kernel, stride, bias) if changes else nn.Identity()
+        self.drop: nn.Module = nn.Identity()  # where a recipe puts stochastic depth
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu_(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        return torch.relu_(y + self.skip(x))
+        return torch.relu_(self.drop(y) + self.skip(x))
 
 
 class ResNet(nn.Module):
@@ -71,6 +72,7 @@ class ResNet(nn.Module):
                 c_in = c
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
+        self.dropout: nn.Module = nn.Identity()  # where a recipe puts dropout
         self.head = nn.Linear(c_in, layout.classes)
         self._initialise(torch.Generator().manual_seed(seed))
 
@@ -87,5 +89,5 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu_(self.stem(x))
         x = self.stages(x)
-        logits: Tensor = self.head(x.mean(dim=(2, 3)))  # (N, C, H, W) -> (N, C): any image size
+        logits: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))  # (N, C, H, W) -> (N, C): any image size
         return logits

@@ -42,6 +42,10 @@ _RECIPE_TYPES = {
     **dict.fromkeys(("flip_order", "policy"), _TEXT),
     **dict.fromkeys(("policy_operations", "policy_magnitude"), _INT),
     **dict.fromkeys(("erasing", "ricap_beta"), _FLOAT),
+    "decay_norms": _FLAG,
+    **dict.fromkeys(("gradient_clipping", "muon_rate_factor", "lookahead_share", "sam_radius", "ema_decay"), _FLOAT),
+    **dict.fromkeys(("stochastic_depth", "dropout", "cooldown_share"), _FLOAT),
+    **dict.fromkeys(("lookahead_steps", "restart_epochs", "restart_factor"), _INT),
 }
 
 RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)

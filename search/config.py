@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from search.annealing import unannealed
 from search.defaults import dataset_defaults
 from search.dimensions import layout_bounds
 from search.errors import ConfigError
@@ -124,9 +125,9 @@ class RunConfig(BaseModel):
     @property
     def notes(self) -> list[str]:
         """Sentences on what the configuration does that its user may not expect."""
-        schedules = sorted({str(value) for value in self.recipe.values_of("schedule")} - {"rung-annealed"})
+        schedules = unannealed(self.recipe, self.rungs)
         found = []
-        if schedules and len(self.rungs) > 1:
+        if schedules:
             early = ", ".join(map(str, self.rungs[:-1]))
             found.append(
                 f"note: {', '.join(schedules)} does not anneal at epochs {early}, where trials are compared; "

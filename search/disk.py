@@ -65,15 +65,15 @@ def forecast(config: RunConfig, concurrency: int, epochs: float, open_trials: in
 
 def largest_checkpoint(config: RunConfig) -> int:
     """Bytes of the largest checkpoint of the space: exact for a list of layouts, else a bound a few percent above."""
-    read = [config.recipe.values_of(name) for name in ("optimizer", "keep_weights")]
+    read = [config.recipe.values_of(name) for name in ("optimizer", "keep_weights", "ema_decay")]
     recipes = [
-        Recipe(optimizer=optimizer, keep_weights=kept, momentum=0.9, schedule="constant")
-        for optimizer, kept in itertools.product(*read)
+        Recipe(optimizer=optimizer, keep_weights=kept, ema_decay=decay, momentum=0.9, schedule="constant")
+        for optimizer, kept, decay in itertools.product(*read)
     ]
     space = config.space
     if space.layouts:
         feasible = [layout for layout in space.listed if space.contains(layout)] or space.listed
-        return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes)
+        return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes) + DIGITS
     norms = 1 + max(space.stages) * (2 * space.blocks[1] + 1)
     corner = _corner(space)
     params = min(space.max_params, count_params(corner))

@@ -48,6 +48,7 @@ def test_norms_and_their_channels_are_those_of_the_network(layout: ResNetLayout)
     "changes",
     [
         *({"optimizer": name} for name in get_args(Optimizer)),
+        {"ema_decay": 0.9},
         {"optimizer": "sgd", "momentum": 0.0},
         {"optimizer": "adam", "keep_weights": "best", "schedule": "constant"},
     ],

@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from model_zoo import ResNetLayout, build
 from tests.training_fixtures import LAYOUT, assert_same_bits, small_recipe, small_set, small_trainer, state_of, timeless
 from trainables import checkpoints
 from trainables.errors import CheckpointError
+from trainables.recipe import Optimizer
 from trainables.training import Trainer
 
 SAVES_UNTIL_KILLED = """
@@ -79,7 +80,7 @@ def refusal(path: Path, trainer: Trainer | None = None) -> str:
     return message
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw", "adadelta"])
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
 def test_what_was_saved_is_loaded(optimizer: str, tmp_path: Path) -> None:
     trainer, path = saved(tmp_path, optimizer=optimizer, learning_rate=0.01)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]

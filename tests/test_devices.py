@@ -12,7 +12,6 @@ import torch
 
 from tests.training_fixtures import AUGMENTED, CPU, LAYOUT, small_recipe, small_set, small_trainer
 from trainables.devices import autocast, pick_device, resolve_precision
-from trainables.optimizers import set_step
 from trainables.recipe import Optimizer
 from trainables.training import Trainer
 
@@ -80,6 +79,8 @@ def test_activations_and_gradients_stay_channels_last_through_the_network(
         {"cutmix_alpha": 1.0, "flip_order": "alternating"},
         {"ricap_beta": 0.3, "erasing": 0.5, "policy": "autoaugment"},
         {"policy": "randaugment", "policy_operations": 16},
+        {"cutmix_alpha": 1.0, "gradient_clipping": 1.0, "lookahead_steps": 1, "ema_decay": 0.9},
+        {"sam_radius": 0.05, "decay_norms": False, "stochastic_depth": 0.2, "dropout": 0.1},
     ],
 )
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
@@ -90,8 +91,8 @@ def test_no_step_on_a_gpu_waits_for_it(optimizer: str, options: dict[str, Any]) 
     draw, host_draw = torch.Generator(trainer.device).manual_seed(0), np.random.default_rng(0)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        set_step(trainer.optimizer, rate=0.01, momentum=0.8)
-        trainer._train_step(trainer.train_indices[:16], draw, host_draw)
+        trainer.update.prepare(4)
+        trainer._train_step(4, trainer.train_indices[:16], draw, host_draw)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert trainer.epoch == 1

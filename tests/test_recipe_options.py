@@ -45,6 +45,19 @@ COMBINATIONS: list[dict[str, Any]] = [
     {"optimizer": "adam", "schedule": "one-cycle", "cutmix_alpha": 1.0, "policy": "randaugment"},
     {"optimizer": "adamw", "schedule": "cosine", "cosine_epochs": 2, "mixup_alpha": 0.2},
     {"optimizer": "adadelta", "schedule": "step", "step_epochs": 2, "ricap_beta": 0.3, "policy": "trivialaugment"},
+    {"optimizer": "muon", "schedule": "linear", "sam_radius": 0.05, "ema_decay": 0.9, "dropout": 0.2},
+    {"optimizer": "sgd", "schedule": "cosine-restarts", "restart_epochs": 2, "lookahead_steps": 3, "sam_radius": 0.1},
+    {"optimizer": "adamw", "schedule": "warmup-stable-decay", "ema_decay": 0.5, "stochastic_depth": 0.5},
+    {"schedule": "rung-annealed", "patience_epochs": 0, "ema_decay": 0.9, "decay_norms": False, "lookahead_steps": 2},
+    {
+        "optimizer": "muon",
+        "schedule": "one-cycle",
+        "adaptive_clipping": 0.0,
+        "gradient_clipping": 0.5,
+        "decay_norms": False,
+        "lookahead_steps": 2,
+        "stochastic_depth": 0.3,
+    },
 ]
 SYSTEMS: dict[str, dict[str, Any]] = {
     "one cycle": {"optimizer": "sgd", "schedule": "one-cycle", "momentum": 0.95, "learning_rate": 0.001},
@@ -106,7 +119,7 @@ def test_what_a_step_sets_is_what_torchs_own_groups_hold(optimizer: str) -> None
         name: value for name, value in made.param_groups[0].items() if name != "params" and value != before[name]
     }
     expected: dict[str, Any] = {"lr": 0.25}
-    if optimizer in ("sgd", "nesterov"):
+    if optimizer in ("sgd", "nesterov", "muon"):
         expected["momentum"] = 0.5
     if optimizer in ("adam", "adamw"):
         expected["betas"] = (0.5, 0.999)
@@ -160,8 +173,8 @@ def test_the_trainings_of_both_systems_are_recipes_of_which_every_field_is_read(
 def test_with_every_option_a_resumed_training_is_the_uninterrupted_one_to_the_last_bit(
     options: dict[str, Any], precision: str, tmp_path: Path
 ) -> None:
-    rate = RATES[options["optimizer"]]
-    recipe = small_recipe(**EVERYTHING, **options, precision=precision, learning_rate=rate)
+    rate = RATES[options.get("optimizer", "nesterov")]
+    recipe = small_recipe(**EVERYTHING | options, precision=precision, learning_rate=rate)
     whole = small_trainer(recipe, rungs=(2, 6))
     reports = [timeless(report) for report in trained(whole, tmp_path)]
     for epoch in range(1, 7):

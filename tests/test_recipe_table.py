@@ -43,7 +43,7 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
     )
     assert found == [
         "lerning_rate: no such key; did you mean learning_rate?",
-        "optimizer: 'admw' given; input should be 'sgd', 'nesterov', 'adam', 'adamw' or 'adadelta'",
+        "optimizer: 'admw' given; input should be 'sgd', 'nesterov', 'adam', 'adamw', 'adadelta' or 'muon'",
         "weight_decay.low: low 0 given with log, which needs more than 0; raise it or leave log out",
         "momentum.hihg: no such key; did you mean high?",
         "momentum: a range without high; give low and high",

@@ -24,7 +24,19 @@ WRONG: dict[str, list[Any]] = {
     "batch_size": [1, 65537, 2.5],
     "label_smoothing": [-0.1, 1.0, math.nan],
     "head_init": ["orthogonal"],
-    "schedule": ["linear"],
+    "schedule": ["exponential"],
+    "decay_norms": ["perhaps"],
+    "gradient_clipping": [-0.1, math.inf, math.nan],
+    "muon_rate_factor": [0, -1, math.inf, math.nan],
+    "lookahead_steps": [-1, 0.5],
+    "lookahead_share": [0, 1, math.nan],
+    "sam_radius": [-0.1, math.inf, math.nan],
+    "ema_decay": [-0.1, 1, math.nan],
+    "stochastic_depth": [-0.1, 1, math.nan],
+    "dropout": [-0.1, 1, math.nan],
+    "restart_epochs": [0, 1.5],
+    "restart_factor": [0, 1.5, 101],
+    "cooldown_share": [0, 1, math.nan],
     "warmup_epochs": [-1, math.nan, math.inf],
     "cosine_epochs": [-1, 2.5],
     "step_epochs": [0],
@@ -89,6 +101,8 @@ def test_contradictions_are_named_at_once() -> None:
             patience_epochs=3,
             flip=False,
             flip_order="alternating",
+            gradient_clipping=1,
+            adaptive_clipping=0.01,
         )
     message = str(raised.value)
     assert "momentum: 0 given with nesterov" in message
@@ -96,6 +110,7 @@ def test_contradictions_are_named_at_once() -> None:
     assert "mixup_alpha: 0.5 given with cutmix_alpha 1, and a batch is mixed one way; set one of them to 0" in message
     assert "patience_epochs: 3 given with rung-annealed" in message
     assert "flip_order: alternating given, but flip is false; set flip to true or flip_order to random" in message
+    assert "gradient_clipping: 1 given with adaptive_clipping 0.01, and a gradient is clipped one way" in message
 
 
 @pytest.mark.parametrize(
@@ -131,6 +146,27 @@ def test_a_warmup_ends_before_the_first_fall_and_the_training_do(
     assert Recipe.model_validate({**values, "warmup_epochs": falling - 0.5}).cosine_epochs == cosine_epochs
     with pytest.raises(ValidationError, match=f"warmup_epochs: {falling} given for {falling} epochs; lower it"):
         Recipe.model_validate({**values, "warmup_epochs": falling})
+
+
+@pytest.mark.parametrize(("restart_epochs", "falling"), [(3, 3), (10, 8)])
+def test_a_warmup_ends_before_the_first_restart(restart_epochs: int, falling: int) -> None:
+    values = {"schedule": "cosine-restarts", "restart_epochs": restart_epochs, "epochs": 8}
+    assert Recipe.model_validate({**values, "warmup_epochs": falling - 0.5}).restart_epochs == restart_epochs
+    with pytest.raises(ValidationError, match=f"warmup_epochs: {falling} given for {falling} epochs; lower it"):
+        Recipe.model_validate({**values, "warmup_epochs": falling})
+
+
+def test_a_warmup_ends_before_the_cooldown_begins() -> None:
+    values = {"schedule": "warmup-stable-decay", "epochs": 8, "cooldown_share": 0.25}
+    assert Recipe.model_validate({**values, "warmup_epochs": 6}).warmup_epochs == 6
+    with pytest.raises(ValidationError, match=r"6.5 given for 8 epochs, of which cooldown_share 0.25 leaves 6; lower"):
+        Recipe.model_validate({**values, "warmup_epochs": 6.5})
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "muon"])
+def test_nesterovs_momentum_is_not_zero(optimizer: str) -> None:
+    with pytest.raises(ValidationError, match=f"momentum: 0 given with {optimizer}, which needs more than 0"):
+        Recipe.model_validate({"optimizer": optimizer, "momentum": 0})
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "step", "constant"])
@@ -176,6 +212,14 @@ VALUES: dict[str, list[Any]] = {
     "cosine_epochs": [0, 3],
     "step_epochs": [2, 20],
     "step_factor": [0.1, 0.333],
+    "restart_epochs": [2, 10],
+    "restart_factor": [1, 2],
+    "cooldown_share": [0.1, 0.4],
+    "weight_decay": [0.0, 5e-4],
+    "decay_norms": [True, False],
+    "muon_rate_factor": [0.1, 0.5],
+    "lookahead_steps": [0, 5],
+    "lookahead_share": [0.5, 0.8],
     "crop_padding": [0, 2, 4],
     "padding_mode": ["zeros", "reflect"],
     "mixup_alpha": [0.0, 0.4],
@@ -194,12 +238,14 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
     from trainables.augment import crop_and_flip
 
     steps = range(recipe.epochs * 3)
-    moved = make_optimizer([torch.nn.Parameter(torch.zeros(1))], recipe, torch.device("cpu"))
+    params = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1,), (2, 2, 1, 1))]
+    moved = make_optimizer(params, recipe, torch.device("cpu"))
+    groups = [{name: value for name, value in g.items() if name != "params"} for g in moved.param_groups]
     images = torch.arange(36, dtype=torch.uint8).reshape(1, 6, 6, 1)
     crops = crop_and_flip(images, torch.zeros(50, dtype=torch.int64), recipe, torch.Generator().manual_seed(1))
     return (
         type(moved).__name__,
-        moved.defaults,
+        groups,
         [learning_rate(recipe, step, 3, (1, recipe.epochs)) for step in steps],
         [momentum(recipe, step, 3) for step in steps],
         crops.flatten().tolist(),
@@ -230,7 +276,10 @@ def test_recipes_that_differ_in_unread_fields_alone_have_one_canonical_recipe(
 
 
 SCHEDULED = {
-    "warmup_epochs": {"rung-annealed", "cosine", "cosine-step"},
+    "warmup_epochs": set(get_args(Schedule)) - {"one-cycle", "step", "constant"},
+    "restart_epochs": {"cosine-restarts"},
+    "restart_factor": {"cosine-restarts"},
+    "cooldown_share": {"warmup-stable-decay"},
     "cosine_epochs": {"cosine", "cosine-step"},
     "step_epochs": {"step", "cosine-step"},
     "step_factor": {"step", "cosine-step"},
@@ -241,7 +290,7 @@ SCHEDULED = {
 @pytest.mark.parametrize("name", sorted(SCHEDULED))
 def test_a_field_of_the_schedule_is_unread_exactly_where_it_changes_no_rate(name: str, schedule: str) -> None:
     first, second = (
-        Recipe.model_validate({"schedule": schedule, "epochs": 6, "step_epochs": 2, name: value})
+        Recipe.model_validate({"schedule": schedule, "epochs": 6, "step_epochs": 2, "restart_epochs": 2, name: value})
         for value in VALUES[name]
     )
     changes = any(learning_rate(first, i, 3, (2, 6)) != learning_rate(second, i, 3, (2, 6)) for i in range(18))
@@ -250,10 +299,29 @@ def test_a_field_of_the_schedule_is_unread_exactly_where_it_changes_no_rate(name
 
 
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
-def test_momentum_is_read_by_the_two_that_have_it(optimizer: str) -> None:
+def test_momentum_is_read_by_those_that_have_it(optimizer: str) -> None:
     first, second = (Recipe.model_validate({"optimizer": optimizer, "momentum": value}) for value in (0.5, 0.95))
     assert ("momentum" in first.unread) == (momentum(first, 0, 1) == momentum(second, 0, 1))
     assert ("momentum" in first.unread) == (first.canonical() == second.canonical())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reader"),
+    [
+        ("decay_norms", False, {"weight_decay": 5e-4}),
+        ("muon_rate_factor", 0.2, {"optimizer": "muon"}),
+        ("lookahead_share", 0.8, {"lookahead_steps": 5}),
+    ],
+)
+def test_an_option_of_an_option_is_read_with_it_alone(name: str, value: Any, reader: dict[str, Any]) -> None:
+    off = {"weight_decay": 0.0, "optimizer": "sgd"}
+    with_it, without = (
+        Recipe.model_validate({**off, **reader, name: value}),
+        Recipe.model_validate({**off, name: value}),
+    )
+    assert name not in with_it.unread
+    assert name in without.unread
+    assert without.canonical() == Recipe.model_validate(off)
 
 
 def test_the_mode_of_a_padding_that_is_none_is_unread() -> None:

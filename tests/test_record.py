@@ -109,7 +109,7 @@ def test_a_repeated_end_or_epoch_adds_nothing(record: Record) -> None:
         ("report", report(1, 2, None, speed=1), "speed is not a field"),
         ("report", report(1, 2.0, None), "report.epoch: 2.0 given"),  # type: ignore[arg-type]
         ("ended", {"trial": 1, "status": "done", "error": None}, "use one of completed, stopped"),
-        ("suggested", {**suggestion(2), "recipe": {**RECIPE, "dropout": 0.1}}, "dropout is not a field"),
+        ("suggested", {**suggestion(2), "recipe": {**RECIPE, "blur": 0.1}}, "blur is not a field"),
         ("suggested", {**suggestion(2), "recipe": {"optimizer": "sgd"}}, "batch_size is missing"),
         ("suggested", {**suggestion(2), "params": 2**63}, "suggested.params"),
         ("suggested", {**suggestion(2), "params": True}, "suggested.params"),

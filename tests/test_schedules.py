@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    SequentialLR,
+    StepLR,
+)
 
-from trainables.recipe import Recipe
+from trainables.recipe import Recipe, Schedule
 from trainables.schedule import learning_rate, rung_epochs
 
 LADDERS = st.tuples(st.integers(1, 12), st.integers(2, 5), st.integers(1, 60)).filter(
@@ -263,11 +272,102 @@ def test_step_is_torchs(epochs: int, steps: int, every: int, factor: float) -> N
     assert rates(recipe, steps) == pytest.approx(expected[:-1], rel=1e-9)
 
 
+@settings(deadline=None)
+@given(
+    epochs=st.integers(1, 30),
+    steps=STEPS,
+    first=st.integers(1, 12),
+    factor=st.integers(1, 3),
+    peak=st.floats(1e-6, 10),
+)
+def test_cosine_restarts_are_torchs_with_a_zero_before_each(
+    epochs: int, steps: int, first: int, factor: int, peak: float
+) -> None:
+    recipe = Recipe(
+        schedule="cosine-restarts",
+        epochs=epochs,
+        restart_epochs=first,
+        restart_factor=factor,
+        warmup_epochs=0,
+        learning_rate=peak,
+    )
+    found = rates(recipe, steps)
+    expected = torch_rates(CosineAnnealingWarmRestarts, peak, epochs * steps, T_0=first * steps, T_mult=factor)[1:]
+    ends, fall = set(), first
+    while not ends or max(ends) < epochs:
+        ends.add(max(ends, default=0) + fall)
+        fall *= factor
+    assert {step for step, rate in enumerate(found) if rate == 0.0} == {
+        end * steps - 1 for end in ends if end <= epochs
+    }
+    for step, rate in enumerate(expected):  # at a fall's end torch's has gone up already
+        begun_anew = step + 1 in {end * steps for end in ends}
+        assert (peak if begun_anew else found[step]) == pytest.approx(rate, rel=1e-6, abs=peak * 1e-9)
+
+
+def test_a_cosine_warms_up_before_its_first_fall_alone() -> None:
+    values = {"schedule": "cosine-restarts", "restart_epochs": 2, "learning_rate": 1.0, "epochs": 6}
+    cold, warm = (rates(Recipe.model_validate({**values, "warmup_epochs": e}), 10) for e in (0, 1))
+    assert warm[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert warm[20:] == cold[20:]
+    assert (warm[19], warm[59]) == (0.0, 0.0)
+
+
+@settings(deadline=None)
+@given(warmup=st.integers(0, 4), extra=st.integers(1, 10), steps=STEPS, peak=st.floats(1e-6, 10))
+def test_linear_is_torchs_two_linear_ones_at_the_end_of_each_step(
+    warmup: int, extra: int, steps: int, peak: float
+) -> None:
+    recipe = Recipe(schedule="linear", epochs=warmup + extra, warmup_epochs=warmup, learning_rate=peak)
+    found, rise = rates(recipe, steps), warmup * steps
+    assert found[:rise] == pytest.approx([peak * (i + 1) / rise for i in range(rise)])
+    fall = torch_rates(LinearLR, peak, extra * steps, start_factor=1.0, end_factor=0.0, total_iters=extra * steps)
+    assert found[rise:] == pytest.approx(fall[1:], rel=1e-6, abs=peak * 1e-9)
+    assert [step for step, rate in enumerate(found) if rate == 0.0] == [len(found) - 1]
+
+
+def test_warmup_stable_decay_is_torchs_three_in_a_row() -> None:
+    recipe = Recipe(schedule="warmup-stable-decay", epochs=10, warmup_epochs=2, cooldown_share=0.3, learning_rate=0.5)
+    found, steps = rates(recipe, 7), 7
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    parts = [
+        LinearLR(optimizer, start_factor=1 / 14, end_factor=1.0, total_iters=13),
+        LinearLR(optimizer, start_factor=1.0, end_factor=1.0, total_iters=1),
+        LinearLR(optimizer, start_factor=20 / 21, end_factor=0.0, total_iters=20),
+    ]
+    scheduler, expected = SequentialLR(optimizer, parts, milestones=[2 * steps, 7 * steps]), []
+    for _ in found:
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert found.count(0.5) == 5 * steps + 1
+    assert found[-1] == 0.0
+
+
+@settings(deadline=None)
+@given(epochs=st.integers(1, 30), steps=STEPS, warmup=st.floats(0, 1), share=st.floats(0.01, 0.99))
+def test_a_trapezoid_rises_stays_and_falls_to_zero(epochs: int, steps: int, warmup: float, share: float) -> None:
+    recipe = Recipe(
+        schedule="warmup-stable-decay",
+        epochs=epochs,
+        warmup_epochs=warmup * (1 - share) * epochs * 0.999,
+        cooldown_share=share,
+        learning_rate=1.0,
+    )
+    found = rates(recipe, steps)
+    top = found.index(max(found))
+    assert found[:top] == sorted(found[:top])
+    assert found[top:] == sorted(found[top:], reverse=True)
+    assert max(found) <= 1.0
+    assert [step for step, rate in enumerate(found) if rate == 0.0] == [len(found) - 1]
+
+
 def test_constant_is_constant() -> None:
     assert set(rates(Recipe(schedule="constant", learning_rate=0.25, epochs=3), 7)) == {0.25}
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "cosine-step", "one-cycle", "step", "constant"])
+@pytest.mark.parametrize("schedule", sorted(set(get_args(Schedule)) - {"rung-annealed"}))
 def test_only_the_annealed_schedule_reads_the_rungs(schedule: str) -> None:
     recipe = Recipe.model_validate({"schedule": schedule, "epochs": 9})
     assert rates(recipe, 5, (1, 3, 9)) == rates(recipe, 5, (9,))

@@ -111,7 +111,7 @@ def test_momentum_may_be_none() -> None:
     assert not any(name.startswith("optimizer") for name in state_of(trainer))
 
 
-@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+@pytest.mark.parametrize("optimizer", sorted(set(get_args(Optimizer)) - {"muon"}))
 def test_the_optimizers_are_torchs_defaults(optimizer: str) -> None:
     classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adadelta": torch.optim.Adadelta}
     draw = torch.Generator().manual_seed(1)

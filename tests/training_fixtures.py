@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from model_zoo import ResNetLayout
 from trainables.datasets import TrainingSet
 from trainables.recipe import Recipe
-from trainables.training import EpochReport, Trainer
+from trainables.training import EpochReport, Trainer, epoch_seed
 
 torch.set_num_threads(1)  # beside another busy process a step of two threads on two cores takes 50 times as long
 
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 LAYOUT = ResNetLayout((1, 1), (4, 8), in_channels=3, classes=4)
 AUGMENTED: dict[str, Any] = {"crop_padding": 2, "flip": True, "cutout": 3, "rotation_degrees": 20.0}
 PLAIN: dict[str, Any] = {"crop_padding": 0, "flip": False, "cutout": 0, "rotation_degrees": 0.0}
-RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.005, "adamw": 0.005, "adadelta": 1.0}
+RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.005, "adamw": 0.005, "adadelta": 1.0, "muon": 0.05}
 TIMES = ("train_time_s", "eval_time_s")
 
 
@@ -58,6 +59,18 @@ def small_trainer(recipe: Recipe | None = None, data: TrainingSet | None = None,
     return Trainer(others.pop("layout", LAYOUT), recipe, data if data is not None else small_set(), CPU, **others)
 
 
+def plain_batches(recipe: Recipe) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """Step, images (16, C, H, W) and labels of the small set's four batches of 16 an epoch, without augmentation."""
+    data = small_set()
+    for epoch in range(recipe.epochs):
+        draw = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch))
+        order = data.train_indices[torch.randperm(70, generator=draw).numpy()]
+        for number in range(4):  # 70 images; six wait for another epoch
+            batch = order[number * 16 : (number + 1) * 16]
+            x = (torch.tensor(data.images[batch]) / 255 - torch.tensor(data.mean)) / torch.tensor(data.std)
+            yield epoch * 4 + number, x.permute(0, 3, 1, 2), torch.tensor(data.labels[batch])
+
+
 def trained(trainer: Trainer, folder: Path | None = None) -> list[EpochReport]:
     """The reports of all epochs left, each saved as `folder`/epoch-N."""
     reports = []
@@ -76,8 +89,9 @@ def timeless(report: EpochReport | None) -> dict[str, Any]:
 
 
 def state_of(trainer: Trainer) -> dict[str, torch.Tensor]:
-    """Every tensor of the network and the optimizer, by name."""
+    """Every tensor of the network, the optimizer and what is kept beside them, by name."""
     tensors = {f"network {name}": value for name, value in trainer.network.state_dict().items()}
+    tensors |= {f"averaged {name}": value for name, value in trainer.update.averaged.items()}
     for number, state in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer {number} {name}": value for name, value in state.items() if value is not None}
     return {name: torch.as_tensor(value).clone() for name, value in tensors.items()}

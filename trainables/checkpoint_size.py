@@ -30,7 +30,7 @@ def text_bytes(layout: ResNetLayout, recipe: Recipe) -> int:
 def state_tensors(recipe: Recipe) -> tuple[int, int]:
     """Tensors that the optimizer of `recipe` keeps for each parameter: as large as it, and of a single float32."""
     match recipe.optimizer:
-        case "sgd" | "nesterov":
+        case "sgd" | "nesterov" | "muon":
             return (1 if recipe.momentum else 0), 0
         case "adam" | "adamw" | "adadelta":
             return 2, 1
@@ -42,7 +42,7 @@ def file_bytes(params: int, norms: int, channels: int, bias: bool, recipe: Recip
     Each norm follows a convolution, with a bias or without; the texts of layout and recipe are left out.
     """
     moments, steps = state_tensors(recipe)
-    networks = 2 if recipe.keep_weights == "best" else 1
+    networks = 1 + (recipe.keep_weights == "best") + (recipe.ema_decay > 0)
     weights = (3 + bias) * norms + 2  # of a convolution and its norm; and the linear layer
     data = FLOAT * (params * (networks + moments) + weights * steps + networks * 2 * channels)
     data += networks * COUNTER * norms

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from trainables.errors import CheckpointError
 
 FORMAT = "parambudget-checkpoint-1"
-LAST, BEST = "network/", "best/"
-"""How the names of the network's tensors begin: those of the last epoch, and of the best one where they are kept."""
+LAST, AVERAGED, BEST = "network/", "averaged/", "best/"
+"""How the names of the network's tensors begin: those of the last epoch, their average, those of the best epoch."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What a full disk, or a user's share of it, answers."""
 POLL_S = 1.0
@@ -36,15 +36,18 @@ def save(
     identity: dict[str, object],
     report: dict[str, object],
     best: Mapping[str, Tensor] | None = None,
+    averaged: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes the training's state and its last epoch's report to `path`: a temporary file, fsync, rename.
 
     On a full disk it waits until there is room: a trial is not lost for it, and a report follows its checkpoint.
-    `best` are the network's weights and buffers after its best epoch, for a recipe that keeps those. The random state
-    is not in it: every epoch's generator is seeded by the recipe's seed and the epoch's number.
+    `best` are the network's weights and buffers after its best epoch, for a recipe that keeps those, `averaged` those
+    of one that averages them. The random state is not in it: every epoch's generator is seeded by the recipe's seed and
+    the epoch's number.
     """
     tensors = {f"{LAST}{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"{BEST}{name}": value for name, value in (best or {}).items()}
+    tensors |= {f"{AVERAGED}{name}": value for name, value in (averaged or {}).items()}
     for number, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             if value is not None:
@@ -60,10 +63,11 @@ def load(
     identity: dict[str, object],
     past: Callable[[dict[str, Any], int], dict[str, Any]] = lambda identity, epoch: identity,
     with_best: bool = False,
+    averaged: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Restores what `save` wrote into `network` and `optimizer`; gives the last epoch's report and the best weights.
+    """Restores `network`, `optimizer` and `averaged` as `save` wrote them; gives the last report and best weights.
 
-    The weights are on the CPU, and none without `with_best`.
+    The best weights are on the CPU, and none without `with_best`.
 
     `past` gives what of an identity the first `epoch` epochs depend on; that alone must be the same.
 
@@ -79,7 +83,10 @@ def load(
         raise CheckpointError(f"{path}: belongs to another {other}; remove it to train from the start")
     state = _optimizer_state(path, tensors)
     best = _copied(_weights(path, network, tensors, BEST)) if with_best else {}
+    average = _weights(path, network, tensors, AVERAGED) if averaged else {}
     network.load_state_dict(_weights(path, network, tensors, LAST))
+    for name, value in average.items():
+        (averaged or {})[name].copy_(value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return report, best
 
@@ -94,12 +101,16 @@ def read_epoch(path: Path) -> int:
 
 
 def load_weights(path: Path, network: nn.Module, best: bool = False) -> None:
-    """Restores the weights and buffers alone: those of the last epoch, or of the best one.
+    """Restores the weights and buffers alone, as they were validated after the last epoch or after the best one.
+
+    They are averaged ones where the recipe averages them.
 
     Raises:
         CheckpointError: `path` is damaged or holds another network.
     """
-    network.load_state_dict(_weights(path, network, read(path)[1], BEST if best else LAST))
+    tensors = read(path)[1]
+    last = AVERAGED if any(name.startswith(AVERAGED) for name in tensors) else LAST
+    network.load_state_dict(_weights(path, network, tensors, BEST if best else last))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -7,14 +7,25 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Optimizer = Literal["sgd", "nesterov", "adam", "adamw", "adadelta"]
+Optimizer = Literal["sgd", "nesterov", "adam", "adamw", "adadelta", "muon"]
 Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment"]
-Schedule = Literal["rung-annealed", "cosine", "cosine-step", "one-cycle", "step", "constant"]
+Schedule = Literal[
+    "rung-annealed",
+    "cosine",
+    "cosine-step",
+    "cosine-restarts",
+    "linear",
+    "warmup-stable-decay",
+    "one-cycle",
+    "step",
+    "constant",
+]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 COSINES: Final = ("cosine", "cosine-step")
 MIXES: Final = ("mixup_alpha", "cutmix_alpha", "ricap_beta")
-WARMED: Final = ("rung-annealed", *COSINES)
+WARMED: Final = ("rung-annealed", *COSINES, "cosine-restarts", "linear", "warmup-stable-decay")
 STEPPED: Final = ("step", "cosine-step")
 
 
@@ -29,13 +40,13 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     optimizer: Optimizer = "nesterov"
-    """The update rule, as in torch.optim; `nesterov` is SGD with Nesterov momentum."""
+    """The update rule, as in torch.optim; nesterov is SGD with its momentum, muon has nesterov for the rest."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     """Peak learning rate, per step."""
     weight_decay: NonNegative = 5e-4
-    """Coefficient of the L2 penalty (decoupled for adamw), on every parameter."""
+    """Coefficient of the L2 penalty (decoupled for adamw and muon's convolutions), on what `decay_norms` says."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of sgd and nesterov, the highest where one-cycle moves it; the others do not read it."""
+    """Momentum of sgd, nesterov and muon, the highest where one-cycle moves it; the others do not read it."""
     adaptive_clipping: NonNegative = 0.0
     """Largest ratio of a unit's gradient to its weights, norms both, outside the linear layer; 0 does not clip."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
@@ -47,7 +58,7 @@ class Recipe(BaseModel):
     schedule: Schedule = "rung-annealed"
     """Course of the learning rate; `trainables.schedule` defines each."""
     warmup_epochs: NonNegative = 0.5
-    """Linear warm-up at the start of rung-annealed, cosine and cosine-step, epochs."""
+    """Linear warm-up at the start of every schedule but one-cycle, step and constant, epochs."""
     cosine_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs in which cosine and cosine-step fall to zero, rise again, and so on; 0 is one fall over all epochs."""
     step_epochs: Annotated[int, Field(ge=1)] = 20
@@ -56,6 +67,30 @@ class Recipe(BaseModel):
     """What a drop of step and cosine-step multiplies the learning rate by."""
     patience_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs without a validation accuracy above the best so far after which the training ends; 0 never ends it."""
+    decay_norms: bool = True
+    """Whether weight decay is on norms and biases too; false leaves it to convolutions and the linear layer."""
+    gradient_clipping: NonNegative = 0.0
+    """Largest norm of the gradient of all parameters together; 0 does not clip."""
+    muon_rate_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    """Muon's learning rate, of the convolutions, as a multiple of `learning_rate`, which the rest has."""
+    lookahead_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of an epoch after which the weights go back towards those before these steps; 0 never goes back."""
+    lookahead_share: Share = 0.5
+    """Share of the way of so many steps that is kept."""
+    sam_radius: NonNegative = 0.0
+    """Distance to the weights where sharpness-aware minimisation takes the gradient, in a second pass; 0 is none."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Weight, at a step, of the weights' average so far, which is validated and tested; 0 does not average."""
+    stochastic_depth: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that an image skips the last block in training, less for those before, linear in depth; 0 never."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that an image's feature is zero in front of the linear layer in training."""
+    restart_epochs: Annotated[int, Field(ge=1)] = 10
+    """Epochs of the first fall of cosine-restarts."""
+    restart_factor: Annotated[int, Field(ge=1, le=100)] = 2
+    """What each fall of cosine-restarts is longer by than the one before."""
+    cooldown_share: Share = 0.2
+    """Share of the epochs, the last ones, in which warmup-stable-decay falls to zero."""
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
     """Random crop of the original size from an image padded by so many pixels; 0 is none."""
     padding_mode: Literal["zeros", "reflect"] = "reflect"
@@ -104,11 +139,24 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _sense(self) -> Recipe:
         problems = []
-        if self.optimizer == "nesterov" and self.momentum == 0:
-            problems.append("momentum: 0 given with nesterov, which needs more than 0; raise it or use sgd")
-        falling = min(self.cosine_epochs or self.epochs, self.epochs) if self.schedule in COSINES else self.epochs
+        if self.optimizer in ("nesterov", "muon") and self.momentum == 0:
+            problems.append(f"momentum: 0 given with {self.optimizer}, which needs more than 0; raise it or use sgd")
+        falling = self.epochs
+        if self.schedule in COSINES or self.schedule == "cosine-restarts":
+            period = self.restart_epochs if self.schedule == "cosine-restarts" else self.cosine_epochs
+            falling = min(period or self.epochs, self.epochs)
         if self.schedule in WARMED and self.warmup_epochs >= falling:
             problems.append(f"warmup_epochs: {self.warmup_epochs:g} given for {falling} epochs; lower it below them")
+        elif self.schedule == "warmup-stable-decay" and self.warmup_epochs > (1 - self.cooldown_share) * self.epochs:
+            problems.append(
+                f"warmup_epochs: {self.warmup_epochs:g} given for {self.epochs} epochs, of which cooldown_share "
+                f"{self.cooldown_share:g} leaves {(1 - self.cooldown_share) * self.epochs:g}; lower one of them"
+            )
+        if self.gradient_clipping and self.adaptive_clipping:
+            problems.append(
+                f"gradient_clipping: {self.gradient_clipping:g} given with adaptive_clipping "
+                f"{self.adaptive_clipping:g}, and a gradient is clipped one way; set one of them to 0"
+            )
         if self.patience_epochs and self.schedule == "rung-annealed":
             problems.append(
                 f"patience_epochs: {self.patience_epochs} given with rung-annealed, whose accuracies between rungs are "
@@ -135,11 +183,17 @@ class Recipe(BaseModel):
 
 
 _READS: Final[dict[str, Callable[[Recipe], Any]]] = {
-    "momentum": lambda recipe: recipe.optimizer in ("sgd", "nesterov"),
+    "momentum": lambda recipe: recipe.optimizer in ("sgd", "nesterov", "muon"),
     "warmup_epochs": lambda recipe: recipe.schedule in WARMED,
     "cosine_epochs": lambda recipe: recipe.schedule in COSINES,
     "step_epochs": lambda recipe: recipe.schedule in STEPPED,
     "step_factor": lambda recipe: recipe.schedule in STEPPED,
+    "decay_norms": lambda recipe: recipe.weight_decay,
+    "muon_rate_factor": lambda recipe: recipe.optimizer == "muon",
+    "lookahead_share": lambda recipe: recipe.lookahead_steps,
+    "restart_epochs": lambda recipe: recipe.schedule == "cosine-restarts",
+    "restart_factor": lambda recipe: recipe.schedule == "cosine-restarts",
+    "cooldown_share": lambda recipe: recipe.schedule == "warmup-stable-decay",
     "padding_mode": lambda recipe: recipe.crop_padding,
     "policy_operations": lambda recipe: recipe.policy == "randaugment",
     "policy_magnitude": lambda recipe: recipe.policy == "randaugment",

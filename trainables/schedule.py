@@ -50,15 +50,19 @@ def rung_epochs(
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[int, ...]) -> float:
     """The learning rate of step `step`, counted from 0 over the whole training.
 
-    Rung-annealed and cosine use the step's end, so that the rate is exactly zero at the last step of a rung and
-    nowhere else; the others follow torch's schedulers, which use the step's start. `rungs` ends with the last epoch.
+    Rung-annealed, cosine, linear and warmup-stable-decay use the step's end, so that the rate is exactly zero at the
+    last step of a fall and nowhere else; the others follow torch's schedulers, which use the step's start. `rungs` ends
+    with the last epoch.
 
     With `cosine_epochs`, cosine is torch's CosineAnnealingLR stepped once a step: zero at the end of that many epochs,
     whatever the warm-up took of them, the peak at the end of twice as many, and so on; at an epoch's start it has the
     rate of torch's stepped once an epoch. Cosine-step is the product of cosine and step. Torch's two schedulers
     chained give it too, but only to the first rise from zero after a drop: there torch forgets the drops before.
+    Cosine-restarts is torch's CosineAnnealingWarmRestarts stepped once a step, but for the last step of a fall, which
+    has zero where torch's has begun anew. A fall that the training's end cuts off does not reach zero.
 
-    Source: budgeted training, arXiv 1905.04753 (annealing to zero makes truncated runs comparable).
+    Source: budgeted training, arXiv 1905.04753 (annealing to zero makes truncated runs comparable; linear); restarts,
+    arXiv 1608.03983; warm-up, stable, decay, arXiv 2405.18392.
     """
     total = recipe.epochs * steps_per_epoch
     return recipe.learning_rate * _FACTORS[recipe.schedule](recipe, step, steps_per_epoch, total, rungs)
@@ -103,6 +107,23 @@ def _cosine_step(recipe: Recipe, step: int, steps_per_epoch: int, total: int, ru
     return drops * _cosine(recipe, step, steps_per_epoch, total, rungs)
 
 
+def _cosine_restarts(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
+    start, fall = 0, recipe.restart_epochs * steps_per_epoch
+    while step >= start + fall:
+        start, fall = start + fall, fall * recipe.restart_factor
+    return _warm_cosine(step + 1 - start, fall, recipe.warmup_epochs * steps_per_epoch if start == 0 else 0.0)
+
+
+def _linear(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
+    done, warmup = step + 1, recipe.warmup_epochs * steps_per_epoch
+    return done / warmup if done < warmup else (total - done) / (total - warmup) if done < total else 0.0
+
+
+def _warmup_stable_decay(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
+    done, warmup = step + 1, recipe.warmup_epochs * steps_per_epoch
+    return done / warmup if done < warmup else min(1.0, (total - done) / (recipe.cooldown_share * total))
+
+
 def _one_cycle(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
     return _cycled(step, total, ONE_CYCLE_START, 1.0, ONE_CYCLE_END)
 
@@ -139,6 +160,9 @@ _FACTORS = {
     "rung-annealed": _rung_annealed,
     "cosine": _cosine,
     "cosine-step": _cosine_step,
+    "cosine-restarts": _cosine_restarts,
+    "linear": _linear,
+    "warmup-stable-decay": _warmup_stable_decay,
     "one-cycle": _one_cycle,
     "step": _step,
     "constant": _constant,

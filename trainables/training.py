@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from model_zoo import ResNetLayout
 from trainables import checkpoints
 from trainables.augment import augmented_batch, first_flips, normalise
-from trainables.clipping import clip_adaptively
 from trainables.datasets import TrainingSet
 from trainables.devices import autocast, resolve_precision
+from trainables.dropping import Dropping
 from trainables.errors import CheckpointError, DivergedError
 from trainables.identity import identity, past
 from trainables.mixing import mixed_batch
-from trainables.optimizers import make_optimizer, set_step
 from trainables.recipe import Recipe
-from trainables.schedule import learning_rate, momentum
 from trainables.starting_network import starting_network
+from trainables.update import Update
 
 EVAL_BATCH = 512
 
@@ -85,7 +84,7 @@ class Trainer:
         self.epoch = 0
         self.last_report: EpochReport | None = None
         self.best_weights: dict[str, Tensor] = {}
-        """The network's weights and buffers after its best epoch, for a recipe that keeps those; otherwise none."""
+        """The network's weights and buffers, as validated, after its best epoch, for a recipe that keeps those."""
         self.data = data.identity
         self.precision = resolve_precision(recipe, device)
         # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
@@ -99,9 +98,9 @@ class Trainer:
         if recipe.flip_order == "alternating":
             self.first_flips = first_flips(len(data.images), recipe.seed).to(device)
         self.network = starting_network(layout, recipe).to(device).to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(self.network.parameters(), recipe, device)
-        head = set(self.network.head.parameters())  # which the paper of adaptive clipping leaves alone
-        self.clipped = [param for param in self.network.parameters() if param not in head]
+        self.dropping = Dropping(self.network, recipe, device)
+        self.update = Update(self.network, recipe, device, self.steps_per_epoch, self.rungs)
+        self.optimizer = self.update.optimizer
 
     @property
     def steps_per_epoch(self) -> int:
@@ -136,16 +135,15 @@ class Trainer:
         rate = 0.0
         for i in range(self.steps_per_epoch):
             step = self.epoch * self.steps_per_epoch + i
-            rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.rungs)
-            set_step(self.optimizer, rate, momentum(self.recipe, step, self.steps_per_epoch))
+            rate = self.update.prepare(step)
             index = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
-            totals += self._train_step(index, draw, host_draw)
+            totals += self._train_step(step, index, draw, host_draw)
         images = min(self.steps_per_epoch * self.recipe.batch_size, len(order))
         train_loss, train_accuracy = (total / images for total in totals.tolist())
         self._require_finite(train_loss)
         trained = time.perf_counter()
         val_accuracy, val_loss = evaluate(
-            self.network, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
+            self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
         )
         self._require_finite(val_loss)
         self.epoch += 1
@@ -153,7 +151,7 @@ class Trainer:
         if self.last_report is not None and self.last_report.best_accuracy >= val_accuracy:
             best_accuracy, best_epoch = self.last_report.best_accuracy, self.last_report.best_epoch
         if self.recipe.keep_weights == "best" and best_epoch == self.epoch:
-            self.best_weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self.best_weights = {name: value.clone() for name, value in self.update.result.state_dict().items()}
         at_rung = self.epoch in self.rungs or self._ends(self.epoch, best_epoch)
         self.last_report = EpochReport(
             epoch=self.epoch,
@@ -170,23 +168,24 @@ class Trainer:
         )
         return self.last_report
 
-    def _train_step(self, index: Tensor, draw: torch.Generator, host_draw: np.random.Generator) -> Tensor:
+    def _train_step(self, step: int, index: Tensor, draw: torch.Generator, host_draw: np.random.Generator) -> Tensor:
         """Summed loss and number of correct answers of one step, (2,), on the device."""
         recipe = self.recipe
         flipped = None if self.first_flips is None else self.first_flips[index] ^ bool(self.epoch % 2)
         x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw, host_draw, flipped)
         x, labels = mixed_batch(x, self.labels[index], recipe, draw, host_draw)
-        self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.precision, self.device):
-            logits = self.network(x)
-        logits = logits.float()
+        self.dropping.draw(len(index), draw)
+
+        def answers() -> Tensor:
+            with autocast(self.precision, self.device):
+                logits: Tensor = self.network(x)
+            return logits.float()
+
+        logits = answers()
         loss = labels.loss(logits, recipe.label_smoothing)
         if self.device.type == "cpu":  # elsewhere this would wait for the device at every step
             self._require_finite(loss.item())
-        loss.backward()  # type: ignore[no-untyped-call]
-        if recipe.adaptive_clipping:
-            clip_adaptively(self.clipped, recipe.adaptive_clipping)
-        self.optimizer.step()
+        self.update.take(step, loss, lambda: labels.loss(answers(), recipe.label_smoothing))
         with torch.no_grad():
             return torch.stack([loss * len(index), labels.correct(logits)])
 
@@ -197,7 +196,7 @@ class Trainer:
             )
 
     def save(self, path: Path) -> None:
-        """Writes weights, optimizer state and the last epoch's report to `path`, whole or not at all.
+        """Writes weights, averaged ones too, optimizer state and the last report to `path`, whole or not at all.
 
         Raises:
             ValueError: no epoch was trained yet.
@@ -205,7 +204,9 @@ class Trainer:
         if self.last_report is None:
             raise ValueError("epoch 0: nothing to save; train an epoch first")
         report = asdict(self.last_report)
-        checkpoints.save(path, self.network, self.optimizer, self._identity(), report, self.best_weights)
+        checkpoints.save(
+            path, self.network, self.optimizer, self._identity(), report, self.best_weights, self.update.averaged
+        )
 
     def load(self, path: Path) -> None:
         """Continues from what `save` wrote, also under other epochs and rungs that share its past.
@@ -214,7 +215,9 @@ class Trainer:
             CheckpointError: the file is damaged or belongs to another layout, recipe, ladder of rungs or data set.
         """
         with_best = self.recipe.keep_weights == "best"
-        report, best = checkpoints.load(path, self.network, self.optimizer, self._identity(), past, with_best)
+        report, best = checkpoints.load(
+            path, self.network, self.optimizer, self._identity(), past, with_best, self.update.averaged
+        )
         try:
             self.last_report = EpochReport(**report)
         except TypeError as error:

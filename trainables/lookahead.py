@@ -1,0 +1,35 @@
+"""Lookahead: an optimizer's weights run ahead for some steps and come back part of the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class Lookahead:
+    """The slow weights of `params`: they follow by `share` of the way every `steps` steps of an epoch, and at its end.
+
+    At an epoch's end slow and fast weights are the same, so that the slow ones are what is validated and a checkpoint
+    need not hold both. The optimizer's momenta go on as they are. Buffers are left alone.
+
+    Source: Zhang et al., Lookahead Optimizer: k steps forward, 1 step back, arXiv 1907.08610, algorithm 1.
+    """
+
+    def __init__(self, params: Iterable[Tensor], steps: int, share: float) -> None:
+        self._fast = [param.detach() for param in params]
+        self._slow = [param.clone() for param in self._fast]
+        self._steps, self._share = steps, share
+
+    @torch.no_grad()
+    def begin_epoch(self) -> None:
+        """Starts from the weights as they are: at the first step of all, and after a checkpoint was loaded."""
+        torch._foreach_copy_(self._slow, self._fast)
+
+    @torch.no_grad()
+    def follow(self, done: int, steps_per_epoch: int) -> None:
+        """What comes after step number `done` of an epoch, counted from 1."""
+        if done % self._steps == 0 or done == steps_per_epoch:
+            torch._foreach_lerp_(self._slow, self._fast, self._share)
+            torch._foreach_copy_(self._fast, self._slow)
