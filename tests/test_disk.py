@@ -15,7 +15,7 @@ from rich.console import Console
 from model_zoo import PRESETS
 from results import TableWriter, read_record, read_run
 from search.config import RunConfig, compose
-from search.disk import (
+from search.disk import DIGITS, (
     RESERVE,
     folder_bytes,
     forecast,
