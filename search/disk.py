@@ -22,7 +22,7 @@ RESERVE = 2**20
 TRIAL_BYTES, EPOCH_BYTES = 30_000, 500
 """Of a trial and an epoch: record (965, 300), tables, twice while replaced (2 x 65, 2 x 80), Ray's files (25,000)."""
 DIGITS = 500
-"""Bytes by which a recipe's numbers are longer than the default ones, at most."""
+"""Bytes by which a recipe's numbers and names are longer than the default ones, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def forecast(config: RunConfig, concurrency: int, epochs: float, open_trials: in
 
 
 def largest_checkpoint(config: RunConfig) -> int:
-    """Bytes of the largest checkpoint of the space: exact for a list of layouts, else a bound a few percent above."""
+    """Bytes of the largest checkpoint of the space, at most: `DIGITS` above for a list of layouts, else a few percent."""
     read = [config.recipe.values_of(name) for name in ("optimizer", "keep_weights")]
     recipes = [
         Recipe(optimizer=optimizer, keep_weights=kept, momentum=0.9, schedule="constant")
@@ -73,7 +73,7 @@ def largest_checkpoint(config: RunConfig) -> int:
     space = config.space
     if space.layouts:
         feasible = [layout for layout in space.listed if space.contains(layout)] or space.listed
-        return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes)
+        return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes) + DIGITS
     norms = 1 + max(space.stages) * (2 * space.blocks[1] + 1)
     corner = _corner(space)
     params = min(space.max_params, count_params(corner))
