@@ -64,7 +64,7 @@ def forecast(config: RunConfig, concurrency: int, epochs: float, open_trials: in
 
 
 def largest_checkpoint(config: RunConfig) -> int:
-    """Bytes of the largest checkpoint of the space, at most: `DIGITS` above for a list of layouts, else a few percent."""
+    """Bytes of the space's largest checkpoint, at most: `DIGITS` above it for a list of layouts, else a few percent."""
     read = [config.recipe.values_of(name) for name in ("optimizer", "keep_weights")]
     recipes = [
         Recipe(optimizer=optimizer, keep_weights=kept, momentum=0.9, schedule="constant")
