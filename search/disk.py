@@ -22,7 +22,7 @@ RESERVE = 2**20
 TRIAL_BYTES, EPOCH_BYTES = 30_000, 500
 """Of a trial and an epoch: record (965, 300), tables, twice while replaced (2 x 65, 2 x 80), Ray's files (25,000)."""
 DIGITS = 500
-"""Bytes by which a recipe's numbers are longer than the default ones, at most."""
+"""Bytes by which a recipe's numbers and names are longer than the default ones, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def forecast(config: RunConfig, concurrency: int, epochs: float, open_trials: in
 
 
 def largest_checkpoint(config: RunConfig) -> int:
-    """Bytes of the largest checkpoint of the space: exact for a list of layouts, else a bound a few percent above."""
+    """Bytes of the space's largest checkpoint, at most: `DIGITS` above it for a list of layouts, else a few percent."""
     read = [config.recipe.values_of(name) for name in ("optimizer", "keep_weights", "ema_decay")]
     recipes = [
         Recipe(optimizer=optimizer, keep_weights=kept, ema_decay=decay, momentum=0.9, schedule="constant")

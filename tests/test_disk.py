@@ -15,7 +15,8 @@ from rich.console import Console
 from model_zoo import PRESETS
 from results import TableWriter, read_record, read_run
 from search.config import RunConfig, compose
-from search.disk import DIGITS, (
+from search.disk import (
+    DIGITS,
     RESERVE,
     folder_bytes,
     forecast,
@@ -96,7 +97,7 @@ def test_no_layout_of_a_space_has_a_larger_checkpoint_than_the_bound(space: Sear
     sizes = [checkpoint_bytes(layout, Recipe(optimizer="adam")) for layout in brute_force(space)]
     assert max(sizes, default=0) <= largest_checkpoint(config)
     if space.layouts and sizes:
-        assert max(sizes) == largest_checkpoint(config)
+        assert max(sizes) == pytest.approx(largest_checkpoint(config), abs=2 * DIGITS)
 
 
 def test_the_bound_of_a_usual_space_is_close() -> None:
