@@ -30,20 +30,29 @@ FIGURES: dict[str, Callable[[ResNetLayout, tuple[int, int]], int]] = {
 def layouts(draw: st.DrawFn, max_blocks: int = 2, max_channels: int = 6) -> ResNetLayout:
     """Layouts that vary in every field, small enough to be built in milliseconds."""
     stages = draw(st.integers(2, 6))
+    block = draw(st.sampled_from(["basic", "basic", "preactivation", "bottleneck"]))
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    multiples = st.integers(1, max(1, max_channels // groups)).map(lambda n: n * groups)
+    wide = st.tuples(multiples, st.integers(0, 3)).map(lambda pair: 4 * pair[0] + pair[1])
 
     def per_stage(values: st.SearchStrategy[int]) -> tuple[int, ...]:
         return tuple(draw(values) for _ in range(stages))
 
+    channels = per_stage(wide if block == "bottleneck" else multiples)
     return ResNetLayout(
         per_stage(st.integers(1, max_blocks)),
-        per_stage(st.integers(1, max_channels)),
+        channels,
         draw(st.sampled_from([(), per_stage(st.integers(1, 2))])),
         draw(st.sampled_from([(), per_stage(st.sampled_from([3, 5]))])),
-        draw(st.integers(0, max_channels)),
+        draw(st.one_of(st.just(0), st.integers(1, max_channels) if block == "bottleneck" else multiples)),
         draw(st.sampled_from([1, 3])),
         draw(st.booleans()),
         draw(st.integers(1, 4)),
         draw(st.integers(2, 12)),
+        block,
+        groups,
+        draw(st.sampled_from([0, draw(st.integers(1, min(channels)))])),
+        draw(st.sampled_from(["relu", "silu", "gelu"])),
     )
 
 
