@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
+from model_zoo.block_form import ACTIVATIONS, BLOCKS, BlockForm
+
 MIN_STAGES = 2
 MAX_STAGES = 6
 
@@ -16,21 +18,22 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ResNetLayout:
-    """A residual network of BasicBlocks: 3x3 stem, 2 to 6 stages, global average pooling, one linear layer.
+    """A residual network: 3x3 stem, 2 to 6 stages of blocks, global average pooling, one linear layer.
 
-    A block is conv-norm-ReLU-conv-norm plus a skip, which is a strided convolution and norm where the shape changes
-    and the identity elsewhere. Defaults that depend on other fields are filled in, so equal networks compare equal.
+    A block is two or three convolutions with norms and activations plus a skip, which is a strided convolution where
+    the shape changes and the identity elsewhere (`model_zoo.network` has the kinds). Defaults that depend on other
+    fields are filled in, so equal networks compare equal.
 
     Raises:
-        LayoutError: a field is outside its range.
+        LayoutError: a field is outside its range, or fields do not fit each other.
 
     Source: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385.
     """
 
     blocks: tuple[int, ...]
-    """BasicBlocks per stage, each at least 1; the length is the number of stages."""
+    """Blocks per stage, each at least 1; the length is the number of stages."""
     channels: tuple[int, ...]
-    """Output channels per stage, each at least 1."""
+    """Output channels per stage, each at least 1; a bottleneck's inner width is a quarter, so it needs at least 4."""
     strides: tuple[int, ...] = ()
     """Stride of each stage's first block, 1 or 2; empty means 1 for the first stage and 2 for the others."""
     kernels: tuple[int, ...] = ()
@@ -45,6 +48,16 @@ class ResNetLayout:
     """Channels of the input image, at least 1."""
     classes: int = 10
     """Outputs of the linear layer, at least 2."""
+    block: str = "basic"
+    """The kind of all blocks: basic (two kxk convolutions), preactivation (the same, norm and activation first) or
+    bottleneck (1x1 to a quarter of the output channels, rounded down, kxk, 1x1)."""
+    groups: int = 1
+    """Groups of the kxk convolutions of blocks: a divisor of the stem's and the stages' widths, or, where blocks are
+    bottlenecks, of their inner widths."""
+    squeeze: int = 0
+    """Reduction ratio of a squeeze-and-excitation in every block, at most the narrowest width; 0 for none."""
+    activation: str = "relu"
+    """relu, silu or gelu, everywhere."""
 
     def __post_init__(self) -> None:
         fill = object.__setattr__
@@ -60,6 +73,9 @@ class ResNetLayout:
         fill(self, "strides", self.strides or (1,) + (2,) * (self.stages - 1))
         fill(self, "kernels", self.kernels or (3,) * self.stages)
         fill(self, "stem_channels", self.stem_channels or self.channels[0])
+        problems = self.form.problems(self.stem_channels, self.channels)
+        if problems:
+            raise LayoutError("; ".join(problems))
 
     def _problems(self) -> list[str]:
         stages = len(self.blocks)
@@ -84,6 +100,14 @@ class ResNetLayout:
             "conv_bias": ((self.conv_bias,), "true or false", lambda n: isinstance(n, bool)),
             "in_channels": ((self.in_channels,), "a whole number of at least 1", _is_count),
             "classes": ((self.classes,), "a whole number of at least 2", lambda n: _is_count(n, 2)),
+            "block": ((self.block,), _either(BLOCKS), lambda text: isinstance(text, str) and text in BLOCKS),
+            "groups": ((self.groups,), "a whole number of at least 1", _is_count),
+            "squeeze": ((self.squeeze,), "a whole number of at least 0", lambda n: _is_count(n, 0)),
+            "activation": (
+                (self.activation,),
+                _either(ACTIVATIONS),
+                lambda text: isinstance(text, str) and text in ACTIVATIONS,
+            ),
         }
         for name, (values, limit, accepts) in checks.items():
             found += [f"{name}: {value!r} given; use {limit}" for value in values if not accepts(value)]
@@ -95,9 +119,14 @@ class ResNetLayout:
         return len(self.blocks)
 
     @property
+    def form(self) -> BlockForm:
+        """What all blocks have in common."""
+        return BlockForm(self.block, self.groups, self.squeeze, self.activation)
+
+    @property
     def depth(self) -> int:
-        """The number of weighted layers on the longest path: stem, two per block, linear."""
-        return 2 + 2 * sum(self.blocks)
+        """The number of weighted layers on the longest path: stem, two per block or three per bottleneck, linear."""
+        return 2 + self.form.layers * sum(self.blocks)
 
     @property
     def layout_id(self) -> str:
@@ -107,7 +136,7 @@ class ResNetLayout:
         for name, mark in _MARKS.items():
             value = getattr(self, name)
             if value != getattr(default, name):
-                text += f"+{mark}{_dashed(value) if isinstance(value, tuple) else int(value)}"
+                text += f"+{mark}{_dashed(value) if isinstance(value, tuple) else _scalar(value)}"
         return text
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,9 +171,12 @@ class ResNetLayout:
         blocks, _, channels = shape.partition("x")
         values: dict[str, Any] = {"blocks": _parsed(layout_id, blocks), "channels": _parsed(layout_id, channels)}
         for extra in extras:
-            name = next((name for name, mark in _MARKS.items() if re.fullmatch(rf"{mark}[0-9-]+", extra)), None)
+            name = next((name for name in _MARKS if re.fullmatch(_pattern(name), extra)), None)
             if name is None or name in values:
                 raise LayoutError(f"{layout_id!r}: {extra!r} is no part of a layout's id; write blocksxchannels")
+            if name in _TEXTS:
+                values[name] = extra.removeprefix(_MARKS[name])
+                continue
             numbers = _parsed(layout_id, extra.removeprefix(_MARKS[name]))
             if name not in _PER_STAGE and len(numbers) > 1:
                 raise LayoutError(f"{layout_id!r}: {extra!r} has {len(numbers)} numbers; write one")
@@ -162,19 +194,37 @@ _MARKS = {
     "stem_channels": "stem",
     "skip_kernel": "skip",
     "conv_bias": "bias",
+    "block": "block",
+    "groups": "groups",
+    "squeeze": "squeeze",
+    "activation": "act",
     "in_channels": "in",
     "classes": "out",
 }
+
+_TEXTS = ("block", "activation")
 
 
 def _is_count(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _pattern(name: str) -> str:
+    return _MARKS[name] + ("[a-z]+" if name in _TEXTS else "[0-9-]+")
+
+
 def _parsed(layout_id: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[0-9]{1,9}(-[0-9]{1,9})*", text):
         raise LayoutError(f"{layout_id!r} is no layout's id; write blocks and channels as in 3-5-3x64-128-256")
     return tuple(map(int, text.split("-")))
+
+
+def _scalar(value: str | int) -> str:
+    return value if isinstance(value, str) else str(int(value))
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def _dashed(values: tuple[int, ...]) -> str:

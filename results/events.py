@@ -122,8 +122,15 @@ LAYOUT_FIELDS: Final[dict[str, Check]] = {
     **dict.fromkeys(("stem_channels", "skip_kernel"), _whole(0)),
     "conv_bias": _flag,
     **dict.fromkeys(("in_channels", "classes"), _whole(1)),
+    "block": _text,
+    "groups": _whole(1),
+    "squeeze": _whole(0),
+    "activation": _text,
 }
 """Fields of a layout, in the order of the trials table's columns."""
+
+LAYOUT_DEFAULTS: Final[dict[str, Any]] = {"block": "basic", "groups": 1, "squeeze": 0, "activation": "relu"}
+"""What every layout was before it had these fields: lines of older records lack them."""
 
 RECIPE_FIELDS: Final[dict[str, Check]] = {
     "optimizer": _optional(_text),
@@ -222,7 +229,8 @@ def encode_event(event: Mapping[str, Any]) -> bytes:
 def decode_event(line: bytes) -> dict[str, Any]:
     """The checked event of a line; `encode_event` inverts it.
 
-    A recipe's missing fields, and a missing depth, are null: the line was written before there were these.
+    A recipe's missing fields, and a missing depth, are null, a layout's are `LAYOUT_DEFAULTS`: the line was written
+    before there were these.
 
     Raises:
         RecordError: the line is no JSON object, or no event with its fields.
@@ -236,6 +244,8 @@ def decode_event(line: bytes) -> dict[str, Any]:
     if isinstance(fields.get("recipe"), dict):
         fields["recipe"] = dict.fromkeys(RECIPE_FIELDS) | fields["recipe"]
         fields.setdefault("depth", None)
+    if isinstance(fields.get("layout"), dict):
+        fields["layout"] = LAYOUT_DEFAULTS | fields["layout"]
     return checked_event(fields.pop("event", None), fields)
 
 

@@ -29,6 +29,8 @@ _LAYOUT_TYPES = {
     **dict.fromkeys(("blocks", "channels", "strides", "kernels"), _WHOLES),
     **dict.fromkeys(("stem_channels", "skip_kernel", "in_channels", "classes"), _INT),
     "conv_bias": _FLAG,
+    **dict.fromkeys(("groups", "squeeze"), _INT),
+    **dict.fromkeys(("block", "activation"), _TEXT),
 }
 _RECIPE_TYPES = {
     **dict.fromkeys(("optimizer", "head_init", "schedule", "padding_mode", "precision"), _TEXT),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout, count_params
+from model_zoo.block_form import BlockForm
 from model_zoo.complexity import (
     head_flops,
     head_params,
@@ -38,8 +39,12 @@ class LayoutBatch:
     """Kernel sides of the skip convolutions, (N,)."""
     conv_bias: Column
     """1 where convolutions have a bias, (N,)."""
+    form: Column
+    """What their blocks have in common: places in `forms`, (N,)."""
     params: Column
     """Trainable parameters, (N,)."""
+    forms: tuple[BlockForm, ...]
+    """Each once."""
     in_channels: int
     classes: int
 
@@ -47,6 +52,8 @@ class LayoutBatch:
     def of(cls, layouts: Sequence[ResNetLayout]) -> LayoutBatch:
         """The batch of `layouts`, at least one, which are for images of the same channels and classes."""
         most = max(layout.stages for layout in layouts)
+        forms = tuple(dict.fromkeys(layout.form for layout in layouts))
+        places = {form: place for place, form in enumerate(forms)}
         cells = np.zeros((len(layouts), most, 4), dtype=np.int32)
         for row, layout in zip(cells, layouts, strict=True):
             row[: layout.stages] = np.transpose((layout.blocks, layout.channels, layout.strides, layout.kernels))
@@ -60,7 +67,9 @@ class LayoutBatch:
             stem_channels=column(lambda layout: layout.stem_channels),
             skip_kernel=column(lambda layout: layout.skip_kernel),
             conv_bias=column(lambda layout: layout.conv_bias),
+            form=column(lambda layout: places[layout.form]),
             params=column(count_params),
+            forms=forms,
             in_channels=layouts[0].in_channels,
             classes=layouts[0].classes,
         )
@@ -81,6 +90,7 @@ class LayoutBatch:
             bool(self.conv_bias[i]),
             self.in_channels,
             self.classes,
+            *self.forms[self.form[i]],
         )
 
     def __iter__(self) -> Iterator[ResNetLayout]:
@@ -108,36 +118,57 @@ class LayoutBatch:
 
     @property
     def depth(self) -> Column:
-        """Weighted layers on the longest path, (N,): stem, two per block, linear."""
-        layers: Column = 2 + 2 * self.blocks.sum(axis=1, dtype=np.int64)
+        """Weighted layers on the longest path, (N,): stem, two per block or three per bottleneck, linear."""
+        per_block = np.array([form.layers for form in self.forms], dtype=np.int64)[self.form]
+        layers: Column = 2 + per_block * self.blocks.sum(axis=1, dtype=np.int64)
         return layers
 
     def counted_params(self) -> Column:
         """Trainable parameters counted from the other columns, (N,)."""
+        return self._by_form(lambda alike, form: alike._counted_params(form))
+
+    def flops(self, image_size: tuple[int, int]) -> Column:
+        """FLOPs of one forward pass on one image of `image_size` (height, width) in pixels, (N,)."""
+        return self._by_form(lambda alike, form: alike._flops(image_size, form))
+
+    def activation_bytes(self, image_size: tuple[int, int]) -> Column:
+        """Bytes of the activations of a float32 training step at its peak, per image of `image_size`, (N,)."""
+        return self._by_form(lambda alike, form: alike._activation_bytes(image_size, form))
+
+    def _by_form(self, figure: Callable[[LayoutBatch, BlockForm], Column]) -> Column:
+        """A figure that is asked of the layouts of each form together, (N,)."""
+        places = np.unique(self.form).tolist()
+        if len(places) == 1:
+            return figure(self, self.forms[places[0]])
+        found = np.zeros(len(self), dtype=np.int64)
+        for place in places:
+            mine = self.form == place
+            found[mine] = figure(self.select(mine), self.forms[place])
+        return found
+
+    def _counted_params(self, form: BlockForm) -> Column:
         total: Column = stem_params(self.in_channels, self.stem_channels, self.conv_bias)
         c_in = self.stem_channels
         for blocks, width, stride, kernel, here in self._columns():
-            stage = stage_params(c_in, width, blocks, kernel, stride, self.skip_kernel, self.conv_bias)
+            stage = stage_params(c_in, width, blocks, kernel, stride, self.skip_kernel, self.conv_bias, form)
             total = total + stage * here
             c_in = np.where(here, width, c_in)
         total += head_params(c_in, self.classes)
         return total
 
-    def flops(self, image_size: tuple[int, int]) -> Column:
-        """FLOPs of one forward pass on one image of `image_size` (height, width) in pixels, (N,)."""
+    def _flops(self, image_size: tuple[int, int], form: BlockForm) -> Column:
         pixels = np.array(pixels_by_level(image_size, self.cells.shape[1]), dtype=np.int64)
         total: Column = stem_flops(self.in_channels, self.stem_channels, pixels[0])
         c_in, level = self.stem_channels, np.zeros(len(self), dtype=np.int64)
         for blocks, width, stride, kernel, here in self._columns():
-            level = level + (stride - 1) * here
-            stage = stage_flops(c_in, width, blocks, kernel, stride, self.skip_kernel, pixels[level])
+            before, level = pixels[level], level + (stride - 1) * here
+            stage = stage_flops(c_in, width, blocks, kernel, stride, self.skip_kernel, before, pixels[level], form)
             total = total + stage * here
             c_in = np.where(here, width, c_in)
         total += head_flops(c_in, self.classes)
         return total
 
-    def activation_bytes(self, image_size: tuple[int, int]) -> Column:
-        """Bytes of the activations of a float32 training step at its peak, per image of `image_size`, (N,)."""
+    def _activation_bytes(self, image_size: tuple[int, int], form: BlockForm) -> Column:
         pixels = np.array(pixels_by_level(image_size, self.cells.shape[1]), dtype=np.int64)
         level = np.zeros(len(self), dtype=np.int64)
         widths, blocks, strides, areas = [], [], [], [pixels[level]]
@@ -148,7 +179,7 @@ class LayoutBatch:
             strides.append(stride)
             areas.append(pixels[level])
         total: Column = activation_bytes(
-            self.in_channels, self.stem_channels, widths, blocks, strides, self.skip_kernel, self.classes, areas
+            self.in_channels, self.stem_channels, widths, blocks, strides, self.skip_kernel, self.classes, areas, form
         )
         return total
 
@@ -161,6 +192,7 @@ class LayoutBatch:
             stem_channels=self.stem_channels[places],
             skip_kernel=self.skip_kernel[places],
             conv_bias=self.conv_bias[places],
+            form=self.form[places],
             params=self.params[places],
         )
 
@@ -180,6 +212,8 @@ def joined(batches: Sequence[LayoutBatch]) -> LayoutBatch:
     if not batches:
         raise ValueError("batches: none given; give at least one")
     most = max(batch.cells.shape[1] for batch in batches)
+    forms = tuple(dict.fromkeys(form for batch in batches for form in batch.forms))
+    places = [np.array([forms.index(form) for form in batch.forms], dtype=np.int64) for batch in batches]
     return LayoutBatch(
         stages=np.concatenate([batch.stages for batch in batches]),
         cells=np.concatenate(
@@ -188,7 +222,9 @@ def joined(batches: Sequence[LayoutBatch]) -> LayoutBatch:
         stem_channels=np.concatenate([batch.stem_channels for batch in batches]),
         skip_kernel=np.concatenate([batch.skip_kernel for batch in batches]),
         conv_bias=np.concatenate([batch.conv_bias for batch in batches]),
+        form=np.concatenate([of_batch[batch.form] for of_batch, batch in zip(places, batches, strict=True)]),
         params=np.concatenate([batch.params for batch in batches]),
+        forms=forms,
         in_channels=batches[0].in_channels,
         classes=batches[0].classes,
     )

@@ -8,6 +8,7 @@ their parameters, hold every layout: what completes a front inside the parameter
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout
+from model_zoo.block_form import BlockForm
 from model_zoo.complexity import head_params, stage_params, stem_params
 
 if TYPE_CHECKING:
@@ -38,17 +40,28 @@ UNREACHABLE = 2**61
 
 @dataclass(frozen=True)
 class Chain:
-    """All layouts of `space` with so many stages, one skip kernel and one choice of biases."""
+    """All layouts of `space` with so many stages, one skip kernel, one choice of biases and one form of blocks."""
 
     space: SearchSpace
     stages: int
     skip_kernel: int
     conv_bias: bool
+    form: BlockForm
 
     @cached_property
     def widths(self) -> NDArray[np.int64]:
-        """Widths a stage may have, ascending, (W,)."""
-        return np.array(self.space.channels, dtype=np.int64)
+        """Widths a stage may have, those that fit the blocks, ascending, (W,)."""
+        return np.array([width for width in self.space.channels if self.form.allows(width)], dtype=np.int64)
+
+    @cached_property
+    def width_places(self) -> NDArray[np.int64]:
+        """Places of `widths` among all those of the space, (W,)."""
+        return np.searchsorted(self.space.channels, self.widths).astype(np.int64)
+
+    @property
+    def has_layouts(self) -> bool:
+        """Whether there are any, the parameter window not asked: blocks may fit no width, or too few that increase."""
+        return len(self.widths) > 0 and self.total > 0
 
     def choices(self, stage: int) -> NDArray[np.int32]:
         """What a stage, from 0, may be at one width: blocks, stride and kernel, (3, C), in the order of their codes."""
@@ -68,19 +81,19 @@ class Chain:
         """The number of choices of a stage, width included: the base of its digit in a code."""
         strides = self.space.strides if stage else self.space.first_strides
         per_width = (self.space.blocks[1] - self.space.blocks[0] + 1) * len(strides) * len(self.space.kernels)
-        return len(self.space.channels) * per_width
+        return len(self.widths) * per_width
 
     def follows(self, before: int) -> Iterator[int]:
         """The places among the widths that may follow the width at place `before`."""
         if self.space.channel_order == "free":
-            return iter(range(len(self.space.channels)))
-        return iter(range(before + (self.space.channel_order == "increasing"), len(self.space.channels)))
+            return iter(range(len(self.widths)))
+        return iter(range(before + (self.space.channel_order == "increasing"), len(self.widths)))
 
     def stems(self, width: int) -> dict[int, int]:
         """The stems in front of a first stage of `width`: place among the space's stems -> channels, each once."""
         found: dict[int, int] = {}
         for place, stem in enumerate(self.space.stem_channels):
-            if (stem or width) not in found.values():
+            if (stem or width) not in found.values() and self.form.allows_stem(stem or width):
                 found[place] = stem or width
         return found
 
@@ -94,7 +107,7 @@ class Chain:
         """Parameters of each of the stage's choices behind `c_in` channels, for every width, (W, C)."""
         blocks, stride, kernel = self.choices(stage).astype(np.int64)
         terms: NDArray[np.int64] = stage_params(
-            c_in, self.widths[:, None], blocks, kernel, stride, self.skip_kernel, self.conv_bias
+            c_in, self.widths[:, None], blocks, kernel, stride, self.skip_kernel, self.conv_bias, self.form
         )
         return terms
 
@@ -126,8 +139,8 @@ class Chain:
 
     def half_sizes(self, cut: int) -> tuple[int, int]:
         """Chains of the front and of the back, before the parameter window, for a front of `cut` stages."""
-        places = range(len(self.space.channels))
-        per_width = [self.digits(stage) // len(self.space.channels) for stage in range(self.stages)]
+        places = range(len(self.widths))
+        per_width = [self.digits(stage) // len(self.widths) for stage in range(self.stages)]
         counts = [per_width[0] * len(self.space.stem_channels) for _ in places]
         for stage in range(1, cut):
             counts = self._stepped(counts, per_width[stage])
@@ -147,7 +160,7 @@ class Chain:
     @cached_property
     def total(self) -> int:
         """Layouts before the parameter window."""
-        per_width = [self.digits(stage) // len(self.space.channels) for stage in range(self.stages)]
+        per_width = [self.digits(stage) // len(self.widths) for stage in range(self.stages)]
         counts = [per_width[0] * len(self.stems(int(width))) for width in self.widths]
         for stage in range(1, self.stages):
             counts = self._stepped(counts, per_width[stage])
@@ -205,9 +218,8 @@ class Chain:
         c_in = layout.stem_channels
         for i in range(self.cut):
             width = layout.channels[i]
-            total += stage_params(
-                c_in, width, layout.blocks[i], layout.kernels[i], layout.strides[i], self.skip_kernel, self.conv_bias
-            )
+            cell = (layout.blocks[i], layout.kernels[i], layout.strides[i])
+            total += stage_params(c_in, width, *cell, self.skip_kernel, self.conv_bias, self.form)
             c_in = width
         return int(total)
 
@@ -216,7 +228,7 @@ class Chain:
         code = stem_place
         for stage, (blocks, width, stride, kernel) in zip(stages, cells, strict=True):
             strides = self.space.strides if stage else self.space.first_strides
-            digit = self.space.channels.index(width)
+            digit = int(np.searchsorted(self.widths, width))
             digit = digit * (self.space.blocks[1] - self.space.blocks[0] + 1) + blocks - self.space.blocks[0]
             digit = digit * len(strides) + strides.index(stride)
             digit = digit * len(self.space.kernels) + self.space.kernels.index(kernel)
@@ -225,8 +237,8 @@ class Chain:
 
 
 def chains(space: SearchSpace) -> Iterator[Chain]:
-    """The chains that make up a space that is not a list of layouts."""
-    for stages in space.stages:
-        for skip_kernel in space.skip_kernels:
-            for conv_bias in space.conv_biases:
-                yield Chain(space, stages, skip_kernel, conv_bias)
+    """The chains that make up a space that is not a list of layouts; those without a layout are left out."""
+    for shared in itertools.product(space.stages, space.skip_kernels, space.conv_biases, space.forms):
+        chain = Chain(space, *shared)
+        if chain.has_layouts:
+            yield chain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from model_zoo.block_form import BlockForm
 from search.space import SearchSpace
 
 
@@ -21,9 +22,23 @@ def layout_bounds(space: SearchSpace) -> dict[str, tuple[int, int]]:
     bounds["stem"] = (0, len(space.stem_channels) - 1)
     bounds["skip"] = (0, len(space.skip_kernels) - 1)
     bounds["bias"] = (0, len(space.conv_biases) - 1)
+    bounds["block"] = (0, len(space.block_types) - 1)
+    bounds["groups"] = (0, len(space.groups) - 1)
+    bounds["squeeze"] = (0, len(space.squeeze_ratios) - 1)
+    bounds["activation"] = (0, len(space.activations) - 1)
     return {name: (low, high) for name, (low, high) in bounds.items() if low < high}
 
 
 def layout_spans(space: SearchSpace) -> dict[str, int]:
     """How far the values of each dimension of a layout lie apart at most."""
     return {name: high - low for name, (low, high) in layout_bounds(space).items()}
+
+
+def form_values(space: SearchSpace, form: BlockForm) -> dict[str, int]:
+    """The values of the dimensions that say what the blocks of a layout have in common."""
+    return {
+        "block": space.block_types.index(form.block),
+        "groups": space.groups.index(form.groups),
+        "squeeze": space.squeeze_ratios.index(form.squeeze),
+        "activation": space.activations.index(form.activation),
+    }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from model_zoo import ResNetLayout, count_params
+from model_zoo.block_form import PLAIN
 from results import RunState
 from search.config import RunConfig
 from search.errors import ResourceError
@@ -74,15 +75,14 @@ def largest_checkpoint(config: RunConfig) -> int:
     if space.layouts:
         feasible = [layout for layout in space.listed if space.contains(layout)] or space.listed
         return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes) + DIGITS
-    norms = 1 + max(space.stages) * (2 * space.blocks[1] + 1)
-    corner = _corner(space)
-    params = min(space.max_params, count_params(corner))
-    channels = min(
-        norms * max(*space.channels, *space.stem_channels), params // 2
-    )  # a norm has two parameters a channel
-    bias = max(space.conv_biases)
+    blocks, corner = max(space.stages) * space.blocks[1], _corner(space)
+    params = min(space.max_params, count_params(corner)) if space.forms == (PLAIN,) else space.max_params
+    norms = 1 + max(form.layers for form in space.forms) * blocks + max(space.stages)
+    channels = min(norms * max(*space.channels, *space.stem_channels), params // 2)  # a norm has two parameters each
+    linear = 1 + (2 * blocks if max(space.squeeze_ratios) else 0)
+    weights = (3 + max(space.conv_biases)) * norms + 2 * linear  # each norm has a convolution, and so has each skip
     return max(
-        file_bytes(params, norms, channels, bias, recipe) + text_bytes(corner, recipe) + DIGITS for recipe in recipes
+        file_bytes(params, weights, norms, channels, recipe) + text_bytes(corner, recipe) + DIGITS for recipe in recipes
     )
 
 

@@ -14,7 +14,7 @@ from optuna.distributions import IntDistribution
 
 from model_zoo import ResNetLayout
 from search.batch import LayoutBatch
-from search.dimensions import layout_bounds
+from search.dimensions import form_values, layout_bounds
 from search.space import SearchSpace
 
 Values = dict[str, int | float]
@@ -47,6 +47,7 @@ def encode_layout(space: SearchSpace, layout: ResNetLayout) -> dict[str, int]:
     values["stem"] = stems.index(layout.stem_channels)
     values["skip"] = space.skip_kernels.index(layout.skip_kernel)
     values["bias"] = space.conv_biases.index(layout.conv_bias)
+    values |= form_values(space, layout.form)
     return {name: values[name] for name in layout_bounds(space)}
 
 
@@ -72,11 +73,18 @@ def encode_batch(space: SearchSpace, batch: LayoutBatch) -> dict[str, NDArray[np
     values["stem"] = (stems == batch.stem_channels[:, None]).argmax(axis=1).astype(np.float64)
     values["skip"] = np.searchsorted(space.skip_kernels, batch.skip_kernel).astype(np.float64)
     values["bias"] = np.searchsorted(space.conv_biases, batch.conv_bias.astype(np.bool_)).astype(np.float64)
+    of_forms = [form_values(space, form) for form in batch.forms]
+    for name in of_forms[0]:
+        values[name] = np.array([values_of[name] for values_of in of_forms], dtype=np.float64)[batch.form]
     return {name: values[name] for name in layout_bounds(space)}
 
 
 def decode_layout(space: SearchSpace, values: Mapping[str, int | float]) -> ResNetLayout:
-    """The layout with these values."""
+    """The layout with these values.
+
+    Raises:
+        LayoutError: its blocks do not fit its widths.
+    """
     lowest, optional = space.blocks[0], min(space.stages)
     present = [int(values.get(f"blocks_{i}", lowest if i <= optional else 0)) for i in range(1, max(space.stages) + 1)]
     stages = next((i for i, blocks in enumerate(present) if blocks == 0), len(present))
@@ -96,4 +104,8 @@ def decode_layout(space: SearchSpace, values: Mapping[str, int | float]) -> ResN
         space.conv_biases[chosen("bias")],
         space.in_channels,
         space.classes,
+        space.block_types[chosen("block")],
+        space.groups[chosen("groups")],
+        space.squeeze_ratios[chosen("squeeze")],
+        space.activations[chosen("activation")],
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from model_zoo import ResNetLayout, count_params
 from search.batch import LayoutBatch, joined
-from search.chains import MAX_KEY_BITS, chains
+from search.chains import MAX_KEY_BITS, Chain, chains
 from search.errors import EmptySpaceError
 from search.halves import back_keys, front_keys, runs
 from search.layout_index import index_of_space, meetings
@@ -27,8 +27,18 @@ MOST_REFUSED = 2**20
 
 
 def count_total(space: SearchSpace) -> int:
-    """The number of layouts before the parameter window and all other conditions."""
+    """The number of layouts that can be built, before the parameter window and all other conditions."""
     return len(space.listed) if space.layouts else sum(chain.total for chain in chains(space))
+
+
+def count_combinations(space: SearchSpace) -> int:
+    """The number of layouts before all conditions but the order of channels: also those whose blocks do not fit."""
+    if space.layouts:
+        return len(space.listed)
+    plain = space.model_copy(
+        update={"block_types": ("basic",), "groups": (1,), "squeeze_ratios": (0,), "activations": ("relu",)}
+    )
+    return len(space.forms) * count_total(plain)
 
 
 def count_in_window(space: SearchSpace) -> int:
@@ -36,11 +46,11 @@ def count_in_window(space: SearchSpace) -> int:
     if space.layouts:
         return index_of_space(space).count
     total = 0
-    for chain in chains(space):
+    for chain in _chains_of_one_activation(space):
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
             total += int(runs(chain, front, back)[1].sum())
-    return total
+    return total * len(space.activations)
 
 
 def count_up_to(space: SearchSpace, edges: Sequence[int]) -> list[int]:
@@ -49,12 +59,17 @@ def count_up_to(space: SearchSpace, edges: Sequence[int]) -> list[int]:
         params = np.concatenate([batch.params for batch in index_of_space(space).walk()] or [np.zeros(0, np.int64)])
         return [int((params <= edge).sum()) for edge in edges]
     totals = [0] * len(edges)
-    for chain in chains(space):
+    for chain in _chains_of_one_activation(space):
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
             for i, edge in enumerate(edges):
                 totals[i] += int(runs(chain, front, back, most=edge)[1].sum())
-    return totals
+    return [total * len(space.activations) for total in totals]
+
+
+def _chains_of_one_activation(space: SearchSpace) -> Iterator[Chain]:
+    """The chains with the first activation: the others have no other parameters."""
+    return chains(space.model_copy(update={"activations": space.activations[:1]}))
 
 
 def ends_in_window(space: SearchSpace) -> tuple[ResNetLayout, ResNetLayout] | None:
@@ -156,6 +171,10 @@ def require_feasible(space: SearchSpace) -> None:
             f"{', '.join(name for name, _ in remedies)}: all {within:,} layouts inside the parameter window are "
             f"refused; {verbs} {'it' if len(remedies) == 1 else 'one'}"
         )
+    if not count_total(space):
+        raise EmptySpaceError(
+            f"block_types, groups, squeeze_ratios: {_misfit(space)}; no width fits, give other ones or other channels"
+        )
     below, above = (_nearest_outside(space, side) for side in ("below", "above"))
     if below is None:
         raise EmptySpaceError(
@@ -171,6 +190,13 @@ def require_feasible(space: SearchSpace) -> None:
         f"min_params, max_params: no layout lies in {space.min_params:,} to {space.max_params:,}; the nearest have "
         f"{below:,} and {above:,} parameters; widen the window"
     )
+
+
+def _misfit(space: SearchSpace) -> str:
+    """Why the first form does not fit, where none does."""
+    form = space.forms[0]
+    problems = (form.problems(stem or width, (width,)) for stem in space.stem_channels for width in space.channels)
+    return next((found[0].partition(";")[0] for found in problems if found), "too few widths that increase")
 
 
 def _shows_one(space: SearchSpace) -> bool:

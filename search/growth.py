@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from model_zoo.complexity import head_params, stage_params, stem_params
 from search.batch import Column
 from search.chains import Chain
+from search.dimensions import form_values
 
 Distances = NDArray[np.float64]
 
@@ -64,7 +65,7 @@ class Growth:
         absent = [f"blocks_{i}" for i in range(self.chain.stages + 1, max(space.stages) + 1)]
         skip = space.skip_kernels.index(self.chain.skip_kernel)
         bias = space.conv_biases.index(self.chain.conv_bias)
-        values = {"skip": skip, "bias": bias, **dict.fromkeys(absent, 0)}
+        values = {"skip": skip, "bias": bias, **form_values(space, self.chain.form), **dict.fromkeys(absent, 0)}
         return float(sum(self.axes(name, np.array([value]))[0] for name, value in values.items()))
 
     @cached_property
@@ -80,7 +81,7 @@ class Growth:
                 "stride": np.arange(len(strides)),
                 "kernel": np.arange(len(space.kernels)),
             }
-            total = self.axes(f"width_{stage + 1}", np.arange(len(space.channels)))
+            total = self.axes(f"width_{stage + 1}", self.chain.width_places)
             for name, values in sizes.items():
                 total = (total[:, None] + self.axes(f"{name}_{stage + 1}", values)).ravel()
             found.append(total)
@@ -116,7 +117,8 @@ class Growth:
             blocks, width, stride, kernel = chain.rows[0][digits].T.astype(np.int64)
             stems = np.full_like(width, stem) if stem else width
             params = stem_params(space.in_channels, stems, chain.conv_bias)
-            params = params + stage_params(stems, width, blocks, kernel, stride, chain.skip_kernel, chain.conv_bias)
+            shared = (chain.skip_kernel, chain.conv_bias, chain.form)
+            params = params + stage_params(stems, width, blocks, kernel, stride, *shared)
             codes = stem_place * chain.digits(0) + digits
             parts.append(Grown(np.zeros_like(digits), place, params, codes, away[digits]))
         nothing = np.zeros(len(chain.widths), dtype=np.int64)
@@ -156,7 +158,8 @@ class Growth:
         rows, columns = np.nonzero(keep)
         blocks, width, stride, kernel = chain.rows[stage][digits[columns]].T.astype(np.int64)
         c_in = chain.widths[grown.place[rows]]
-        terms = stage_params(c_in, width, blocks, kernel, stride, chain.skip_kernel, chain.conv_bias)
+        shared = (chain.skip_kernel, chain.conv_bias, chain.form)
+        terms = stage_params(c_in, width, blocks, kernel, stride, *shared)
         codes = grown.codes[rows] * chain.digits(stage) + digits[columns]
         longer = Grown(grown.start[rows], places[columns], grown.params[rows] + terms, codes, away[rows, columns])
         return self._pruned(longer, stage + 1, fewest, most)

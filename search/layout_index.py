@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -127,7 +127,9 @@ def _batch(chain: Chain, cells: NDArray[np.int32], fronts: Keys, params: Column)
         np.where(stems > 0, stems, cells[:, 0, 1]),
         np.full(len(cells), chain.skip_kernel, dtype=np.int64),
         np.full(len(cells), int(chain.conv_bias), dtype=np.int64),
+        np.zeros(len(cells), dtype=np.int64),
         params,
+        (chain.form,),
         space.in_channels,
         space.classes,
     )
@@ -148,13 +150,19 @@ def meetings(chain: Chain) -> Iterator[Meeting]:
 class ChainIndex:
     """The numbered layouts of a space made of choices.
 
-    Their order: stages, skip kernel, biases, the width in the middle, the front's parameters, its choices, the
-    layout's parameters, the back's choices.
+    Their order: stages, skip kernel, biases, block, groups, squeeze, activation, the width in the middle, the front's
+    parameters, its choices, the layout's parameters, the back's choices.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self._meetings = [meeting for chain in chains(space) for meeting in meetings(chain)]
+        met: dict[Hashable, list[Meeting]] = {}  # activations have no parameters: their chains meet alike
+        self._meetings: list[Meeting] = []
+        for chain in chains(space):
+            alike = (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form._replace(activation=""))
+            if alike not in met:
+                met[alike] = list(meetings(chain))
+            self._meetings += [dataclasses.replace(meeting, chain=chain) for meeting in met[alike]]
         self._ends = np.cumsum([int(meeting.ends[-1]) for meeting in self._meetings], dtype=np.int64)
         self.count = int(self._ends[-1]) if self._meetings else 0
 
@@ -182,7 +190,8 @@ class ChainIndex:
 
     def _number(self, meeting: Meeting, layout: ResNetLayout, params: int) -> int | None:
         chain = meeting.chain
-        if (layout.stages, layout.skip_kernel, layout.conv_bias) != (chain.stages, chain.skip_kernel, chain.conv_bias):
+        shared = (layout.stages, layout.skip_kernel, layout.conv_bias, layout.form)
+        if shared != (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form):
             return None
         cells = list(zip(layout.blocks, layout.channels, layout.strides, layout.kernels, strict=True))
         stems = chain.stems(layout.channels[0])

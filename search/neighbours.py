@@ -83,7 +83,7 @@ class Neighbours:
             return
         axes = Axes(self._spans, proposal)
         growths = [Growth(chain, axes) for chain in self._chains]
-        least = min((growth.least for growth in growths), default=np.inf)
+        least = _least(growths)
         done, radius = -1.0, least + FIRST_RADIUS
         refused = 0
         while done < self._farthest:
@@ -160,6 +160,16 @@ class Neighbours:
         return layouts
 
 
+def _least(growths: list[Growth]) -> float:
+    """The least squared distance of a layout of any chain, the window not asked; inf without a chain."""
+    least = float(np.inf)
+    for growth in sorted(growths, key=lambda growth: growth.shared):
+        if growth.shared >= least:
+            break
+        least = min(least, growth.least)
+    return least
+
+
 def _next(halves: list[Joined], done: float) -> float:
     """The least squared distance over `done` of a front's nearest layout; inf when there is none."""
     return min((float(joined.nearest[joined.nearest > done].min(initial=np.inf)) for joined in halves), default=np.inf)
@@ -168,7 +178,7 @@ def _next(halves: list[Joined], done: float) -> float:
 def _join(growth: Growth, radius: float) -> Joined | None:
     """The halves within `radius`; None when no layout can be."""
     chain, within = growth.chain, radius - growth.shared + TIE
-    if within < 0:
+    if within < 0 or growth.least > radius + TIE:
         return None
     front = growth.front(within)
     if not len(front.params):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ImportString, field_validator, model_validator
 
 from model_zoo import ResNetLayout, count_params
+from model_zoo.block_form import ACTIVATIONS, BLOCKS, BlockForm
 from search.batch import LayoutBatch
 from search.chains import MAX_HALF, MAX_KEY_BITS, chains
 from search.errors import PredicateError
@@ -54,6 +55,14 @@ class SearchSpace(BaseModel):
     """Kernel sides of skip convolutions."""
     conv_biases: tuple[bool, ...] = (False,)
     """Whether convolutions have a bias."""
+    block_types: tuple[Literal["basic", "preactivation", "bottleneck"], ...] = ("basic",)
+    """Kinds of blocks; a bottleneck's widths are its outputs, and it has a quarter of them inside."""
+    groups: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = (1,)
+    """Groups of the kxk convolutions of blocks; layouts whose widths they do not divide are left out."""
+    squeeze_ratios: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
+    """Reduction ratios of squeezes, 0 for none; layouts with a width below the ratio are left out."""
+    activations: tuple[Literal["relu", "silu", "gelu"], ...] = ("relu",)
+    """Activations, one for all of a network."""
     layouts: tuple[str, ...] = ()
     """Instead of all the choices above, these layouts alone: names of presets, or ids such as 3-5-3x64-128-256."""
     in_channels: Width = 3
@@ -67,7 +76,7 @@ class SearchSpace(BaseModel):
     max_params: Annotated[int, Field(ge=1, le=2**62)] = 5_000_000
     """Most trainable parameters, inclusive: the budget."""
     min_depth: Figure = 0
-    """Fewest weighted layers on the longest path (stem, two per block, linear), inclusive."""
+    """Fewest weighted layers on the longest path (stem, two per block or three per bottleneck, linear), inclusive."""
     max_depth: Figure | None = None
     """Most weighted layers on the longest path, inclusive."""
     min_flops: Figure = 0
@@ -100,13 +109,15 @@ class SearchSpace(BaseModel):
         return imported_predicate(given) if isinstance(given, str) else given
 
     @field_validator(
-        "stages", "channels", "strides", "first_strides", "kernels", "stem_channels", "skip_kernels", "conv_biases"
+        *("stages", "channels", "strides", "first_strides", "kernels", "stem_channels", "skip_kernels", "conv_biases"),
+        *("block_types", "groups", "squeeze_ratios", "activations"),
     )
     @classmethod
     def _choices(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
             raise ValueError("no choice given; give at least one")
-        return tuple(sorted(set(values)))
+        named = BLOCKS + ACTIVATIONS
+        return tuple(sorted(set(values), key=lambda value: named.index(value) if value in named else value))
 
     @model_validator(mode="after")
     def _windows(self) -> SearchSpace:
@@ -130,11 +141,11 @@ class SearchSpace(BaseModel):
 
     def _sizes(self) -> list[str]:
         """What keeps the space from being counted by halves of its stages."""
-        longest = max(max(chain.half_sizes(chain.cut)) for chain in chains(self))
+        longest = max((max(chain.half_sizes(chain.cut)) for chain in chains(self)), default=0)
         if longest > MAX_HALF:
             problem = f"blocks, channels, strides, kernels: {longest:,} combinations for half the stages exceed "
             return [f"{problem}{MAX_HALF:,}; give fewer choices or fewer stages"]
-        if max(chain.key_bits for chain in chains(self)) > MAX_KEY_BITS:
+        if max((chain.key_bits for chain in chains(self)), default=0) > MAX_KEY_BITS:
             return [f"max_params: {self.max_params:,} is too large for so many choices; lower it, or give fewer"]
         return []
 
@@ -142,6 +153,12 @@ class SearchSpace(BaseModel):
     def listed(self) -> tuple[ResNetLayout, ...]:
         """The layouts of a space that is a list of them, each once, for its images; empty for one made of choices."""
         return tuple(listed(self.layouts, self.in_channels, self.classes))
+
+    @property
+    def forms(self) -> tuple[BlockForm, ...]:
+        """Every choice of what the blocks of a layout have in common, whether it fits any width or not."""
+        chosen = itertools.product(self.block_types, self.groups, self.squeeze_ratios, self.activations)
+        return tuple(itertools.starmap(BlockForm, chosen))
 
     @property
     def filters(self) -> tuple[Filter, ...]:
@@ -173,6 +190,7 @@ class SearchSpace(BaseModel):
             and layout.stem_channels in stems
             and layout.skip_kernel in self.skip_kernels
             and layout.conv_bias in self.conv_biases
+            and layout.form in self.forms
         )
 
     def accepts(self, layout: ResNetLayout) -> bool:

@@ -13,6 +13,7 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from model_zoo.memory import count_activation_bytes
 from search.batch import LayoutBatch
 from search.enumeration import (
+    count_combinations,
     count_in_window,
     count_total,
     count_up_to,
@@ -96,12 +97,14 @@ def make_report(space: SearchSpace, samples: int, seed: int) -> SpaceReport:
     require_feasible(space)
     generator = np.random.default_rng(seed)
     anything = space.model_copy(update={"channel_order": "free"})
-    total, ordered, within = count_total(anything), count_total(space), count_in_window(space)
+    total, ordered = count_combinations(anything), count_combinations(space)
+    fitting, within = count_total(space), count_in_window(space)
     below = count_in_window(space.model_copy(update={"min_params": 0, "max_params": space.min_params - 1}))
     removed = [
         Removal(f"channel_order = {space.channel_order}", total - ordered, 0.0),
+        Removal("block_types, groups, squeeze_ratios that do not fit the widths", ordered - fitting, 0.0),
         Removal(f"min_params = {space.min_params:,}", below, 0.0),
-        Removal(f"max_params = {space.max_params:,}", ordered - below - within, 0.0),
+        Removal(f"max_params = {space.max_params:,}", fitting - below - within, 0.0),
     ]
     edges = np.linspace(space.min_params, space.max_params, BINS + 1)
     if space.is_filtered:

@@ -66,6 +66,10 @@ def suggestion(trial: int, blocks: tuple[int, ...] = (1, 2), params: int = 1_000
         "conv_bias": False,
         "in_channels": 3,
         "classes": 10,
+        "block": "basic",
+        "groups": 1,
+        "squeeze": 0,
+        "activation": "relu",
     }
     layout_id = "-".join(map(str, blocks)) + "x" + "-".join(map(str, channels)) + extras
     return {

@@ -18,6 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from model_zoo import PRESETS, ResNetLayout, build, count_activation_bytes
+from model_zoo.block_form import ACTIVATIONS, BLOCKS
 from model_zoo.complexity import pixels_by_level
 from model_zoo.memory import BYTES_PER_VALUE, activation_bytes, head_saved, stage_saved, stem_saved
 from tests.zoo_fixtures import layouts
@@ -27,6 +28,8 @@ FEW, MANY = 4, 12
 """Batches whose difference leaves what grows with the batch."""
 
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 20))
+MEASURED_SIZES = st.tuples(st.integers(3, 20), st.integers(3, 20))
+"""On images of fewer pixels the gradients of a squeeze's gates, which are not counted, are a share of all."""
 
 
 @st.composite
@@ -40,6 +43,10 @@ def wide_layouts(draw: st.DrawFn) -> ResNetLayout:
         tuple(draw(st.integers(1, 2)) for _ in range(stages)),
         stem_channels=draw(width),
         conv_bias=draw(st.booleans()),
+        block=draw(st.sampled_from(BLOCKS)),
+        groups=draw(st.sampled_from([1, 2])),
+        squeeze=draw(st.sampled_from([0, 4, 16])),
+        activation=draw(st.sampled_from(ACTIVATIONS)),
     )
 
 
@@ -98,9 +105,12 @@ def measured_bytes(layout: ResNetLayout, size: Size) -> float:
 
     Their peaks' difference would not do: weight gradients move a small batch's peak to where they are.
     """
-    few, many = allocated(layout, size, FEW), allocated(layout, size, MANY)
-    assert len(few) == len(many)
-    growth = max(b - a for a, b in zip(few, many, strict=True)) / (MANY - FEW)
+    # With few pixels in a batch oneDNN's choice of a kernel depends on their number, and allocations with it.
+    for times in (1, 4, 16):
+        few, many = allocated(layout, size, times * FEW), allocated(layout, size, times * MANY)
+        if len(few) == len(many):
+            break
+    growth = max(b - a for a, b in zip(few, many, strict=True)) / (times * (MANY - FEW))
     image, label = layout.in_channels * size[0] * size[1] * BYTES_PER_VALUE, torch.int64.itemsize
     return growth + image + label
 
@@ -145,13 +155,13 @@ def test_the_count_holds_at_the_default_image_size(name: str) -> None:
 
 
 @settings(max_examples=8)
-@given(layout=layouts().map(trainable), size=SIZES)
+@given(layout=layouts().map(trainable), size=MEASURED_SIZES)
 def test_the_count_is_what_a_training_step_of_any_small_layout_allocates(layout: ResNetLayout, size: Size) -> None:
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE_AT_A_PIXEL)
 
 
-@settings(max_examples=8)
-@given(layout=wide_layouts(), size=SIZES)
+@settings(max_examples=16)
+@given(layout=wide_layouts(), size=MEASURED_SIZES)
 def test_the_count_is_what_a_training_step_of_any_wide_layout_allocates(layout: ResNetLayout, size: Size) -> None:
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE_AT_A_PIXEL)
 
@@ -174,10 +184,11 @@ def test_the_count_finds_peaks_that_are_not_at_a_relu(layout: ResNetLayout, size
 @given(layout=st.one_of(layouts(), wide_layouts()), size=SIZES)
 def test_the_saved_terms_are_what_autograd_saves(layout: ResNetLayout, size: Size) -> None:
     areas = stage_areas(layout, size)
-    values = stem_saved(layout.in_channels, layout.stem_channels, areas[0])
+    values = stem_saved(layout.in_channels, layout.stem_channels, areas[0], layout.form)
     widths = (layout.stem_channels, *layout.channels)
     for i, (blocks, stride) in enumerate(zip(layout.blocks, layout.strides, strict=True)):
-        values += stage_saved(widths[i], widths[i + 1], blocks, stride, layout.skip_kernel, areas[i + 1])
+        stage = (widths[i], widths[i + 1], blocks, stride, layout.skip_kernel, areas[i], areas[i + 1])
+        values += stage_saved(*stage, layout.form, int(i == layout.stages - 1))
     values += head_saved(widths[-1], layout.classes)
     ignored = torch.bool.itemsize  # label smoothing's mask of labels to ignore
     assert saved_bytes(layout, size) == BYTES_PER_VALUE * values + ignored
@@ -193,6 +204,7 @@ def test_bfloat16_saves_half_as_much_and_a_copy_of_the_image() -> None:
 @settings(max_examples=50)
 @given(rows=st.lists(layouts(max_channels=64), min_size=1, max_size=8), size=SIZES)
 def test_columns_of_layouts_count_as_each_layout_does(rows: list[ResNetLayout], size: Size) -> None:
+    rows = [layout for layout in rows if layout.form == rows[0].form]  # which the layouts of a column share
     stages = max(layout.stages for layout in rows)
 
     def columns(name: str) -> np.ndarray:
@@ -210,6 +222,7 @@ def test_columns_of_layouts_count_as_each_layout_does(rows: list[ResNetLayout], 
         np.array([layout.skip_kernel for layout in rows]),
         np.array([layout.classes for layout in rows]),
         list(areas),
+        rows[0].form,
     )
     assert counted.dtype == np.int64
     assert counted.tolist() == [count_activation_bytes(layout, size) for layout in rows]

@@ -30,6 +30,8 @@ SMALL = {
     "tiny": ResNetLayout((1, 1), (4, 4), classes=4),
     "biased": ResNetLayout((1, 2), (8, 16), conv_bias=True, classes=4),
     "deep": ResNetLayout((4, 5, 6), (4, 8, 8), skip_kernel=3, classes=4),
+    "before": ResNetLayout((2, 1), (8, 16), block="preactivation", classes=4),
+    "narrow": ResNetLayout((2, 1), (16, 32), block="bottleneck", squeeze=4, classes=4),
     "wide": ResNetLayout((1, 1, 1), (32, 48, 64), classes=4),
 }
 

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_zoo import ResNetLayout
 from results.errors import RecordError, RecordLockedError, RunNotFoundError
-from results.events import decode_event, encode_event
+from results.events import LAYOUT_DEFAULTS, LAYOUT_FIELDS, decode_event, encode_event
 from results.record import Record, read_record, replay
 from tests.results_fixtures import RECIPE, report, run_trial, start_session, suggestion, write_run
 
@@ -222,6 +223,18 @@ def test_a_record_older_than_the_depth_is_read_with_null(tmp_path: Path) -> None
     state = read_record(folder)
     assert state.skipped == []
     assert {trial.depth for trial in state.trials.values()} == {None}
+
+
+def test_a_record_older_than_a_layout_field_is_read_with_what_every_layout_was(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    path = folder / "record.jsonl"
+    whole = read_record(folder)
+    path.write_bytes(path.read_bytes().replace(b',"block":"basic","groups":1,"squeeze":0,"activation":"relu"', b""))
+    assert b'"block"' not in path.read_bytes()
+    assert read_record(folder) == whole
+    plain = ResNetLayout((1, 1), (8, 8)).to_dict()
+    assert {name: plain[name] for name in LAYOUT_DEFAULTS} == LAYOUT_DEFAULTS
+    assert list(LAYOUT_FIELDS) == list(plain)
 
 
 def test_a_deeply_nested_line_is_junk(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 
+from model_zoo import ResNetLayout
 from tests.training_fixtures import (
     AUGMENTED,
     RATES,
@@ -22,6 +23,7 @@ from tests.training_fixtures import (
 )
 from trainables import checkpoints
 from trainables.errors import CheckpointError
+from trainables.identity import identity, past
 from trainables.recipe import Optimizer
 from trainables.training import epoch_seed
 
@@ -79,6 +81,28 @@ def test_what_a_checkpoint_is_taken_up_under_shares_its_past(tmp_path: Path) -> 
     assert not fits(4, 3)
     with pytest.raises(CheckpointError, match="belongs to another rungs;"):
         small_trainer(small_recipe(epochs=20), rungs=(3, 20)).load(tmp_path / "epoch-4")
+
+
+def test_a_checkpoint_older_than_a_field_of_the_layout_is_that_of_its_default() -> None:
+    trainer = small_trainer(small_recipe())
+    whole = identity(trainer.layout, trainer.recipe, trainer.rungs, trainer.data)
+    younger = ("block", "groups", "squeeze", "activation")
+    older = whole | {"layout": {name: value for name, value in trainer.layout.to_dict().items() if name not in younger}}
+    assert past(older, 1) == past(whole, 1)
+    silu = identity(replace(trainer.layout, activation="silu"), trainer.recipe, trainer.rungs, trainer.data)
+    assert past(older, 1) != past(silu, 1)
+
+
+@pytest.mark.parametrize("block", ["preactivation", "bottleneck"])
+def test_other_blocks_resume_to_the_last_bit_too(block: str, tmp_path: Path) -> None:
+    layout = ResNetLayout((1, 2), (8, 16), classes=4, block=block, groups=2, squeeze=4, activation="silu")
+    recipe = small_recipe(epochs=3, precision="bfloat16")
+    whole = small_trainer(recipe, layout=layout)
+    reports = [timeless(report) for report in trained(whole, tmp_path)]
+    resumed = small_trainer(recipe, layout=layout)
+    resumed.load(tmp_path / "epoch-1")
+    assert [timeless(report) for report in trained(resumed)] == reports[1:]
+    assert_same_bits(state_of(resumed), state_of(whole))
 
 
 def test_other_schedules_depend_on_the_epochs_and_read_no_rung(tmp_path: Path) -> None:

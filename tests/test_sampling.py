@@ -37,6 +37,7 @@ LIKELY = 1e-4
         {"max_activation_bytes": 260_000, "predicate": even},
         {"skip_kernels": [1, 3], "conv_biases": [True, False], "stem_channels": [0, 6], "kernels": [3]},
         {"strides": [1, 2], "channel_order": "free", "kernels": [3]},
+        {"block_types": ["basic", "bottleneck"], "groups": [1, 2], "squeeze_ratios": [0, 6], "kernels": [3]},
     ],
 )
 def test_every_feasible_layout_is_as_likely_as_any_other(changed: dict[str, Any]) -> None:

@@ -103,7 +103,9 @@ def test_only_an_empty_space_is_refused_and_its_message_has_the_true_neighbours(
     below = max((n for n in counts if n < space.min_params), default=None)
     above = min((n for n in counts if n > space.max_params), default=None)
     inside = sum(space.min_params <= n <= space.max_params for n in counts)
-    if inside:
+    if not counts:
+        assert message.startswith("block_types, groups, squeeze_ratios: ")
+    elif inside:
         assert f": all {inside:,} layouts inside the parameter window are refused" in message
     elif below is None:
         assert message.startswith(f"max_params: the smallest layout has {above:,} parameters")
@@ -125,6 +127,10 @@ def test_all_problems_of_fields_are_listed_at_once() -> None:
                 "kernels": [4],
                 "stem_channels": [-1],
                 "skip_kernels": [5],
+                "block_types": ["wide"],
+                "groups": [0],
+                "squeeze_ratios": [-1],
+                "activations": ["tanh"],
                 "classes": 1,
                 "image_size": [0, 32],
                 "max_params": 0,
@@ -144,6 +150,10 @@ def test_all_problems_of_fields_are_listed_at_once() -> None:
         "kernels.0",
         "stem_channels.0",
         "skip_kernels.0",
+        "block_types.0",
+        "groups.0",
+        "squeeze_ratios.0",
+        "activations.0",
         "classes",
         "image_size.0",
         "max_params",
@@ -187,8 +197,8 @@ def test_the_halves_are_as_many_as_brute_force_finds(space: SearchSpace) -> None
         mine = [
             layout
             for layout in everything
-            if (layout.stages, layout.skip_kernel, layout.conv_bias)
-            == (chain.stages, chain.skip_kernel, chain.conv_bias)
+            if (layout.stages, layout.skip_kernel, layout.conv_bias, layout.form)
+            == (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form)
         ]
         cells = {
             (

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from rich.console import Console
 
-from model_zoo import ResNetLayout
+from model_zoo import LayoutError, ResNetLayout
 from search.errors import EmptySpaceError
 from search.space import SearchSpace
 from search.space_print import print_report
 from search.space_report import BINS, SpaceReport, make_report
-from tests.zoo_fixtures import FIGURES, brute_force, even, spaces, unbounded
+from tests.zoo_fixtures import FIGURES, brute_force, combinations, even, spaces, unbounded
 
 SMALL: dict[str, Any] = {
     "stages": [2, 3],
@@ -39,6 +39,18 @@ def row(layout: ResNetLayout, space: SearchSpace) -> dict[str, Any]:
     return figures | {"layout_id": layout.layout_id}
 
 
+def misfitting(space: SearchSpace) -> set[tuple[Any, ...]]:
+    """The combinations of choices that cannot be built, stems by their channels."""
+    found = set()
+    for fields in combinations(space):
+        stem = fields[4] or fields[1][0]
+        try:
+            ResNetLayout(*fields[:7], space.in_channels, space.classes, *fields[7:])
+        except LayoutError:
+            found.add((*fields[:4], stem, *fields[5:]))
+    return found
+
+
 @settings(max_examples=60)
 @given(space=spaces())
 def test_an_exact_report_is_that_of_brute_force_and_its_removals_sum_up(space: SearchSpace) -> None:
@@ -49,7 +61,11 @@ def test_an_exact_report_is_that_of_brute_force_and_its_removals_sum_up(space: S
         return
     report = make_report(space, 3, 0)
     anything = unbounded(space).model_copy(update={"channel_order": "free"})
-    assert report.total == len(set(brute_force(anything)))
+    misfits = 0 if space.layouts else len(misfitting(anything))
+    assert report.total == len(set(brute_force(anything))) + misfits
+    in_order = 0 if space.layouts else len(misfitting(space))
+    removed = {removal.by: removal.layouts for removal in report.removed}
+    assert removed.get("block_types, groups, squeeze_ratios that do not fit the widths", 0) == in_order
     assert report.feasible == sum(report.counts) == len(feasible)
     assert report.total - sum(removal.layouts for removal in report.removed) == report.feasible
     assert {report.standard_error, *(removal.standard_error for removal in report.removed)} == {0.0}

@@ -6,13 +6,16 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from model_zoo import PRESETS, ResNetLayout, count_flops, count_params
+from model_zoo import PRESETS, LayoutError, ResNetLayout, count_flops, count_params
+from model_zoo.block_form import ACTIVATIONS, BLOCKS
 from model_zoo.memory import count_activation_bytes
 from search.space import SearchSpace
+
+T = TypeVar("T")
 
 MOST_COMBINATIONS = 800
 """Layouts of a random space before its windows, at most; brute force builds each."""
@@ -30,20 +33,29 @@ FIGURES: dict[str, Callable[[ResNetLayout, tuple[int, int]], int]] = {
 def layouts(draw: st.DrawFn, max_blocks: int = 2, max_channels: int = 6) -> ResNetLayout:
     """Layouts that vary in every field, small enough to be built in milliseconds."""
     stages = draw(st.integers(2, 6))
+    block = draw(st.sampled_from(["basic", "basic", "preactivation", "bottleneck"]))
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    multiples = st.integers(1, max(1, max_channels // groups)).map(lambda n: n * groups)
+    wide = st.tuples(multiples, st.integers(0, 3)).map(lambda pair: 4 * pair[0] + pair[1])
 
     def per_stage(values: st.SearchStrategy[int]) -> tuple[int, ...]:
         return tuple(draw(values) for _ in range(stages))
 
+    channels = per_stage(wide if block == "bottleneck" else multiples)
     return ResNetLayout(
         per_stage(st.integers(1, max_blocks)),
-        per_stage(st.integers(1, max_channels)),
+        channels,
         draw(st.sampled_from([(), per_stage(st.integers(1, 2))])),
         draw(st.sampled_from([(), per_stage(st.sampled_from([3, 5]))])),
-        draw(st.integers(0, max_channels)),
+        draw(st.one_of(st.just(0), st.integers(1, max_channels) if block == "bottleneck" else multiples)),
         draw(st.sampled_from([1, 3])),
         draw(st.booleans()),
         draw(st.integers(1, 4)),
         draw(st.integers(2, 12)),
+        block,
+        groups,
+        draw(st.sampled_from([0, draw(st.integers(1, min(channels)))])),
+        draw(st.sampled_from(["relu", "silu", "gelu"])),
     )
 
 
@@ -63,7 +75,7 @@ def unbounded(space: SearchSpace) -> SearchSpace:
     return space.model_copy(update=open_ | {"max_params": 2**62, "predicate": None})
 
 
-def choices(values: list[int], most: int = 2) -> st.SearchStrategy[list[int]]:
+def choices(values: list[T], most: int = 2) -> st.SearchStrategy[list[T]]:
     """One to `most` of `values`, in any order, repeats included."""
     return st.lists(st.sampled_from(values), min_size=1, max_size=most)
 
@@ -73,7 +85,8 @@ def tables_of_choices(draw: st.DrawFn, max_stages: int) -> dict[str, Any]:
     """Tables of spaces that vary in every choice, with at most `MOST_COMBINATIONS` layouts."""
     stages = sorted(draw(st.sets(st.integers(2, max_stages), min_size=1, max_size=2)))
     fewest = draw(st.integers(1, 3))
-    channels = draw(st.lists(st.integers(1, 8), min_size=1, max_size=3, unique=True))
+    width = st.sampled_from([*range(1, 9), 8, 12, 16])  # a bottleneck needs 4, and 8 for two groups
+    channels = draw(st.lists(width, min_size=1, max_size=3, unique=True))
     orders = ["free", "nondecreasing"] + (["increasing"] if len(channels) >= max(stages) else [])
     table: dict[str, Any] = {
         "stages": stages,
@@ -86,7 +99,13 @@ def tables_of_choices(draw: st.DrawFn, max_stages: int) -> dict[str, Any]:
         "stem_channels": draw(choices([0, *channels, draw(st.integers(1, 9))])),
         "skip_kernels": draw(choices([1, 3])),
         "conv_biases": draw(st.sampled_from([[False], [True], [True, False]])),
+        "block_types": draw(choices(list(BLOCKS))),
+        "groups": draw(choices([1, 1, 2, 3, 4])),
+        "squeeze_ratios": draw(choices([0, 0, 2, 5])),
+        "activations": draw(choices(list(ACTIVATIONS))),
     }
+    if draw(st.booleans()):
+        table |= {"block_types": ["basic"], "groups": [1], "squeeze_ratios": [0], "activations": ["relu"]}
     shortened = iter(draw(st.permutations(sorted(set(table) - {"stages", "channels", "channel_order"}))))
     while _combinations(table) > MOST_COMBINATIONS:
         name = next(shortened, None)
@@ -102,6 +121,7 @@ def _combinations(table: dict[str, Any]) -> int:
     count = {name: len(set(values)) for name, values in table.items() if isinstance(values, list)}
     count["blocks"] = table["blocks"][1] - table["blocks"][0] + 1
     shared = math.prod(count[name] for name in ("first_strides", "stem_channels", "skip_kernels", "conv_biases"))
+    shared *= math.prod(count[name] for name in ("block_types", "groups", "squeeze_ratios", "activations"))
     a_stage = count["blocks"] * count["channels"] * count["kernels"]
     return sum(shared * a_stage**stages * count["strides"] ** (stages - 1) for stages in table["stages"])
 
@@ -126,6 +146,8 @@ def spaces(draw: st.DrawFn, max_stages: int = 4) -> SearchSpace:
     table = draw(st.one_of(*[tables_of_choices(max_stages)] * 4, tables_of_layouts()))
     space = SearchSpace.model_validate(table | facts)
     inside = list(brute_force(space))
+    if not inside:
+        return space
     windows: dict[str, Any] = {"predicate": draw(st.sampled_from([None, even]))}
     for name, figure in FIGURES.items():
         if name != "params" and draw(st.integers(0, 3)):
@@ -162,10 +184,19 @@ def _of_list(space: SearchSpace) -> Iterator[ResNetLayout]:
 
 
 def _of_choices(space: SearchSpace) -> Iterator[ResNetLayout]:
+    for fields in combinations(space):
+        try:
+            yield ResNetLayout(*fields[:7], space.in_channels, space.classes, *fields[7:])
+        except LayoutError:  # the blocks do not fit the widths
+            continue
+
+
+def combinations(space: SearchSpace) -> Iterator[tuple[Any, ...]]:
+    """The fields of every combination of choices whose widths are in order, without those of the images."""
     steps = {"free": lambda a, b: True, "nondecreasing": lambda a, b: a <= b, "increasing": lambda a, b: a < b}
     in_order = steps[space.channel_order]
     for stages in space.stages:
-        combinations = itertools.product(
+        everything = itertools.product(
             itertools.product(range(space.blocks[0], space.blocks[1] + 1), repeat=stages),
             itertools.product(space.channels, repeat=stages),
             itertools.product(space.first_strides, *[space.strides] * (stages - 1)),
@@ -173,7 +204,9 @@ def _of_choices(space: SearchSpace) -> Iterator[ResNetLayout]:
             space.stem_channels,
             space.skip_kernels,
             space.conv_biases,
+            space.block_types,
+            space.groups,
+            space.squeeze_ratios,
+            space.activations,
         )
-        for fields in combinations:
-            if all(in_order(a, b) for a, b in itertools.pairwise(fields[1])):
-                yield ResNetLayout(*fields, in_channels=space.in_channels, classes=space.classes)
+        yield from (f for f in everything if all(in_order(a, b) for a, b in itertools.pairwise(f[1])))

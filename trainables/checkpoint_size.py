@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from model_zoo import ResNetLayout, count_params
-from model_zoo.complexity import count_norms
+from model_zoo.complexity import count_norms, count_param_tensors
 from trainables.recipe import Recipe
 
 FLOAT, COUNTER = 4, 8
@@ -19,7 +19,8 @@ HEADER = 650
 def checkpoint_bytes(layout: ResNetLayout, recipe: Recipe) -> int:
     """Bytes of the file that `trainables.checkpoints` writes for a trial, within 2 %."""
     norms, channels = count_norms(layout)
-    return file_bytes(count_params(layout), norms, channels, layout.conv_bias, recipe) + text_bytes(layout, recipe)
+    tensors = count_param_tensors(layout)
+    return file_bytes(count_params(layout), tensors, norms, channels, recipe) + text_bytes(layout, recipe)
 
 
 def text_bytes(layout: ResNetLayout, recipe: Recipe) -> int:
@@ -36,14 +37,13 @@ def state_tensors(recipe: Recipe) -> tuple[int, int]:
             return 2, 1
 
 
-def file_bytes(params: int, norms: int, channels: int, bias: bool, recipe: Recipe) -> int:
-    """`checkpoint_bytes` for a network with so many parameters, BatchNorms and channels of these.
+def file_bytes(params: int, weights: int, norms: int, channels: int, recipe: Recipe) -> int:
+    """`checkpoint_bytes` for a network with so many parameters in so many `weights`, BatchNorms and channels of these.
 
-    Each norm follows a convolution, with a bias or without; the texts of layout and recipe are left out.
+    The texts of layout and recipe are left out.
     """
     moments, steps = state_tensors(recipe)
     networks = 1 + (recipe.keep_weights == "best") + (recipe.ema_decay > 0)
-    weights = (3 + bias) * norms + 2  # of a convolution and its norm; and the linear layer
     data = FLOAT * (params * (networks + moments) + weights * steps + networks * 2 * channels)
     data += networks * COUNTER * norms
     offsets = 2 * len(str(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from itertools import pairwise
 from typing import Any
 
@@ -26,15 +27,18 @@ def past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
     """What of a training's identity its first `epoch` epochs depend on.
 
     Under rung-annealed these are the rungs up to the first one at or after `epoch`, and not the number of epochs; the
-    other schedules read no rung. A field of the recipe that is younger than the file has its default.
+    other schedules read no rung. A field of the layout or the recipe that is younger than the file has its default.
     """
-    recipe, rungs = identity.get("recipe"), identity.get("rungs")
-    if not isinstance(recipe, dict) or not isinstance(rungs, list) or not all(isinstance(r, int) for r in rungs):
+    layout, recipe, rungs = identity.get("layout"), identity.get("recipe"), identity.get("rungs")
+    if not isinstance(layout, dict) or not isinstance(recipe, dict):
         return identity  # damaged: it equals no other
+    if not isinstance(rungs, list) or not all(isinstance(r, int) for r in rungs):
+        return identity
     if recipe.get("schedule") == "rung-annealed":
         recipe = {name: value for name, value in recipe.items() if name != "epochs"}
         rungs = [end for before, end in pairwise((0, *rungs)) if before < epoch]
     else:
         rungs = []
     younger = {name: field.default for name, field in Recipe.model_fields.items() if name not in ("epochs", "seed")}
-    return identity | {"recipe": younger | recipe, "rungs": rungs}
+    of_layout = {field.name: field.default for field in fields(ResNetLayout) if field.default is not MISSING}
+    return identity | {"layout": of_layout | layout, "recipe": younger | recipe, "rungs": rungs}
