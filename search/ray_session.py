@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files a trial that nobody reads
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # search.tuning stops the search itself
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # a snapshot of all trials, 2 s at 5,000, that nobody reads; else every 10 s
     "TUNE_WARN_THRESHOLD_S": "600",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
