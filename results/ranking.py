@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,8 +79,8 @@ def rank_table(
     frame = frame.sort_values(["run", "trial"], ignore_index=True)
     reached = zip(frame["status"], frame["rung"], frame["within_limits"].fillna(True), strict=True)
     ranked = [place for place, (status, rung, inside) in enumerate(reached) if inside and is_ranked(status, rung)]
-    rows = frame.loc[ranked, ["rung_epoch", "val_accuracy", "val_loss", "params"]].itertuples(index=False)
-    keys = [rule_key(*_without_na(row)) for row in rows]
+    rows = frame.loc[ranked, ["rung_epoch", "val_accuracy", "val_loss", "params"]].astype(object)
+    keys = [rule_key(*row) for row in rows.where(rows.notna(), None).itertuples(index=False)]
     best_first = [place for _, place in sorted(zip(keys, ranked, strict=True))]
     others = sorted(set(range(len(frame))) - set(ranked))
     board = frame.loc[[*best_first, *others]].reset_index(drop=True)
@@ -114,10 +114,6 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         if pa.types.is_list(field.type):
             frame[field.name] = pd.Series(table[field.name].to_pylist(), dtype=object, index=frame.index)
     return frame
-
-
-def _without_na(row: Iterable[Any]) -> list[Any]:
-    return [None if pd.isna(value) else value for value in row]
 
 
 def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:

@@ -138,16 +138,20 @@ class TableWriter:
         return written
 
 
+_OF_TRIAL = tuple(name for name in TRIALS_SCHEMA.names if hasattr(TrialState, name))
+_OF_REPORT = tuple(name for name in EPOCHS_SCHEMA.names if hasattr(Report, name))
+
+
 def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     columns = {name: [row[name] for row in rows] for name in schema.names}
     return pa.table(columns, schema=schema)
 
 
 def _trial_row(run: str, trial: TrialState) -> dict[str, Any]:
-    own = {name: getattr(trial, name) for name in TRIALS_SCHEMA.names if hasattr(trial, name)}
+    own = {name: getattr(trial, name) for name in _OF_TRIAL}
     return {"run": run, **own, **trial.layout, **{f"recipe_{name}": value for name, value in trial.recipe.items()}}
 
 
 def _epoch_row(run: str, trial: int, report: Report) -> dict[str, Any]:
-    own = {name: getattr(report, name) for name in EPOCHS_SCHEMA.names if hasattr(report, name)}
+    own = {name: getattr(report, name) for name in _OF_REPORT}
     return {"run": run, "trial": trial, **own}

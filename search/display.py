@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,10 +16,12 @@ from rich.text import Text
 
 from results import RunState, TrialState
 from search.config import RunConfig
-from search.standing import ranked, rung_counts, status_counts, training_time_s
+from search.standing import Leaders, has_rank, place, ranked, rung_counts, status_counts, training_time_s
 
 MIN_INTERVAL_S = 0.25
 """At most four updates a second: a render costs 24 ms, which trials on the same cores would feel."""
+RENDER_SHARE = 10
+"""A render is followed by so many of its durations without one: among thousands of trials it costs no more."""
 IDLE_INTERVAL_S = 1.0
 """Between two updates that differ by the clock alone."""
 BEST_ROWS = 5
@@ -65,24 +68,31 @@ class LineDisplay:
 
     def __init__(self, config: RunConfig, console: Console) -> None:
         self.config, self.console = config, console
-        self._shown: set[int] = set()
+        self._open: dict[int, TrialState] = {}
+        self._seen = self._finished = 0
+        self._leaders = Leaders(RunState(), 1)
 
     @contextmanager
     def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
         """Takes the finished trials of `state` as shown already."""
-        self._shown = {trial.trial for trial in state.trials.values() if trial.ended}
+        self._open = {trial.trial: trial for trial in state.trials.values() if not trial.ended}
+        self._seen, self._finished = len(state.trials), len(state.trials) - len(self._open)
+        self._leaders = Leaders(state, 1)
         yield
 
     def update(self, state: RunState) -> None:
         """Prints the trials that ended since the last update."""
-        finished = sum(trial.ended for trial in state.trials.values())
-        if finished == len(self._shown):
-            return
-        best = next(iter(ranked(state)), None)
-        for trial in sorted((t for t in state.trials.values() if t.ended), key=lambda t: t.ended_s or 0.0):
-            if trial.trial not in self._shown:
-                self._shown.add(trial.trial)
-                self.console.print(self._line(trial, len(self._shown), best), highlight=False, soft_wrap=True)
+        self._open |= {trial.trial: trial for trial in itertools.islice(state.trials.values(), self._seen, None)}
+        self._seen = len(state.trials)
+        ended = sorted((t for t in self._open.values() if t.ended), key=lambda t: t.ended_s or 0.0)
+        for trial in ended:
+            del self._open[trial.trial]
+            self._leaders.end(trial)
+        at_rungs = [trial for trial in self._open.values() if has_rank(trial)]
+        best = min([*self._leaders.trials, *at_rungs], key=place, default=None)
+        for trial in ended:
+            self._finished += 1
+            self.console.print(self._line(trial, self._finished, best), highlight=False, soft_wrap=True)
 
     def note(self, sentence: str) -> None:
         """Prints the sentence."""
@@ -104,7 +114,7 @@ class LiveDisplay:
     def __init__(self, config: RunConfig, console: Console) -> None:
         self.config, self.console = config, console
         self._live: Live | None = None
-        self._drawn = 0.0
+        self._drawn = self._due = 0.0
         self._shown = (0, 0)
         self._concurrency = 0
         self._started = 0.0
@@ -120,12 +130,15 @@ class LiveDisplay:
     def update(self, state: RunState) -> None:
         """Redraws the table, at most four times a second."""
         now = time.monotonic()
-        if self._live is None or now - self._drawn < MIN_INTERVAL_S:
+        if self._live is None or now < self._due:
             return
+        self._due = now + MIN_INTERVAL_S
         reached = (sum(t.ended for t in state.trials.values()), sum(t.epochs for t in state.trials.values()))
         if reached != self._shown or now - self._drawn >= IDLE_INTERVAL_S:
             self._drawn, self._shown = now, reached
             self._live.update(self.render(state), refresh=True)
+            drawn_s = time.monotonic() - now
+            self._due = now + max(MIN_INTERVAL_S, (1 + RENDER_SHARE) * drawn_s)
 
     def note(self, sentence: str) -> None:
         """Prints the sentence above the table."""
@@ -141,11 +154,11 @@ class LiveDisplay:
             table.add_column(column, no_wrap=True)
         for column in ("params", "epochs", "val"):
             table.add_column(column, justify="right", no_wrap=True)
-        for place, trial in enumerate(ranked(state)[:BEST_ROWS], start=1):
+        for rank, trial in enumerate(ranked(state)[:BEST_ROWS], start=1):
             table.add_row(
-                f"{place}.",
+                f"{rank}.",
                 *_cells(trial, trial.rung_epoch, trial.val_accuracy, wide),
-                style="bold" if place == 1 else "",
+                style="bold" if rank == 1 else "",
             )
         for trial in running:
             reports = state.reports.get(trial.trial)

@@ -52,6 +52,7 @@ class SearchPoints:
     def __init__(self, space: SearchSpace, recipes: RecipeSpace | None = None) -> None:
         self.space = space
         self.recipes = recipes if recipes is not None else RecipeSpace()
+        self._decoded: tuple[Mapping[str, int | float], Point | None] = {}, None
 
     @cached_property
     def dimensions(self) -> dict[str, BaseDistribution]:
@@ -66,7 +67,12 @@ class SearchPoints:
 
     def decode(self, values: Mapping[str, int | float]) -> Point:
         """The layout and the recipe with these values."""
-        return decode_layout(self.space, values), self.recipes.decode(values)
+        # The sampler decodes what it proposes and the study's owner once more: both keep one object, 3 kB a trial.
+        known, point = self._decoded
+        if point is None or known != values:
+            point = decode_layout(self.space, values), self.recipes.decode(values)
+            self._decoded = dict(values), point
+        return point
 
     def encode(self, layout: ResNetLayout, recipe: Recipe) -> Values | None:
         """The values of a layout that the space offers with a recipe, which `decode` inverts; None without a place."""

@@ -25,7 +25,7 @@ from search.history import History
 from search.points import Point, SearchPoints
 from search.reuse import ReusableResults, take_checkpoint
 from search.sampler import SpaceExhausted
-from search.standing import checkpoint_path, drop_checkpoints
+from search.standing import Leaders, checkpoint_path
 from trainables.recipe import Recipe
 
 REPORT_FIELDS = (
@@ -88,6 +88,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._image_size = config.space.image_size
         points = SearchPoints(config.space, config.recipe)
         self.history = History(points, config.sampler, config.seed, record.state, config.replicates, first)
+        self._leaders = Leaders(record.state, config.keep_checkpoints)
         self._open = deque(sorted(n for n, trial in record.state.trials.items() if not trial.ended))
         self._numbers: dict[str, int] = {}
         self._deaths: dict[str, str] = {}
@@ -221,9 +222,11 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self.record.append("retried", trial=number, reason=status, error=error, session=self.session)
             self._open.append(number)
         elif self.record.append("ended", trial=number, status=status, error=error):
-            self.history.tell(number, status, self.record.state.trials[number].val_accuracy)
+            trial = self.record.state.trials[number]
+            self.history.tell(number, status, trial.val_accuracy)
             self._stop_if_all_fail_alike(status, error)
-            drop_checkpoints(self.folder, self.record.state, self.config.keep_checkpoints)
+            if (no_leader := self._leaders.end(trial)) is not None:
+                checkpoint_path(self.folder, no_leader.trial).unlink(missing_ok=True)
 
     def _tries_again(self, number: int, status: str) -> bool:
         trial = self.record.state.trials[number]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from bisect import insort
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from results import RunState, TrialState
 from results.events import TRIAL_ENDS
@@ -13,8 +16,35 @@ from results.state import OPEN_STATUSES
 
 def ranked(state: RunState) -> list[TrialState]:
     """The ranked trials of one run, best first: the leaderboard's rule on the live state, without pandas."""
-    reached = [t for t in state.trials.values() if t.within_limits and is_ranked(t.status, t.rung)]
-    return sorted(reached, key=lambda t: (rule_key(t.rung_epoch, t.val_accuracy, t.val_loss, t.params), t.trial))
+    return sorted((trial for trial in state.trials.values() if has_rank(trial)), key=place)
+
+
+def has_rank(trial: TrialState) -> bool:
+    """Whether the trial is within its run's limits, reached a rung and did not fail."""
+    return trial.within_limits and is_ranked(trial.status, trial.rung)
+
+
+def place(trial: TrialState) -> tuple[Any, ...]:
+    """The sort key of a ranked trial among those of its run, the smaller the better."""
+    return rule_key(trial.rung_epoch, trial.val_accuracy, trial.val_loss, trial.params), trial.trial
+
+
+class Leaders:
+    """The `size` best finished trials of a run, best first, kept up to date by being told of each ending once.
+
+    A finished trial's place changes no more, so that an ending costs the same after ten trials and after thousands.
+    """
+
+    def __init__(self, state: RunState, size: int) -> None:
+        self.size = size
+        self.trials = [trial for trial in ranked(state) if trial.ended][:size]
+
+    def end(self, trial: TrialState) -> TrialState | None:
+        """Takes the finished `trial` in; the one that is no leader now, itself or whom it displaces, None while few."""
+        if not has_rank(trial):
+            return trial
+        insort(self.trials, trial, key=place)
+        return self.trials.pop() if len(self.trials) > self.size else None
 
 
 def status_counts(state: RunState) -> dict[str, int]:
@@ -47,8 +77,10 @@ def checkpoint_path(folder: Path, trial: int) -> Path:
 
 def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
     """Removes the checkpoints of finished trials but the `keep` best."""
-    finished = [trial for trial in state.trials.values() if trial.ended]
-    best = {trial.trial for trial in [t for t in ranked(state) if t.ended][:keep]}
-    for trial in finished:
-        if trial.trial not in best:
-            checkpoint_path(folder, trial.trial).unlink(missing_ok=True)
+    checkpoints = checkpoint_path(folder, 0).parent
+    there = set(os.listdir(checkpoints)) if checkpoints.is_dir() else set()
+    best = {trial.trial for trial in Leaders(state, keep).trials}
+    for trial in state.trials.values():
+        path = checkpoint_path(folder, trial.trial)
+        if trial.ended and trial.trial not in best and path.name in there:
+            path.unlink(missing_ok=True)
