@@ -18,6 +18,7 @@ from search.config import RunConfig, flags_of
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
 from search.enumeration import require_feasible
 from search.errors import ResourceError, ResumeError
+from search.halt import terminated_like_interrupted
 from search.ray_session import check_address, check_local_resources
 from search.reuse import ReusableResults, same_images, sources_of
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, read_data, write_run_file
@@ -144,7 +145,7 @@ def _session(
     json: bool,
     say: Say,
 ) -> int:
-    with Record(folder) as record:
+    with Record(folder) as record, terminated_like_interrupted():
         for repair in record.repairs:
             say(f"repaired: {repair}")
         from search.tuning import run_session

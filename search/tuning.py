@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def run_session(
         first = stored_points(config, read_first(folder))
         room = roomier(config, concurrency)
         searcher = RecordSearcher(config, folder, record, session, halt, rungs, reusable, first, room)
-        with display.live(record.state, concurrency, started):
+        with display.live(record.state, concurrency, started), suppress(KeyboardInterrupt):  # a second Ctrl-C
             _fit(folder, searcher, Progress(searcher, tables, display), concurrency)
         reason = halt.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started

@@ -10,30 +10,26 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.tune.search import Searcher
 
-from benchmarks.chaos import Campaign, main, plan
+from benchmarks.chaos import main
+from benchmarks.chaos_campaign import Campaign, plan
 from benchmarks.chaos_checks import differences, problems
-from benchmarks.chaos_kills import AT_THE_END, POINTS
 from benchmarks.chaos_losses import Kill, Saved, settle_accounts
+from benchmarks.chaos_points import AT_THE_END, POINTS
 from benchmarks.chaos_processes import clear, find_process, processes_of, stop, wait_until
-from results import Record, RunState, read_record, write_tables
+from results import read_record, write_tables
 from results.record import RECORD_NAME
-from search.asha import AshaRungs
 from search.config import compose
-from search.halt import Halt
-from search.reuse import ReusableResults
 from search.runs import RUN_FILE, new_run_folder, read_config, write_run_file
-from search.searcher import RecordSearcher, settle
 from tests.cli import TINY, start
-from tests.results_fixtures import start_session
+from tests.simulated_sessions import comparable, drive, write_checkpoint
 
 TRIALS = 12
 """More than the sampler's ten random ones, so that its model has to be rebuilt too."""
@@ -74,54 +70,6 @@ def test_a_search_killed_twelve_times_ends_like_the_whole_one(
     assert facts["same_leaderboard"]
 
 
-def comparable(state: RunState) -> dict[int, Any]:
-    """What a run found: all of its trials but their times and sessions."""
-    own = ("layout", "recipe", "seed", "proposal", "status", "epochs", "rung", "val_accuracy", "val_loss", "error")
-    values = ("epoch", "rung", "val_accuracy", "val_loss", "train_accuracy", "train_loss", "learning_rate")
-    return {
-        number: [
-            {name: getattr(trial, name) for name in own},
-            [{name: getattr(report, name) for name in values} for report in state.reports[number]],
-        ]
-        for number, trial in state.trials.items()
-    }
-
-
-def finish(folder: Path, whole: RunState) -> RunState:
-    """Ends the run in `folder` as a driver does, its trainings replayed from `whole`."""
-    config = read_config(folder)
-    with Record(folder) as record:
-        rungs = AshaRungs(config.rungs, config.reduction_factor)
-        settle(record, config, rungs.replay(record.state))
-        session = max(record.state.sessions, default=0) + 1
-        start_session(record, session)
-        searcher = RecordSearcher(
-            config,
-            folder,
-            record,
-            session,
-            Halt(None),
-            AshaRungs(config.rungs, config.reduction_factor),
-            ReusableResults(config, {}, {}),
-        )
-        for trial_id in map(str, count()):
-            given = searcher.suggest(trial_id)
-            if given == Searcher.FINISHED:
-                return record.state
-            assert isinstance(given, dict)
-            number = given["trial"]
-            record.append("started", trial=number, session=session)
-            reports = [asdict(report) for report in whole.reports[number][given["recorded_epochs"] :]]
-            for report in reports:
-                goes_on = rungs.goes_on(number, report["epoch"], report["val_accuracy"])
-                assert goes_on == (report is not reports[-1])
-                if goes_on:
-                    searcher.on_trial_result(trial_id, report)
-            ending = "completed" if reports[-1]["epoch"] == config.max_epochs else None
-            searcher.on_trial_complete(trial_id, reports[-1] | {"outcome": ending})
-    raise AssertionError("the searcher never finished")
-
-
 @settings(max_examples=20)
 @given(data=st.data())
 def test_a_search_goes_on_from_any_byte_of_its_record_to_the_same_end(
@@ -134,7 +82,11 @@ def test_a_search_goes_on_from_any_byte_of_its_record_to_the_same_end(
         folder = Path(name)
         shutil.copy(killed[0] / RUN_FILE, folder)
         (folder / RECORD_NAME).write_bytes(content[:cut])
-        assert comparable(finish(folder, whole)) == comparable(whole)
+        for number, reports in read_record(folder).reports.items():
+            if reports:
+                write_checkpoint(folder, number, len(reports))
+        state, _ = drive(folder, lambda given, epoch: asdict(whole.reports[given["trial"]][epoch - 1]))
+        assert comparable(state) == comparable(whole)
         written = (folder / RECORD_NAME).read_bytes()
         assert written.startswith(content[: content.rfind(b"\n", 0, cut) + 1])
         assert read_record(folder).skipped == []
