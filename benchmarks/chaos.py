@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks.chaos_campaign import TRIALS_A_KILL, WHOLE, Campaign, plan, plan_actions
 from benchmarks.chaos_checks import differences, problems
 from benchmarks.chaos_losses import Kill, table
+from benchmarks.chaos_points import POINTS
 from results import read_record
 from search.runs import available_cpus
 
@@ -52,6 +53,9 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _facts(kills: Sequence[Kill], campaign: Campaign, found: list[str], *, compared: bool) -> dict[str, Any]:
     state = read_record(campaign.folder)
+    retried, alone = sum(trial.retries for trial in state.trials.values()), sum(POINTS[k.point].survived for k in kills)
+    if retried > alone:
+        found = [*found, f"{retried} trials were tried again, {alone} workers were killed alone"]
     notes = [f"kill {number}, {kill.point}: {note}" for number, kill in enumerate(kills, 1) for note in kill.notes]
     return {
         "kills": len(kills),
@@ -61,7 +65,7 @@ def _facts(kills: Sequence[Kill], campaign: Campaign, found: list[str], *, compa
         "trials": len(state.trials),
         "sessions": len(state.sessions),
         "epochs": sum(map(len, state.reports.values())),
-        "retried": sum(trial.retries for trial in state.trials.values()),
+        "retried": retried,
         "lost": sum(kill.lost for kill in kills),
         "repeated": sum(kill.repeated for kill in kills),
         "redone": sum(kill.redone for kill in kills),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -227,13 +228,13 @@ def _summarise(
 
 
 def _name(folder: Path, storage: Path) -> str:
-    """What a command calls the run."""
-    return folder.name if folder.parent == storage else str(folder)
+    """What a command in a shell calls the run."""
+    return shlex.quote(folder.name if folder.parent == storage else str(folder))
 
 
 def _place(storage: Path) -> str:
     """The flag that says where the runs are; empty where they usually are."""
-    return "" if str(storage) == "runs" else f" --storage {storage}"
+    return "" if str(storage) == "runs" else f" --storage {shlex.quote(str(storage))}"
 
 
 def _leaver(run: str, place: str) -> Callable[[str], None]:

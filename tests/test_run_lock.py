@@ -30,8 +30,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subpr
     stop(processes_of(driver.pid))
     yield folder, driver
     driver.kill()
-    driver.wait()
     clear(driver.pid, 0)
+    driver.communicate()
 
 
 @pytest.mark.parametrize("change", [[], ["--trials=99"]], ids=["as it is", "with a change"])
