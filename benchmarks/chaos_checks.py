@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +37,25 @@ Events = list[dict[str, Any]]
 
 def problems(folder: Path, trials: int) -> list[str]:
     """A sentence for everything that is wrong with the run in `folder`, whose search was asked for `trials` trials."""
+    found = record_problems(folder, trials)
+    found += _table_problems(folder, _events(folder), trials)
+    found += _checkpoint_problems(folder, read_config(folder).keep_checkpoints)
+    return [*found, *_leaderboard_problems(folder, trials)]
+
+
+def record_problems(folder: Path, trials: int) -> list[str]:
+    """The sentences on the run's record, and on the rungs and the study that are rebuilt from it."""
     content = (folder / RECORD_NAME).read_bytes()
     found = ["record: its last line is torn"] if not content.endswith(b"\n") else []
-    events: Events = []
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            found.append(f"record: line {number} is no JSON")
-    config = read_config(folder)
-    state = read_record(folder)
+    events, config, state = _events(folder), read_config(folder), read_record(folder)
     found += [f"record: {sentence}" for sentence in state.skipped]
+    found += [f"record: trial {trial.trial} is {trial.status}" for trial in state.trials.values() if not trial.ended]
     found += _trial_problems(events, trials)
-    found += _epoch_problems(events, config.max_epochs)
+    found += _session_problems(events)
+    found += _epoch_problems(events)
     found += _rung_problems(events, config, AshaRungs(config.rungs, config.reduction_factor).replay(state))
-    found += _table_problems(folder, events, trials)
-    found += _checkpoint_problems(folder, config.keep_checkpoints)
     points = SearchPoints(config.space, config.recipe)
-    found += _study_problems(History(points, config.sampler, config.seed, state, config.replicates), events)
-    return [*found, *_leaderboard_problems(folder, trials)]
+    return [*found, *_study_problems(History(points, config.sampler, config.seed, state, config.replicates), events)]
 
 
 def differences(storage: Path, one: str, other: str) -> list[str]:
@@ -76,6 +75,17 @@ def differences(storage: Path, one: str, other: str) -> list[str]:
     return found
 
 
+def _events(folder: Path) -> Events:
+    """The lines of the record that are JSON; those that are not are named by its reader."""
+    found = []
+    for line in (folder / RECORD_NAME).read_bytes().splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
 def _of(events: Events, name: str) -> Events:
     return [event for event in events if event["event"] == name]
 
@@ -88,11 +98,17 @@ def _trial_problems(events: Events, trials: int) -> Iterator[str]:
     numbers = [event["trial"] for event in _of(events, "suggested")]
     ended = [event["trial"] for event in _of(events, "ended")]
     for what, present in (("suggested", numbers), ("ended", ended)):
-        yield from (f"trials: {number} {what} twice" for number in _twice(present))
         yield from (f"trials: {number} not {what}" for number in sorted(set(range(trials)) - set(present)))
         yield from (
             f"trials: {number} {what}, {trials} asked for" for number in sorted(set(present) - set(range(trials)))
         )
+    yield from (f"trials: {number} suggested twice" for number in _twice(numbers))
+    reopened = Counter(event["trial"] for event in _of(events, "reopened"))
+    for number, count in Counter(ended).items():
+        if count > 1 + reopened[number]:
+            yield f"trials: {number} ended twice"
+        elif count < 1 + reopened[number]:
+            yield f"trials: {number} reopened and not ended"
     points = [json.dumps([event[key] for key in ("layout", "recipe", "seed")]) for event in _of(events, "suggested")]
     yield from (f"trials: suggested twice: {point}" for point in _twice(points))
     for event in _of(events, "ended"):
@@ -100,40 +116,74 @@ def _trial_problems(events: Events, trials: int) -> Iterator[str]:
             yield f"trials: {event['trial']} {event['status']}: {event['error']}"
 
 
-def _epoch_problems(events: Events, max_epochs: int) -> Iterator[str]:
+def _session_problems(events: Events) -> Iterator[str]:
+    """No more trials at a time than slots, and none twice at work, but after its worker's death."""
+    slots, session, at_work = 0, 0, set[int]()
+    for event in events:
+        number = event.get("trial", -1)
+        if event["event"] == "session":
+            session, slots, at_work = event["session"], event["concurrency"], set()
+        elif event["event"] == "started":
+            if number in at_work:
+                yield f"sessions: trial {number} started twice in session {session}"
+            at_work.add(number)
+            if len(at_work) > slots:
+                yield f"sessions: trials {sorted(at_work)} at work in session {session}, which has {slots} slots"
+        elif event["event"] == "report" and number not in at_work and event["reused"] is None:
+            yield f"sessions: trial {number} reported epoch {event['epoch']} and was not at work"
+        elif event["event"] in ("ended", "retried"):
+            at_work.discard(number)
+        if event.get("session", session) != session:
+            yield f"sessions: {event['event']} of session {event['session']} in session {session}"
+
+
+def _epoch_problems(events: Events) -> Iterator[str]:
     reports = [(event["trial"], event["epoch"]) for event in _of(events, "report")]
     yield from (f"epochs: trial {trial} reported epoch {epoch} twice" for trial, epoch in _twice(reports))
-    for event in _of(events, "ended"):
-        epochs = sorted({epoch for trial, epoch in reports if trial == event["trial"]})
-        if epochs != list(range(1, len(epochs) + 1)):
-            yield f"epochs: trial {event['trial']} reported {epochs}"
-        if (len(epochs) == max_epochs) != (event["status"] == "completed"):
-            yield f"epochs: trial {event['trial']} is {event['status']} after {len(epochs)} of {max_epochs}"
-    for number in {trial for trial, _ in reports}:
-        order = [epoch for trial, epoch in reports if trial == number]
-        if any(after <= before for before, after in pairwise(order)):
-            yield f"epochs: trial {number} reported in the order {order}"
+    max_epochs, epochs = 0, Counter[int]()
+    for event in events:
+        if event["event"] == "limits":
+            max_epochs = event["max_epochs"]
+        elif event["event"] == "report":
+            epochs[event["trial"]] += 1
+            if event["epoch"] != epochs[event["trial"]]:
+                yield f"epochs: trial {event['trial']} reported {event['epoch']} as number {epochs[event['trial']]}"
+        elif event["event"] == "ended":
+            done = epochs[event["trial"]]
+            if (done == max_epochs) != (event["status"] == "completed"):
+                yield f"epochs: trial {event['trial']} is {event['status']} after {done} of {max_epochs}"
 
 
 def _rung_problems(events: Events, config: RunConfig, rebuilt: dict[int, bool]) -> Iterator[str]:
     """Each ending follows from the values that were in the record when it was decided, by numpy's quantile."""
     seen: dict[int, list[float]] = {rung: [] for rung in config.rungs}
-    goes_on: dict[int, bool] = {}
-    for event in _of(events, "report"):
-        number, epoch, value = event["trial"], event["epoch"], event["val_accuracy"]
-        if goes_on.get(number) is False:
-            yield f"rungs: trial {number} was trained on after a rung that stopped it"
-        if epoch in seen:
-            before = seen[epoch]
-            quantile = np.quantile(before, 1 - 1 / config.reduction_factor) if before else -np.inf
-            goes_on[number] = bool(value >= quantile) and epoch < config.rungs[-1]
-            before.append(value)
-    if goes_on != rebuilt:
-        wrong = sorted(n for n in goes_on.keys() | rebuilt.keys() if goes_on.get(n) != rebuilt.get(n))
+    max_epochs = config.max_epochs
+    last: dict[int, tuple[int, bool]] = {}  # by trial, its last rung's epoch and whether it was not below the quantile
+
+    def goes_on(number: int) -> bool:
+        epoch, passed = last.get(number, (0, True))
+        return passed and epoch < max_epochs
+
+    for event in events:
+        number = event.get("trial", -1)
+        if event["event"] == "limits":
+            max_epochs = event["max_epochs"]
+        elif event["event"] == "report":
+            epoch, value = event["epoch"], event["val_accuracy"]
+            if not goes_on(number):
+                yield f"rungs: trial {number} was trained on after a rung that stopped it"
+            if epoch in seen:
+                before = seen[epoch]
+                quantile = np.quantile(before, 1 - 1 / config.reduction_factor) if before else -np.inf
+                last[number] = epoch, bool(value >= quantile)
+                before.append(value)
+        elif event["event"] == "ended" and goes_on(number):
+            yield f"rungs: trial {number} is {event['status']}, though its last rung let it go on"
+        elif event["event"] == "reopened" and not goes_on(number):
+            yield f"rungs: trial {number} was reopened, though its last rung stopped it"
+    wrong = sorted(n for n in last.keys() | rebuilt.keys() if goes_on(n) != rebuilt.get(n))
+    if wrong:
         yield f"rungs: rebuilt, they decide otherwise on trials {wrong}"
-    for event in _of(events, "ended"):
-        if goes_on.get(event["trial"], False):
-            yield f"rungs: trial {event['trial']} is {event['status']}, though its last rung let it go on"
 
 
 def _table_problems(folder: Path, events: Events, trials: int) -> Iterator[str]:
@@ -172,7 +222,10 @@ def _checkpoint_problems(folder: Path, keep: int) -> Iterator[str]:
 def _study_problems(history: History, events: Events) -> Iterator[str]:
     """The study against the lines of the record: states, parameters, values at rungs, final values."""
     states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
-    endings = {event["trial"]: event["status"] for event in _of(events, "ended")}
+    max_epochs = _of(events, "limits")[-1]["max_epochs"]
+    ended = {event["trial"] for event in _of(events, "ended")}
+    trained = {event["trial"] for event in _of(events, "report") if event["epoch"] == max_epochs}
+    endings = {number: "completed" if number in trained else "stopped" for number in ended}
     proposals = {event["trial"]: event["proposal"] for event in _of(events, "suggested")}
     for trial in history.study.get_trials(deepcopy=False):
         own = [e for e in _of(events, "report") if e["trial"] == trial.number and e["rung"] is not None]

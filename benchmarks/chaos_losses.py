@@ -11,12 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chaos_kills import POINTS, complete_lines
+from benchmarks.chaos_between import ACTIONS
+from benchmarks.chaos_points import POINTS
+from benchmarks.chaos_scene import complete_lines
 from results import RunState
 from results.record import replay
 from search.standing import checkpoint_path
 from trainables.checkpoints import read
 from trainables.errors import CheckpointError
+
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,12 @@ class Kill:
     """The complete lines at the kill."""
     trials: dict[int, Saved]
     """The open trials."""
-    one_worker: bool
-    """Whether one worker alone was killed, so at most one epoch was in flight."""
+    slots: int
+    """How many epochs can have been in flight: one, where one worker alone was killed, or one a trial at a time."""
     hung: bool = False
-    """Whether the driver did not notice the death of Ray's processes and was killed in the end."""
+    """Whether the driver did not end by itself where it should, and was killed in the end."""
+    between: str | None = None
+    """What was done to the run before its resume."""
     lost: int = 0
     """Lines of the record that are gone, and reported epochs that no checkpoint held."""
     repeated: int = 0
@@ -56,14 +62,16 @@ class Kill:
     """A sentence for each loss and repetition."""
 
 
-def look_after(folder: Path, point: str, driver: int, *, one_worker: bool, hung: bool) -> Kill:
-    """The run as a kill of `driver`, a process number, left it; a trial that ends meanwhile is left out."""
+def look_after(folder: Path, point: str, driver: int, *, hung: bool = False) -> Kill:
+    """The run as a strike at `driver`, a process number, left it; a trial that ends meanwhile is left out."""
     content = complete_lines(folder)
     state = replay(content)
     last = state.sessions.get(max(state.sessions, default=0))
     # A driver that died before its session began had nothing at work.
     launched = _launched(content, last.session) if last and last.pid == driver else set()
-    kill = Kill(point, content, {}, one_worker, hung)
+    slots = last.concurrency if last and not POINTS[point].survived else 1
+    kill = Kill(point, content, {}, slots, hung)
+    damaged: dict[int, str] = {}
     for number, trial in state.trials.items():
         if trial.ended:
             continue
@@ -74,11 +82,31 @@ def look_after(folder: Path, point: str, driver: int, *, one_worker: bool, hung:
                 report = json.loads(read(path)[0]["report"])
                 epoch, train_time_s = report["epoch"], report["train_time_s"]
             except CheckpointError as error:
-                kill.notes.append(f"trial {number}: {error}")
+                damaged[number] = f"trial {number}: {error}"
         kill.trials[number] = Saved(trial.epochs, epoch, train_time_s, number in launched)
     ended = {number for number, trial in replay(complete_lines(folder)).trials.items() if trial.ended}
     kill.trials = {number: saved for number, saved in kill.trials.items() if number not in ended}
+    kill.notes += [sentence for number, sentence in damaged.items() if number not in ended]
     return kill
+
+
+def wrong_ending(folder: Path, point: str, driver: int, exit_code: int, log: str) -> list[str]:
+    """A sentence for each way in which a driver that was struck ended otherwise than it should."""
+    expected = POINTS[point]
+    found = []
+    state = replay(complete_lines(folder))
+    own = [session for session in state.sessions.values() if session.pid == driver]
+    asked = expected.exit_code == INTERRUPTED
+    all_ended = all(trial.ended for trial in state.trials.values())
+    if exit_code != expected.exit_code and not (asked and exit_code == 0 and own and own[-1].reason == "done"):
+        found.append(f"the driver's exit code is {exit_code}, expected {expected.exit_code}")
+    if expected.message not in log:
+        found.append(f"the driver did not say {expected.message!r}")
+    if "Traceback" in log:
+        found.append("the driver showed a traceback")
+    if asked and own and own[-1].reason != "interrupted" and not (all_ended and own[-1].reason == "done"):
+        found.append(f"the session's end is {own[-1].reason}, expected interrupted")
+    return found
 
 
 def settle_accounts(kills: Iterable[Kill], finished: RunState, record: bytes) -> None:
@@ -100,18 +128,27 @@ def settle_accounts(kills: Iterable[Kill], finished: RunState, record: bytes) ->
                     kill.notes.append(f"trial {number}: epoch {saved.epoch} was saved and trained again")
             elif saved.launched and saved.epoch + 1 in reports:
                 in_flight += 1
-        kill.redone = min(in_flight, 1) if kill.one_worker else in_flight
+        kill.redone = min(in_flight, 1) if POINTS[kill.point].survived else in_flight
+        if kill.redone > kill.slots:
+            kill.notes.append(f"{kill.redone} epochs redone, {kill.slots} trials at a time")
+        if kill.hung:
+            kill.notes.append("the driver did not end by itself")
 
 
 def table(kills: Sequence[Kill]) -> Iterator[str]:
-    """The kills by their point, as Markdown."""
-    yield "| killed | kills | lost | repeated | epochs redone | hung |"
+    """The kills by their point, and those that something was done after, as Markdown."""
+    yield "| killed or stopped | times | lost | repeated | epochs redone | hung |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
-    for name, point in [*POINTS.items(), ("all", None)]:
-        own = [kill for kill in kills if name in (kill.point, "all")]
+    rows = [(point.title, [kill for kill in kills if kill.point == name]) for name, point in POINTS.items()]
+    rows.append(("all", list(kills)))
+    rows += [
+        (f"of these, before the resume: {action.title}", [kill for kill in kills if kill.between == name])
+        for name, action in ACTIONS.items()
+    ]
+    for title, own in rows:
         if own:
             sums = [sum(getattr(kill, key) for kill in own) for key in ("lost", "repeated", "redone", "hung")]
-            yield f"| {point.title if point else 'all'} | {len(own)} | {' | '.join(map(str, sums))} |"
+            yield f"| {title} | {len(own)} | {' | '.join(map(str, sums))} |"
 
 
 def _launched(content: bytes, session: int) -> set[int]:

@@ -70,6 +70,14 @@ def send(process: Process, number: signal.Signals) -> None:
             return
 
 
+def interrupt(leader: int) -> None:
+    """Sends SIGINT to the whole process group that `leader` leads, as a terminal does for Ctrl-C."""
+    try:
+        os.killpg(leader, signal.SIGINT)
+    except ProcessLookupError:
+        return
+
+
 def wait_until(happened: Callable[[], bool], limit_s: float) -> bool:
     """Waits for `happened`, at most `limit_s` seconds; whether it did."""
     deadline = time.monotonic() + limit_s

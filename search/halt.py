@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 class Halt:
@@ -36,18 +37,45 @@ class Halt:
 @contextmanager
 def stop_on_signals(halt: Halt) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask `halt` to stop; a second Ctrl-C is a KeyboardInterrupt. Only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         if halt.reason == "interrupted" and number == signal.SIGINT:
             raise KeyboardInterrupt
         halt.stop("interrupted")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _handled(handle, signal.SIGINT, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM is a KeyboardInterrupt, as Ctrl-C is: for the time in which there is no session to be ended."""
+    with _handled(signal.default_int_handler, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """The handler of SIGTERM is as before once the body, which may replace it by one that exits, is through.
+
+    A SIGTERM that reaches the body's own handler is a KeyboardInterrupt.
+    """
+    with _handled(signal.getsignal(signal.SIGTERM), signal.SIGTERM):
+        try:
+            yield
+        except SystemExit:
+            raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _handled(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
+    """Signals with `handler`, and with those they had after it; only the main thread can have handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

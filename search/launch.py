@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from search.disk_watch import PatientRecord
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
 from search.enumeration import require_feasible
 from search.errors import ResourceError, ResumeError
+from search.halt import terminated_like_interrupted
 from search.ray_session import check_address, check_local_resources
 from search.reuse import ReusableResults, same_images, sources_of
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, read_data, write_run_file
@@ -163,7 +165,7 @@ def _session(
     json: bool,
     say: Say,
 ) -> int:
-    with PatientRecord(folder) as record:
+    with PatientRecord(folder) as record, terminated_like_interrupted():
         for repair in record.repairs:
             say(f"repaired: {repair}")
         from search.tuning import run_session
@@ -245,13 +247,13 @@ def _summarise(
 
 
 def _name(folder: Path, storage: Path) -> str:
-    """What a command calls the run."""
-    return folder.name if folder.parent == storage else str(folder)
+    """What a command in a shell calls the run."""
+    return shlex.quote(folder.name if folder.parent == storage else str(folder))
 
 
 def _place(storage: Path) -> str:
     """The flag that says where the runs are; empty where they usually are."""
-    return "" if str(storage) == "runs" else f" --storage {storage}"
+    return "" if str(storage) == "runs" else f" --storage {shlex.quote(str(storage))}"
 
 
 def _leaver(run: str, place: str) -> Callable[[str], None]:

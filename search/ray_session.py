@@ -13,6 +13,7 @@ from typing import Any
 from results.files import is_full
 from search.config import RunConfig
 from search.errors import ResourceError
+from search.halt import sigterm_kept
 from search.runs import available_cpus
 
 ENVIRONMENT = {
@@ -121,12 +122,14 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the record, in the trial's row
     if address is None:
         concurrency = check_local_resources(config)
-        ray.init(num_cpus=available_cpus(), num_gpus=_local_gpus(config), **quiet)
+        with sigterm_kept():
+            ray.init(num_cpus=available_cpus(), num_gpus=_local_gpus(config), **quiet)
     else:
         quiet.pop("include_dashboard")
         check_address(address)
         try:
-            ray.init(address=address, **quiet)
+            with sigterm_kept():
+                ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ResourceError(
                 f"address: {address} cannot be reached ({str(error).splitlines()[0]}); is the Ray cluster up there?"

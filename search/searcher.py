@@ -23,6 +23,7 @@ from search.disk_watch import DiskWatch
 from search.halt import Halt
 from search.history import History
 from search.points import Point, SearchPoints
+from search.ray_session import dead_processes
 from search.reuse import ReusableResults, take_checkpoint
 from search.sampler import SpaceExhausted
 from search.standing import Leaders, checkpoint_path
@@ -202,6 +203,9 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self._needs_room.discard(number)
             if self.halt.reason is not None:
                 return  # a terminal's Ctrl-C reaches the workers too: it is not their loss
+            if dead_processes():  # nor is it when they die with Ray itself, which this session will not outlive
+                self._open.appendleft(number)
+                return
             self._end(number, "out-of-memory" if "running low on memory" in died_of else "lost", died_of)
         elif result is not None:
             self._report(number, result)

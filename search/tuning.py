@@ -142,7 +142,8 @@ def run_session(
         first = stored_points(config, read_first(folder))
         room = roomier(config, concurrency)
         searcher = RecordSearcher(config, folder, record, session, halt, rungs, reusable, first, room, disk)
-        with display.live(record.state, concurrency, started), disk.excused():
+        # a second Ctrl-C does not wait for what is at work
+        with display.live(record.state, concurrency, started), disk.excused(), suppress(KeyboardInterrupt):
             _fit(folder, searcher, Progress(searcher, tables, display), concurrency, trainable)
         reason = halt.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started

@@ -10,30 +10,27 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.tune.search import Searcher
 
-from benchmarks.chaos import Campaign, main, plan
+from benchmarks.chaos import main
+from benchmarks.chaos_between import ACTIONS
+from benchmarks.chaos_campaign import Campaign, plan, plan_actions
 from benchmarks.chaos_checks import differences, problems
-from benchmarks.chaos_kills import AT_THE_END, POINTS
-from benchmarks.chaos_losses import Kill, Saved, settle_accounts
+from benchmarks.chaos_losses import Kill, Saved, settle_accounts, wrong_ending
+from benchmarks.chaos_points import AT_THE_END, POINTS
 from benchmarks.chaos_processes import clear, find_process, processes_of, stop, wait_until
-from results import Record, RunState, read_record, write_tables
+from results import read_record, write_tables
 from results.record import RECORD_NAME
-from search.asha import AshaRungs
 from search.config import compose
-from search.halt import Halt
-from search.reuse import ReusableResults
-from search.runs import RUN_FILE, new_run_folder, read_config, write_run_file
-from search.searcher import RecordSearcher, settle
+from search.runs import RUN_FILE, available_cpus, new_run_folder, read_config, write_run_file
 from tests.cli import TINY, start
-from tests.results_fixtures import start_session
+from tests.simulated_sessions import comparable, drive, write_checkpoint
 
 TRIALS = 12
 """More than the sampler's ten random ones, so that its model has to be rebuilt too."""
@@ -41,11 +38,11 @@ TRIALS = 12
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Kill]]:
-    """The folder of a finished search, one trial at a time, that was killed thrice, and the kills."""
+    """The folder of a finished search, one trial at a time, that was hit thrice and twice torn, and the kills."""
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as ray_folder:  # a socket's path must be short
         storage = tmp_path_factory.mktemp("chaos")
-        campaign = Campaign(storage, TRIALS, 0, Path(ray_folder), ("--concurrency=1",))
-        return campaign.folder, campaign.run(["worker-checkpoint", "report", "last"])
+        campaign = Campaign(storage, TRIALS, 0, Path(ray_folder), ("--concurrency=1",), ["both", "record"])
+        return campaign.folder, campaign.run(["worker-checkpoint", "sigterm", "last"])
 
 
 def costs(kill: Kill) -> tuple[int, int, int]:
@@ -55,7 +52,7 @@ def costs(kill: Kill) -> tuple[int, int, int]:
 def test_a_killed_search_loses_and_repeats_nothing(killed: tuple[Path, list[Kill]]) -> None:
     folder, kills = killed
     assert problems(folder, TRIALS) == []
-    assert len(kills) == 3
+    assert [kill.between for kill in kills] == [None, "both", "record"]
     assert kills[-1].point in AT_THE_END
     assert all(kill.record for kill in kills)
     assert [(kill.lost, kill.repeated, kill.notes, kill.hung) for kill in kills] == [(0, 0, [], False)] * 3
@@ -63,63 +60,20 @@ def test_a_killed_search_loses_and_repeats_nothing(killed: tuple[Path, list[Kill
 
 
 @pytest.mark.slow
-def test_a_search_killed_twelve_times_ends_like_the_whole_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "flags", [["--kills=12", "--seed=1", "--compare"], ["--kills=18", "--seed=2"]], ids=["one at a time", "two"]
+)
+def test_a_search_killed_many_times_ends_like_a_whole_one(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = main(["--kills=12", "--seed=1", "--compare", f"--folder={tmp_path}"])
+    outcome = main([*flags, f"--folder={tmp_path}"])
     facts = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert facts["problems"] == []
     assert outcome == 0
-    assert (facts["kills"], facts["lost"], facts["repeated"]) == (12, 0, 0)
-    assert facts["same_leaderboard"]
-
-
-def comparable(state: RunState) -> dict[int, Any]:
-    """What a run found: all of its trials but their times and sessions."""
-    own = ("layout", "recipe", "seed", "proposal", "status", "epochs", "rung", "val_accuracy", "val_loss", "error")
-    values = ("epoch", "rung", "val_accuracy", "val_loss", "train_accuracy", "train_loss", "learning_rate")
-    return {
-        number: [
-            {name: getattr(trial, name) for name in own},
-            [{name: getattr(report, name) for name in values} for report in state.reports[number]],
-        ]
-        for number, trial in state.trials.items()
-    }
-
-
-def finish(folder: Path, whole: RunState) -> RunState:
-    """Ends the run in `folder` as a driver does, its trainings replayed from `whole`."""
-    config = read_config(folder)
-    with Record(folder) as record:
-        rungs = AshaRungs(config.rungs, config.reduction_factor)
-        settle(record, config, rungs.replay(record.state))
-        session = max(record.state.sessions, default=0) + 1
-        start_session(record, session)
-        searcher = RecordSearcher(
-            config,
-            folder,
-            record,
-            session,
-            Halt(None),
-            AshaRungs(config.rungs, config.reduction_factor),
-            ReusableResults(config, {}, {}),
-        )
-        for trial_id in map(str, count()):
-            given = searcher.suggest(trial_id)
-            if given == Searcher.FINISHED:
-                return record.state
-            assert isinstance(given, dict)
-            number = given["trial"]
-            record.append("started", trial=number, session=session)
-            reports = [asdict(report) for report in whole.reports[number][given["recorded_epochs"] :]]
-            for report in reports:
-                goes_on = rungs.goes_on(number, report["epoch"], report["val_accuracy"])
-                assert goes_on == (report is not reports[-1])
-                if goes_on:
-                    searcher.on_trial_result(trial_id, report)
-            ending = "completed" if reports[-1]["epoch"] == config.max_epochs else None
-            searcher.on_trial_complete(trial_id, reports[-1] | {"outcome": ending})
-    raise AssertionError("the searcher never finished")
+    assert (facts["lost"], facts["repeated"], facts["hung"]) == (0, 0, 0)
+    assert f"--kills={facts['kills']}" in flags
+    assert facts["at_a_time"] == (1 if "--compare" in flags else min(2, available_cpus()))
+    assert facts["same_leaderboard"] == (True if "--compare" in flags else None)
 
 
 @settings(max_examples=20)
@@ -134,7 +88,11 @@ def test_a_search_goes_on_from_any_byte_of_its_record_to_the_same_end(
         folder = Path(name)
         shutil.copy(killed[0] / RUN_FILE, folder)
         (folder / RECORD_NAME).write_bytes(content[:cut])
-        assert comparable(finish(folder, whole)) == comparable(whole)
+        for number, reports in read_record(folder).reports.items():
+            if reports:
+                write_checkpoint(folder, number, len(reports))
+        state, _ = drive(folder, lambda given, epoch: asdict(whole.reports[given["trial"]][epoch - 1]))
+        assert comparable(state) == comparable(whole)
         written = (folder / RECORD_NAME).read_bytes()
         assert written.startswith(content[: content.rfind(b"\n", 0, cut) + 1])
         assert read_record(folder).skipped == []
@@ -164,6 +122,15 @@ def repeat_point(events: list[dict[str, Any]]) -> None:
     first(events, "suggested", 4).update({k: first(events, "suggested", 2)[k] for k in ("layout", "recipe", "seed")})
 
 
+def start_twice(events: list[dict[str, Any]]) -> None:
+    place = events.index(first(events, "started", 5))
+    events.insert(place, events[place])
+
+
+def start_two(events: list[dict[str, Any]]) -> None:
+    events.insert(events.index(first(events, "ended", 5)), {**first(events, "started", 5), "trial": 0})
+
+
 def drop_ending(events: list[dict[str, Any]]) -> None:
     events.remove(first(events, "ended", 5))
 
@@ -182,11 +149,21 @@ def spoil_checkpoint(folder: Path) -> None:
     [
         (edit(repeat_report), "epochs: trial 3 reported epoch 1 twice"),
         (edit(repeat_point), "trials: suggested twice"),
-        (edit(drop_ending), "trials: 5 not ended"),
+        (edit(start_twice), "sessions: trial 5 started twice in session"),
+        (edit(start_two), "sessions: trials [0, 5] at work"),
+        (edit(drop_ending), "record: trial 5 is interrupted"),
         (edit(change_accuracy), "epochs.parquet: not the reports of the record"),
         (spoil_checkpoint, "not readable as a checkpoint"),
     ],
-    ids=["repeated report", "repeated point", "no ending", "other accuracy", "spoilt checkpoint"],
+    ids=[
+        "repeated report",
+        "repeated point",
+        "two launches",
+        "too many",
+        "no ending",
+        "other accuracy",
+        "spoilt checkpoint",
+    ],
 )
 def test_the_checks_find_what_is_wrong(
     damage: Callable[[Path], None], named: str, killed: tuple[Path, list[Kill]], tmp_path: Path
@@ -224,7 +201,7 @@ def test_every_kill_is_charged_for_what_it_cost(killed: tuple[Path, list[Kill]])
     state, content = read_record(folder), (folder / RECORD_NAME).read_bytes()
     number, reports = next((n, reports) for n, reports in state.reports.items() if len(reports) > 2)
     time_s = reports[1].train_time_s
-    blank = replace(kills[0], record=b"", one_worker=False, lost=0, repeated=0, redone=0, notes=[])
+    blank = replace(kills[1], record=b"", slots=1, between=None, lost=0, repeated=0, redone=0, notes=[])
     for saved, expected in (
         (Saved(1, 1, None, launched=True), (0, 0, 1)),  # the second epoch was in flight
         (Saved(1, 1, None, launched=False), (0, 0, 0)),
@@ -240,6 +217,31 @@ def test_every_kill_is_charged_for_what_it_cost(killed: tuple[Path, list[Kill]])
     forgotten = replace(blank, record=b"{}\n", trials={}, notes=[])
     settle_accounts([forgotten], state, content)
     assert costs(forgotten) == (1, 0, 0)
+
+
+def test_more_epochs_redone_than_trials_at_a_time_are_a_problem(killed: tuple[Path, list[Kill]]) -> None:
+    folder, kills = killed
+    state = read_record(folder)
+    open_trials = {n: Saved(0, 0, None, launched=True) for n in sorted(state.reports)[:2]}
+    kill = replace(kills[1], record=b"", trials=open_trials, slots=1, notes=[], hung=True)
+    settle_accounts([kill], state, b"")
+    assert kill.notes == ["2 epochs redone, 1 trials at a time", "the driver did not end by itself"]
+
+
+def test_an_ending_that_is_not_the_expected_one_is_named(killed: tuple[Path, list[Kill]]) -> None:
+    folder, _ = killed
+    done, stopped = (
+        next(s.pid for s in read_record(folder).sessions.values() if s.reason == reason)
+        for reason in ("done", "interrupted")
+    )
+    assert wrong_ending(folder, "sigterm", stopped, 130, "") == []
+    assert wrong_ending(folder, "sigterm", done, 0, "") == []
+    assert wrong_ending(folder, "sigterm", stopped, 15, "") == ["the driver's exit code is 15, expected 130"]
+    assert wrong_ending(folder, "epoch", stopped, -9, "Traceback") == ["the driver showed a traceback"]
+    assert wrong_ending(folder, "gcs", stopped, -9, "") == [
+        "the driver's exit code is -9, expected 1",
+        'the driver did not say "Ray\'s gcs_server died"',
+    ]
 
 
 def test_a_search_killed_while_its_run_file_is_written_can_be_started_again(tmp_path: Path) -> None:
@@ -265,6 +267,17 @@ def test_a_plan_holds_every_kind_of_kill_in_an_order_that_can_come(kills: int, s
     ends = [name for name in planned if name in AT_THE_END]
     assert planned[len(planned) - len(ends) :] == ends
     assert plan(kills, seed) == planned
+
+
+@given(kills=st.integers(1, 60), seed=st.integers(0, 99), compared=st.booleans())
+def test_planned_actions_are_all_of_them_and_leave_a_compared_search_as_it_was(
+    kills: int, seed: int, compared: bool
+) -> None:
+    planned = plan_actions(kills, seed, compared=compared)
+    names = {name for name, action in ACTIONS.items() if not (compared and action.flags)}
+    assert set(planned) <= names
+    assert set(planned) == names or len(planned) < len(names)
+    assert plan_actions(kills, seed, compared=compared) == planned
 
 
 @pytest.fixture

@@ -169,7 +169,8 @@ def test_a_real_search_of_trials_without_work_ends_and_ray_keeps_nothing_of_them
     write_run_file(folder, config)
     with PatientRecord(folder) as record:
         reusable = ReusableResults(config, {}, {})
-        end = tuning.run_session(config, folder, record, None, reusable, SilentDisplay(Console(stderr=True)), pytest.fail, ZeroWork)
+        display = SilentDisplay(Console(stderr=True))
+        end = tuning.run_session(config, folder, record, None, reusable, display, pytest.fail, ZeroWork)
     assert end.reason == "done"
     state: RunState = read_record(folder)
     assert {trial.status for trial in state.trials.values()} == {"completed", "stopped"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from results import Record
 from search.asha import AshaRungs
 from search.config import compose
-from search.halt import Halt, stop_on_signals
+from search.halt import Halt, sigterm_kept, stop_on_signals, terminated_like_interrupted
 from search.searcher import settle
 from search.tuning import HaltStopper
 from tests.results_fixtures import run_trial, start_session
@@ -45,6 +46,31 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_sigterm_before_there_is_a_session_is_a_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), terminated_like_interrupted():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def take_sigterm(*, sent: bool) -> None:
+    """As Ray's start does, with a handler that exits; `sent` while it starts."""
+    with sigterm_kept():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        if sent:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_start_that_takes_sigterm_for_itself_gives_it_back() -> None:
+    halt = Halt(None)
+    with stop_on_signals(halt):
+        take_sigterm(sent=False)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert halt.reason == "interrupted"
+        with pytest.raises(KeyboardInterrupt):
+            take_sigterm(sent=True)
 
 
 def test_trials_decided_before_their_driver_died_are_ended(tmp_path: Path) -> None:

@@ -196,13 +196,14 @@ def test_an_epoch_budget_is_kept_to_the_epoch_and_can_be_raised(tmp_path: Path) 
 @pytest.mark.parametrize("process", ["raylet", "gcs_server"])
 def test_a_driver_whose_ray_died_says_so_and_the_search_goes_on_later(process: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "orphan"
-    driver = start("search.run", *TINY, "--name=orphan", "--quiet", cwd=tmp_path)
+    driver = start("search.run", *TINY, "--name=orphan", "--max-retries=0", "--quiet", cwd=tmp_path)
     until(driver, lambda: len(of(folder, "report")) >= 1)
     send(next(p for p in processes_of(driver.pid) if p.name == process), signal.SIGKILL)
     _, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 1
     assert f"Ray's {process} died" in errors
     assert "python -m search.run --resume orphan" in errors
+    assert of(folder, "retried") == [], "the trials' workers died with Ray, which is not their loss"
     for left in processes_of(driver.pid):
         os.kill(left.pid, signal.SIGKILL)
     outcome = run("search.run", "--resume=orphan", "--quiet", cwd=tmp_path)
