@@ -44,6 +44,7 @@ def earlier(
             layout_id=layout.layout_id,
             params=10_000,
             flops=1,
+            depth=layout.depth,
             recipe=used.model_dump(exclude={"seed"}) | dict.fromkeys(used.unread),
             seed=used.seed,
             proposal={},
