@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from results.reading import RunTables, read_run, read_runs
     from results.record import Record, read_record
     from results.rule import RANKED_STATUSES, RANKING_RULE, is_ranked, rule_key
-    from results.state import Report, RunState, SessionState, TrialState
+    from results.state import RunState
     from results.tables import RECIPE_COLUMNS, TableWriter, epochs_table, trials_table, write_tables
+    from results.trial_state import Report, SessionState, TrialState
     from results.where import filter_table
 
 __all__ = [
@@ -57,7 +58,8 @@ _MODULES = {
     "reading": ("RunTables", "read_run", "read_runs"),
     "record": ("Record", "read_record"),
     "rule": ("RANKED_STATUSES", "RANKING_RULE", "is_ranked", "rule_key"),
-    "state": ("Report", "RunState", "SessionState", "TrialState"),
+    "state": ("RunState",),
+    "trial_state": ("Report", "SessionState", "TrialState"),
     "tables": ("RECIPE_COLUMNS", "TableWriter", "epochs_table", "trials_table", "write_tables"),
     "where": ("filter_table",),
 }

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from results.events import LAYOUT_FIELDS, RECIPE_FIELDS
 from results.files import is_full, replace_file
 from results.record import Record
-from results.state import Report, RunState, TrialState
+from results.state import RunState
+from results.trial_state import Report, TrialState
 
 TRIALS_NAME: Final = "trials.parquet"
 EPOCHS_NAME: Final = "epochs.parquet"

@@ -13,7 +13,7 @@ from optuna.trial import Trial, TrialState
 
 from model_zoo import ResNetLayout
 from results import RunState
-from results.state import TrialState as RecordedTrial
+from results.trial_state import TrialState as RecordedTrial
 from search.encoding import Values
 from search.points import Point, SearchPoints
 from search.sampler import SpaceExhausted, make_sampler

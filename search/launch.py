@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from search.changes import changed
 from search.config import RunConfig, flags_of
 from search.disk import forecast, require_room
 from search.disk_watch import PatientRecord
-from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay, clock
+from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay
 from search.enumeration import require_feasible
 from search.errors import ResourceError, ResumeError
 from search.halt import terminated_like_interrupted
@@ -26,6 +25,7 @@ from search.ray_session import check_address, check_local_resources
 from search.reuse import ReusableResults, same_images, sources_of
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, read_data, write_run_file
 from search.standing import ranked
+from search.summary import BUDGETS, shown_name, shown_place, summarise, write_json
 from search.warm_start import first_points, point_to_dict
 from trainables.datasets import load_training_set
 
@@ -170,7 +170,7 @@ def _session(
             say(f"repaired: {repair}")
         from search.tuning import run_session
 
-        leave = _leaver(_name(folder, storage), _place(storage))
+        leave = _leaver(shown_name(folder, storage), shown_place(storage))
         end = run_session(config, folder, record, address, reusable, _display(config, quiet or json), leave)
         state = record.state
     trained = end.training_time_s
@@ -185,14 +185,14 @@ def _session(
         "overhead": round(end.wall_time_s * end.concurrency / trained - 1, 4) if trained else None,
     }
     if json:
-        _write_json(facts, folder)
+        write_json(facts, folder)
     else:
-        _summarise(facts, folder, storage, config, state, Console())
+        summarise(facts, folder, storage, config, state, Console())
     if end.reason == "interrupted":
         return INTERRUPTED
     if end.reason == "failed":
         return 1
-    return 0 if ranked(state) or end.reason in _BUDGETS else 1
+    return 0 if ranked(state) or end.reason in BUDGETS else 1
 
 
 def _display(config: RunConfig, silent: bool) -> Display:
@@ -200,60 +200,6 @@ def _display(config: RunConfig, silent: bool) -> Display:
     if silent:
         return SilentDisplay(console)
     return LiveDisplay(config, console) if console.is_terminal else LineDisplay(config, console)
-
-
-def _write_json(facts: dict[str, Any], folder: Path) -> None:
-    from results import rank_table, read_run
-    from results.rendering import OutputFormat, render_board
-
-    board = rank_table(read_run(folder).trials)
-    rows = jsonlib.loads(render_board(board, OutputFormat.json))
-    sys.stdout.write(jsonlib.dumps(facts | {"leaderboard": rows}) + "\n")
-
-
-def _summarise(
-    facts: dict[str, Any], folder: Path, storage: Path, config: RunConfig, state: RunState, console: Console
-) -> None:
-    from results import rank_table, read_run
-    from results.ranking import left_out
-    from results.rendering import OutputFormat, write_board
-
-    def line(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-    write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
-    outside = sum(not trial.within_limits for trial in state.trials.values())
-    if outside:
-        line(f"{left_out(outside)}.")
-    line("")
-    line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
-    if facts["error"]:
-        line(facts["error"])
-    else:
-        for trial in state.trials.values():
-            if trial.error and trial.status in ("failed", "lost", "out-of-memory"):
-                line(f"trial {trial.trial} {trial.status}: {trial.error.strip().splitlines()[-1]}")
-    run, place = _name(folder, storage), _place(storage)
-    line("")
-    line("Next:")
-    unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
-    if unfinished and facts["reason"] != "exhausted":
-        line(f"  python -m search.run{place} --resume {run}{_larger_budget(facts['reason'], config)}")
-    elif facts["reason"] != "exhausted":
-        line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
-    line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
-    if ranked(state) and (not unfinished or facts["reason"] == "exhausted"):
-        line(f"  python -m search.evaluate{place} {run}")
-
-
-def _name(folder: Path, storage: Path) -> str:
-    """What a command in a shell calls the run."""
-    return shlex.quote(folder.name if folder.parent == storage else str(folder))
-
-
-def _place(storage: Path) -> str:
-    """The flag that says where the runs are; empty where they usually are."""
-    return "" if str(storage) == "runs" else f" --storage {shlex.quote(str(storage))}"
 
 
 def _leaver(run: str, place: str) -> Callable[[str], None]:
@@ -269,36 +215,6 @@ def _leaver(run: str, place: str) -> Callable[[str], None]:
         os._exit(1)
 
     return leave
-
-
-def _spent(facts: dict[str, Any]) -> str:
-    if not facts["concurrency"]:
-        return ", nothing was left to run"
-    overhead = f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else ""
-    trained, wall = clock(facts["training_time_s"]), clock(facts["wall_time_s"])
-    return f"; this session {wall} long, {trained} of training on {facts['concurrency']} at a time{overhead}"
-
-
-_ENDINGS = {
-    "done": "Done",
-    "exhausted": "Every feasible point was tried",
-    "interrupted": "Interrupted, nothing is lost",
-    "time-budget": "The time budget is spent",
-    "epoch-budget": "The epoch budget is spent",
-    "disk-quota": "The disk quota leaves no room for another trial, nothing is lost",
-    "failed": "Stopped, because the trials all fail",
-}
-
-_BUDGETS = ("time-budget", "epoch-budget", "disk-quota")
-
-
-def _larger_budget(reason: str, config: RunConfig) -> str:
-    """The flag that gives a resume more of the budget that is spent; empty where none was."""
-    if reason == "epoch-budget":
-        return f" --epoch-budget {2 * (config.epoch_budget or 0)}"
-    if reason == "disk-quota":
-        return f" --disk-quota {-(-2 * (config.disk_quota or 0) // 2**20)}M"
-    return " --time-budget 1h" if reason == "time-budget" else ""
 
 
 def _listed(values: Sequence[int]) -> str:

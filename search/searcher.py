@@ -20,6 +20,7 @@ from results import Record, TrialState
 from search.asha import AshaRungs
 from search.config import RunConfig
 from search.disk_watch import DiskWatch
+from search.endings import Endings
 from search.halt import Halt
 from search.history import History
 from search.points import Point, SearchPoints
@@ -40,18 +41,6 @@ REPORT_FIELDS = (
     "train_time_s",
     "eval_time_s",
 )
-
-
-def settle(record: Record, config: RunConfig, went_on: dict[int, bool]) -> None:
-    """Ends the open trials whose last report had decided it when their driver died before it could write the ending."""
-    for number, trial in sorted(record.state.trials.items()):
-        reports = record.state.reports.get(number)
-        if trial.ended or not reports:
-            continue
-        if reports[-1].epoch >= config.max_epochs:
-            record.append("ended", trial=number, status="completed", error=None)
-        elif reports[-1].rung is not None and not went_on[number]:
-            record.append("ended", trial=number, status="stopped", error=None)
 
 
 class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
@@ -85,7 +74,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Trials that this session has launched and that have not ended."""
         self.exhausted = False
         """Whether every feasible point has been tried."""
-        self._roomier = roomier
+        self._endings = Endings(config, halt, roomier)
         self._image_size = config.space.image_size
         points = SearchPoints(config.space, config.recipe)
         self.history = History(points, config.sampler, config.seed, record.state, config.replicates, first)
@@ -95,9 +84,6 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._deaths: dict[str, str] = {}
         self._needs_room: set[int] = set()
         """Trials that wait for more room than the others take; nothing else is launched meanwhile."""
-        self._endings: list[str] = []
-        """How this session's first trials ended, until one did not fail."""
-        self._alike = config.fail_fast > 0
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial, FINISHED, or None where none may be launched yet."""
@@ -128,10 +114,9 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 continue
             self._numbers[trial_id] = number
             self.running.add(number)
-            resources = self._resources(number)
-            if resources is self._roomier:
+            if self._endings.needs_room(self.record.state.trials[number]):
                 self._needs_room.add(number)
-            return self._trial_config(number, resources)
+            return self._trial_config(number)
         return str(Searcher.FINISHED)  # while nothing runs, Ray asks again and again without a look at the stopper
 
     @property
@@ -222,45 +207,21 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self.halt.stop("epoch-budget")
 
     def _end(self, number: int, status: str, error: str | None) -> None:
-        if self._tries_again(number, status):
+        if self._endings.tries_again(self.record.state.trials[number], status):
             self.record.append("retried", trial=number, reason=status, error=error, session=self.session)
             self._open.append(number)
         elif self.record.append("ended", trial=number, status=status, error=error):
             trial = self.record.state.trials[number]
             self.history.tell(number, status, trial.val_accuracy)
-            self._stop_if_all_fail_alike(status, error)
+            self._endings.stop_if_all_fail_alike(status, error)
             if (no_leader := self._leaders.end(trial)) is not None:
                 checkpoint_path(self.folder, no_leader.trial).unlink(missing_ok=True)
-
-    def _tries_again(self, number: int, status: str) -> bool:
-        trial = self.record.state.trials[number]
-        if trial.ended:
-            return False
-        if status == "out-of-memory":
-            return self._roomier is not None and trial.retried.get(status, 0) < 1
-        return status == "lost" and trial.retried.get(status, 0) < self.config.max_retries
-
-    def _stop_if_all_fail_alike(self, status: str, error: str | None) -> None:
-        """Stops a session whose first trials all ended by one error, as a mistake in the configuration makes them."""
-        if not self._alike:
-            return
-        last_line = "".join((error or "").strip().splitlines()[-1:])
-        way = f"{status}: {last_line.partition(':')[0]}" if status == "failed" else status  # by the exception's type
-        self._endings.append(way)
-        self._alike = status in ("failed", "lost", "out-of-memory") and way == self._endings[0]
-        if self._alike and len(self._endings) >= self.config.fail_fast:
-            count = len(self._endings)
-            self.halt.stop("failed", f"the first {count} trials all ended the same way, {status}: {last_line}")
-
-    def _resources(self, number: int) -> Mapping[str, float]:
-        again = self.record.state.trials[number].retried.get("out-of-memory", 0) > 0
-        return self._roomier if again and self._roomier is not None else self.config.resources
 
     @staticmethod
     def _recipe(trial: TrialState) -> dict[str, Any]:
         return trial.settings | {"seed": trial.seed}
 
-    def _trial_config(self, number: int, resources: Mapping[str, float]) -> dict[str, Any]:
+    def _trial_config(self, number: int) -> dict[str, Any]:
         trial = self.record.state.trials[number]
         return {
             "trial": number,
@@ -272,7 +233,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "recorded_epochs": trial.epochs,
             "threads": self.config.cpus_per_trial,
             "accelerator": self.config.gpus_per_trial > 0,
-            "resources": dict(resources),
+            "resources": self._endings.resources(trial),
         }
 
     def save(self, checkpoint_path: str) -> None:

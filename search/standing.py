@@ -11,7 +11,7 @@ from typing import Any
 from results import RunState, TrialState
 from results.events import TRIAL_ENDS
 from results.rule import is_ranked, rule_key
-from results.state import OPEN_STATUSES
+from results.trial_state import OPEN_STATUSES
 
 
 def ranked(state: RunState) -> list[TrialState]:

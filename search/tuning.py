@@ -33,8 +33,9 @@ os.environ.update(ENVIRONMENT)
 from ray import tune
 
 from search.asha import AshaRungs, AshaScheduler
+from search.endings import settle
 from search.halt import Halt, stop_on_signals
-from search.searcher import RecordSearcher, settle
+from search.searcher import RecordSearcher
 from trainables.ray_trainable import TrialTrainable
 
 

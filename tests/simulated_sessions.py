@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 
 from results import Record, RunState
 from search.asha import AshaRungs
+from search.endings import settle
 from search.halt import Halt
 from search.limits import enforce_limits, reopen
 from search.reuse import ReusableResults
 from search.runs import read_config
-from search.searcher import RecordSearcher, settle
+from search.searcher import RecordSearcher
 from search.standing import checkpoint_path, drop_checkpoints
 from tests.results_fixtures import start_session
 from trainables.checkpoints import FORMAT, read_epoch

@@ -14,6 +14,7 @@ from results.leaderboard import app
 from search.asha import AshaRungs
 from search.changes import changed
 from search.config import RunConfig, compose
+from search.endings import settle
 from search.enumeration import count_feasible
 from search.errors import SearchError
 from search.history import History
@@ -21,7 +22,6 @@ from search.kept_network import require_ranked_epoch
 from search.limits import enforce_limits, reopen
 from search.points import SearchPoints
 from search.sampler import SpaceExhausted
-from search.searcher import settle
 from search.standing import checkpoint_path, drop_checkpoints, ranked, rung_counts
 from search.warm_start import first_points, point_to_dict, stored_points
 from tests.results_fixtures import report, run_trial, start_session, suggestion

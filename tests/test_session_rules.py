@@ -13,8 +13,8 @@ import pytest
 from results import Record
 from search.asha import AshaRungs
 from search.config import compose
+from search.endings import settle
 from search.halt import Halt, sigterm_kept, stop_on_signals, terminated_like_interrupted
-from search.searcher import settle
 from search.tuning import HaltStopper
 from tests.results_fixtures import run_trial, start_session
 

@@ -1,0 +1,59 @@
+"""What follows from how a trial ended: another try, with what resources, or the end of the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from results import Record, TrialState
+from search.config import RunConfig
+from search.halt import Halt
+
+
+class Endings:
+    """The rules of one session; `roomier` are the resources of a try after memory ran out, None allows none."""
+
+    def __init__(self, config: RunConfig, halt: Halt, roomier: Mapping[str, float] | None) -> None:
+        self.config, self.halt, self.roomier = config, halt, roomier
+        self._ways: list[str] = []
+        """How the first trials ended, until one did not fail."""
+        self._alike = config.fail_fast > 0
+
+    def tries_again(self, trial: TrialState, status: str) -> bool:
+        """Whether `trial`, which came to `status`, is started again: for memory once, else `max_retries` times."""
+        if trial.ended:
+            return False
+        if status == "out-of-memory":
+            return self.roomier is not None and trial.retried.get(status, 0) < 1
+        return status == "lost" and trial.retried.get(status, 0) < self.config.max_retries
+
+    def needs_room(self, trial: TrialState) -> bool:
+        """Whether the next try of `trial` takes more than the others."""
+        return self.roomier is not None and trial.retried.get("out-of-memory", 0) > 0
+
+    def resources(self, trial: TrialState) -> dict[str, float]:
+        """CPU cores and GPUs of the next try of `trial`."""
+        return dict(self.roomier or {}) if self.needs_room(trial) else self.config.resources
+
+    def stop_if_all_fail_alike(self, status: str, error: str | None) -> None:
+        """Stops a session whose first trials all ended by one error, as a mistake in the configuration makes them."""
+        if not self._alike:
+            return
+        last_line = "".join((error or "").strip().splitlines()[-1:])
+        way = f"{status}: {last_line.partition(':')[0]}" if status == "failed" else status  # by the exception's type
+        self._ways.append(way)
+        self._alike = status in ("failed", "lost", "out-of-memory") and way == self._ways[0]
+        if self._alike and len(self._ways) >= self.config.fail_fast:
+            count = len(self._ways)
+            self.halt.stop("failed", f"the first {count} trials all ended the same way, {status}: {last_line}")
+
+
+def settle(record: Record, config: RunConfig, went_on: dict[int, bool]) -> None:
+    """Ends the open trials whose last report had decided it when their driver died before it could write the ending."""
+    for number, trial in sorted(record.state.trials.items()):
+        reports = record.state.reports.get(number)
+        if trial.ended or not reports:
+            continue
+        if reports[-1].epoch >= config.max_epochs:
+            record.append("ended", trial=number, status="completed", error=None)
+        elif reports[-1].rung is not None and not went_on[number]:
+            record.append("ended", trial=number, status="stopped", error=None)

@@ -1,0 +1,102 @@
+"""What a session came to, on the screen or as one JSON object, and the commands that go on from there."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from results import RunState
+from search.config import RunConfig
+from search.display import clock
+from search.standing import ranked
+
+
+def write_json(facts: dict[str, Any], folder: Path) -> None:
+    """Writes the `facts` of a session, and the leaderboard of the run in `folder`, as one JSON object to stdout."""
+    from results import rank_table, read_run
+    from results.rendering import OutputFormat, render_board
+
+    board = rank_table(read_run(folder).trials)
+    rows = jsonlib.loads(render_board(board, OutputFormat.json))
+    sys.stdout.write(jsonlib.dumps(facts | {"leaderboard": rows}) + "\n")
+
+
+def summarise(
+    facts: dict[str, Any], folder: Path, storage: Path, config: RunConfig, state: RunState, console: Console
+) -> None:
+    """Prints the leaderboard, the `facts` of a session, its trials\' errors and what to do next."""
+    from results import rank_table, read_run
+    from results.ranking import left_out
+    from results.rendering import OutputFormat, write_board
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
+    outside = sum(not trial.within_limits for trial in state.trials.values())
+    if outside:
+        line(f"{left_out(outside)}.")
+    line("")
+    line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
+    if facts["error"]:
+        line(facts["error"])
+    else:
+        for trial in state.trials.values():
+            if trial.error and trial.status in ("failed", "lost", "out-of-memory"):
+                line(f"trial {trial.trial} {trial.status}: {trial.error.strip().splitlines()[-1]}")
+    run, place = shown_name(folder, storage), shown_place(storage)
+    line("")
+    line("Next:")
+    unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
+    if unfinished and facts["reason"] != "exhausted":
+        line(f"  python -m search.run{place} --resume {run}{_larger_budget(facts['reason'], config)}")
+    elif facts["reason"] != "exhausted":
+        line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
+    line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
+    if ranked(state) and (not unfinished or facts["reason"] == "exhausted"):
+        line(f"  python -m search.evaluate{place} {run}")
+
+
+def shown_name(folder: Path, storage: Path) -> str:
+    """What a command in a shell calls the run."""
+    return shlex.quote(folder.name if folder.parent == storage else str(folder))
+
+
+def shown_place(storage: Path) -> str:
+    """The flag that says where the runs are; empty where they usually are."""
+    return "" if str(storage) == "runs" else f" --storage {shlex.quote(str(storage))}"
+
+
+def _spent(facts: dict[str, Any]) -> str:
+    if not facts["concurrency"]:
+        return ", nothing was left to run"
+    overhead = f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else ""
+    trained, wall = clock(facts["training_time_s"]), clock(facts["wall_time_s"])
+    return f"; this session {wall} long, {trained} of training on {facts['concurrency']} at a time{overhead}"
+
+
+_ENDINGS = {
+    "done": "Done",
+    "exhausted": "Every feasible point was tried",
+    "interrupted": "Interrupted, nothing is lost",
+    "time-budget": "The time budget is spent",
+    "epoch-budget": "The epoch budget is spent",
+    "disk-quota": "The disk quota leaves no room for another trial, nothing is lost",
+    "failed": "Stopped, because the trials all fail",
+}
+
+BUDGETS = ("time-budget", "epoch-budget", "disk-quota")
+
+
+def _larger_budget(reason: str, config: RunConfig) -> str:
+    """The flag that gives a resume more of the budget that is spent; empty where none was."""
+    if reason == "epoch-budget":
+        return f" --epoch-budget {2 * (config.epoch_budget or 0)}"
+    if reason == "disk-quota":
+        return f" --disk-quota {-(-2 * (config.disk_quota or 0) // 2**20)}M"
+    return " --time-budget 1h" if reason == "time-budget" else ""
