@@ -29,8 +29,8 @@ from search.standing import checkpoint_path, ranked
 from trainables.checkpoints import read
 from trainables.errors import CheckpointError
 
-TIMINGS = ("train_time_s", "eval_time_s", "started_s", "ended_s", "time_s", "session", "run")
-"""Columns in which two runs of one search may differ."""
+OF_A_RUN = ("train_time_s", "eval_time_s", "started_s", "ended_s", "time_s", "session", "run", "retries")
+"""Columns in which two runs of one search may differ: times, names, and workers that died."""
 
 Events = list[dict[str, Any]]
 
@@ -59,11 +59,11 @@ def record_problems(folder: Path, trials: int) -> list[str]:
 
 
 def differences(storage: Path, one: str, other: str) -> list[str]:
-    """Where two runs' leaderboards and epochs differ in more than their timings, value for value."""
+    """Where two runs' leaderboards and epochs differ in more than `OF_A_RUN`, value for value."""
     found = []
-    boards = [rank_trials(storage, [name]).drop(columns=list(TIMINGS), errors="ignore") for name in (one, other)]
+    boards = [rank_trials(storage, [name]).drop(columns=list(OF_A_RUN), errors="ignore") for name in (one, other)]
     epochs = [
-        pd.read_parquet(storage / name / EPOCHS_NAME).drop(columns=list(TIMINGS), errors="ignore")
+        pd.read_parquet(storage / name / EPOCHS_NAME).drop(columns=list(OF_A_RUN), errors="ignore")
         for name in (one, other)
     ]
     for what, (left, right) in (("leaderboards", boards), ("epochs", epochs)):

@@ -123,7 +123,8 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
     if address is None:
         concurrency = check_local_resources(config)
         with sigterm_kept():
-            ray.init(num_cpus=available_cpus(), num_gpus=_local_gpus(config), **quiet)
+            # Without "local" it would join a cluster that runs here, or that RAY_ADDRESS names.
+            ray.init(address="local", num_cpus=available_cpus(), num_gpus=_local_gpus(config), **quiet)
     else:
         quiet.pop("include_dashboard")
         check_address(address)
