@@ -193,6 +193,16 @@ def test_an_epoch_budget_is_kept_to_the_epoch_and_can_be_raised(tmp_path: Path) 
     assert {trial.status for trial in read_record(folder).trials.values()} <= {"completed", "stopped"}
 
 
+def test_a_spent_time_budget_ends_the_session_resumable(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "brief"
+    outcome = run("search.run", *TINY, "--name=brief", "--trials=20", "--time-budget=12s", cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert events(folder)[-1]["reason"] == "time-budget"
+    assert "The time budget is spent" in outcome.stdout
+    assert "--resume brief --time-budget" in outcome.stdout
+    assert "running" not in {trial.status for trial in read_record(folder).trials.values()}
+
+
 @pytest.mark.parametrize("process", ["raylet", "gcs_server"])
 def test_a_driver_whose_ray_died_says_so_and_the_search_goes_on_later(process: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "orphan"
