@@ -38,7 +38,7 @@ class Point:
     survived: bool = False
     """Whether the driver lives on."""
     early: bool = False
-    """Whether it comes only before a driver's first report."""
+    """Whether it comes only before a driver's first report, maybe before it has said what it mended."""
     signal: signal.Signals = signal.SIGKILL
     """SIGINT goes to the driver's whole process group, as a terminal's Ctrl-C does."""
     times: int = 1
@@ -141,7 +141,7 @@ POINTS = {
     "sigterm": _asked("SIGTERM to the driver, at any instant of an epoch", signal.SIGTERM),
     "sigterm-start": _asked("SIGTERM to the driver, while Ray starts", signal.SIGTERM, early=True),
     "last": Point("driver, after the last ending, before the session's", _before_end, _driver, 1),
-    "summary": Point("driver, after the last trial, before the summary", _before_summary, _driver, 1),
+    "summary": Point("driver, after the last trial, before the summary", _before_summary, _driver, 1, early=True),
 }
 """Every kind of instant that a search is killed or stopped at, by its name."""
 
