@@ -91,6 +91,8 @@ class TrialState:
     """Validation loss at the last rung reached."""
     test_accuracy: float | None = None
     test_loss: float | None = None
+    test_flip: bool | None = None
+    """Whether each test image was judged together with its mirror image."""
     test_epoch: int | None = None
     """The epoch whose weights were measured on the test set."""
     train_time_s: float = 0.0
@@ -110,8 +112,8 @@ class TrialState:
     """Whether its parameters are within the run's present limits."""
     ending: tuple[str, str | None] | None = None
     """Status and error of its last end, under the limits of that time."""
-    tests: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Test accuracy and loss by the epoch of the network that was measured."""
+    tests: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
+    """Test accuracy, loss and whether with mirror images, by the epoch of the network that was measured."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -263,7 +265,8 @@ class RunState:
         trial = self.trials[event["trial"]]
         trial.test_accuracy, trial.test_loss = event["test_accuracy"], event["test_loss"]
         trial.test_epoch = event["epoch"]
-        trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"]
+        trial.test_flip = event["flip"]
+        trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"], event["flip"]
 
     def _limits(self, event: Event) -> None:
         self.limits = _limits_of(event)
@@ -290,7 +293,8 @@ class RunState:
             trial.rung, trial.rung_epoch = last.rung or 0, last.epoch
             trial.val_accuracy, trial.val_loss = last.val_accuracy, last.val_loss
         if trial.rung_epoch != before:
-            trial.test_accuracy, trial.test_loss = trial.tests.get(trial.rung_epoch or 0, (None, None))
+            measured = trial.tests.get(trial.rung_epoch or 0, (None, None, None))
+            trial.test_accuracy, trial.test_loss, trial.test_flip = measured
             trial.test_epoch = trial.rung_epoch if trial.rung_epoch in trial.tests else None
 
     def _conclude(self, trial: TrialState) -> None:

@@ -251,15 +251,20 @@ def evaluate(
     mean: Tensor,
     std: Tensor,
     precision: torch.dtype,
+    flip: bool = False,
 ) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, as they are."""
+    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, as they are.
+
+    With `flip`, logits are the mean of the image's and its mirror image's: test-time augmentation.
+    """
     network.eval()
     totals = torch.zeros(2, device=images.device)  # correct, summed loss; read once, so that no batch waits
     for index in torch.split(indices, EVAL_BATCH):
-        y = labels[index]
+        x, y = images[index], labels[index]
         with autocast(precision, images.device):
-            logits = network(normalise(images[index], mean, std))
-        logits = logits.float()
+            logits = network(normalise(x, mean, std)).float()
+            if flip:
+                logits = (logits + network(normalise(x.flip(2), mean, std)).float()) / 2
         totals += torch.stack([(logits.argmax(1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")])
     correct, loss = totals.tolist()
     return correct / len(indices), loss / len(indices)
