@@ -64,10 +64,9 @@ def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str)
             raise ResourceError(f"{name}: {asked:g} asked for, {where} has {there:g}; lower --{name.replace('_', '-')}")
     fits = int(cpus // config.cpus_per_trial)
     if config.gpu_share:
-        fits = min(
-            fits,
-            int(gpus // config.gpu_share if config.gpu_share >= 1 else gpus * (1 // config.gpu_share)),
-        )
+        # 0.2 fits five times, which floats deny: 1 // 0.2 is 4
+        on_gpus = gpus // config.gpu_share if config.gpu_share >= 1 else gpus * int(1 / config.gpu_share + 1e-6)
+        fits = min(fits, int(on_gpus))
     if config.concurrency is not None and config.concurrency > fits:
         raise ResourceError(
             f"concurrency: {config.concurrency} trials of {config.cpus_per_trial} CPUs and "

@@ -107,6 +107,11 @@ def trials_at_once(needs: TrialNeeds, gpu: Gpu, cpu_slots: int) -> int:
     return max(1, min(useful, fitting, cpu_slots, MOST_AT_ONCE))
 
 
+def gpu_share(trials: int) -> float:
+    """The share of a GPU of which so many fit, in ten-thousandths, in which Ray counts."""
+    return math.floor(10_000 / trials) / 10_000
+
+
 def with_share(config: RunConfig, address: str | None = None) -> RunConfig:
     """`config` with a number for `gpus_per_trial = auto`: this machine's first GPU decides; 0 without one.
 
@@ -124,7 +129,7 @@ def with_share(config: RunConfig, address: str | None = None) -> RunConfig:
         facts = torch.cuda.get_device_properties(0)
         gpu = Gpu(facts.total_memory, facts.multi_processor_count, (facts.major, facts.minor) >= (8, 0))
         slots = available_cpus() // config.cpus_per_trial // count
-        share = 1 / trials_at_once(needs_of(config, gpu.bfloat16), gpu, slots)
+        share = gpu_share(trials_at_once(needs_of(config, gpu.bfloat16), gpu, slots))
     return config.model_copy(update={"gpus_per_trial": share})
 
 
