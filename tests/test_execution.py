@@ -104,7 +104,7 @@ def test_a_training_in_that_environment_keeps_its_memory_and_its_bits(tmp_path: 
         "from pathlib import Path\n"
         "from tests.training_fixtures import *\n"
         "data = small_set(train=64, val=8, shape=(32, 32, 3))\n"
-        "trainer = small_trainer(small_recipe(epochs=4, batch_size=64), data, layout=ResNetLayout((1, 1), (16, 16)))\n"
+        "trainer = small_trainer(small_recipe(epochs=3, batch_size=64), data, layout=ResNetLayout((1, 1), (16, 16)))\n"
         "trainer.train_epoch()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "trained(trainer)\n"
@@ -128,7 +128,7 @@ def test_a_training_in_that_environment_keeps_its_memory_and_its_bits(tmp_path: 
     for file in files:
         trainer = Trainer(
             ResNetLayout((1, 1), (16, 16)),
-            small_recipe(epochs=4, batch_size=64),
+            small_recipe(epochs=3, batch_size=64),
             small_set(train=64, val=8, shape=(32, 32, 3)),
             CPU,
         )
@@ -136,6 +136,29 @@ def test_a_training_in_that_environment_keeps_its_memory_and_its_bits(tmp_path: 
         states.append(state_of(trainer))
     assert_same_bits(*states)
     assert faults[1] * 4 < faults[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the settings are those of glibc and libgomp")
+def test_the_next_trial_of_a_process_does_not_hold_what_the_last_one_took() -> None:
+    code = (
+        "import torch\n"
+        "from trainables.execution import prepare_process\n"
+        "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
+        "before = resident()\n"
+        "tensors = [torch.ones(2**20) for _ in range(100)]\n"
+        "most = resident()\n"
+        "last = torch.ones(1000)\n"
+        "del tensors\n"
+        "kept = resident()\n"
+        "prepare_process(1, torch.device('cpu'))\n"
+        "print(most - before, kept - before, resident() - before)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | execution.ENVIRONMENT
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    most, kept, after = map(int, done.stdout.split())
+    assert most >= 400 * 2**20
+    assert kept > 0.9 * most
+    assert after < 0.2 * most
 
 
 @pytest.mark.gpu

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from queue import Queue
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,9 +154,10 @@ def test_the_memory_of_a_training_is_not_above_what_is_predicted() -> None:
     assert torch.cuda.max_memory_reserved() <= predicted + CONTEXT_BYTES
 
 
-def test_trainings_at_once_are_counted_together() -> None:
-    options = concurrency._arguments(["--device=cpu", "--seconds=0.1", "--batch=16", "--batches=1"])
-    assert concurrency.rate_together(ResNetLayout((1, 1), (4, 4)), 2, 1, options) > 0
+def test_a_training_beside_others_tells_its_rate() -> None:
+    rates: Queue[float | str] = Queue()
+    concurrency._train(ResNetLayout((1, 1), (4, 4)).to_dict(), 16, 2, 1, "cpu", 0.05, Barrier(1), rates)  # type: ignore[arg-type]
+    assert rates.get() > 0  # type: ignore[operator]
 
 
 def test_the_best_number_is_the_one_of_the_best_median_of_ratios(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ Nothing here is part of a training's identity. Torch is imported by the calls, f
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from pathlib import Path
@@ -38,8 +39,11 @@ def prepare_process(threads: int, device: torch.device) -> None:
     """Makes this process ready to train on `device` with so many CPU threads; what it no longer needs is given back."""
     import torch
 
-    gc.collect()
     torch.set_num_threads(threads)
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; otherwise a large trial's memory stays for good
+    if trim is not None:
+        trim(0)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # an earlier trial's, which others on the same GPU may need
         # All batches of a training have one shape, so that trying cuDNN's algorithms once pays. Not yet measured.
