@@ -21,26 +21,36 @@ from search.standing import session_training_time_s
 
 def slot_times(state: RunState, session: int, ended_s: float) -> dict[str, float]:
     """Seconds of all slots of a session by what they were spent on; `ended_s` is the session's end, unix time."""
+    free, waits, running = _slots(state, session, ended_s)
+    training = session_training_time_s(state, session)
+    return {
+        "training_s": training,
+        "inside_s": running - training,
+        "start_s": sum(wait for wait, fresh in waits if fresh),
+        "between_s": sum(wait for wait, fresh in waits if not fresh),
+        "tail_s": sum(max(0.0, ended_s - end) for end in free),
+    }
+
+
+def gaps(state: RunState, session: int) -> list[float]:
+    """Seconds from the end of each trial of an ended session to the start of the next one in its slot."""
+    _, waits, _ = _slots(state, session, state.sessions[session].ended_s or 0.0)
+    return [wait for wait, fresh in waits if not fresh]
+
+
+def _slots(state: RunState, session: int, ended_s: float) -> tuple[list[float], list[tuple[float, bool]], float]:
+    """When each slot was last freed, how long it waited for each trial, was it its first, seconds of all trials."""
     facts = state.sessions[session]
-    spent = {"start": 0.0, "between": 0.0, "tail": 0.0, "running": 0.0}
-    free = [facts.started_s] * facts.concurrency
-    fresh = [True] * facts.concurrency
+    free, fresh = [facts.started_s] * facts.concurrency, [True] * facts.concurrency
+    waits, running = [], 0.0
     trials = [t for t in state.trials.values() if t.started_s is not None and t.started_s >= facts.started_s]
     for trial in sorted(trials, key=lambda t: t.started_s or 0.0):
         started, ended = trial.started_s or 0.0, trial.ended_s or ended_s
         slot = max((s for s in range(len(free)) if free[s] <= started + 1e-3), key=lambda s: free[s], default=0)
-        spent["start" if fresh[slot] else "between"] += max(0.0, started - free[slot])
-        spent["running"] += ended - started
+        waits.append((max(0.0, started - free[slot]), fresh[slot]))
+        running += ended - started
         free[slot], fresh[slot] = ended, False
-    spent["tail"] = sum(max(0.0, ended_s - end) for end in free)
-    training = session_training_time_s(state, session)
-    return {
-        "training_s": training,
-        "inside_s": spent["running"] - training,
-        "start_s": spent["start"],
-        "between_s": spent["between"],
-        "tail_s": spent["tail"],
-    }
+    return free, waits, running
 
 
 def figures(folder: Path) -> dict[str, Any]:

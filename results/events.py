@@ -206,12 +206,18 @@ _EVENTS: Final[dict[str, Check]] = {
         },
         "ended": {"trial": _whole(0), "status": _one_of(*TRIAL_ENDS), "error": _optional(_text)},
         "reopened": {"trial": _whole(0)},
-        "evaluated": {"trial": _whole(0), "epoch": _whole(1), "test_accuracy": _fraction, "test_loss": _number},
+        "evaluated": {
+            "trial": _whole(0),
+            "epoch": _whole(1),
+            "test_accuracy": _fraction,
+            "test_loss": _number,
+            "flip": _flag,
+        },
     }.items()
 }
 
 
-_ABSENT: Final[dict[str, dict[str, Any]]] = {"report": {"reused": None}}
+_ABSENT: Final[dict[str, dict[str, Any]]] = {"report": {"reused": None}, "evaluated": {"flip": False}}
 """Fields that an event need not name, with what their absence means."""
 
 

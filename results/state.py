@@ -146,7 +146,8 @@ class RunState:
         trial = self.trials[event["trial"]]
         trial.test_accuracy, trial.test_loss = event["test_accuracy"], event["test_loss"]
         trial.test_epoch = event["epoch"]
-        trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"]
+        trial.test_flip = event["flip"]
+        trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"], event["flip"]
 
     def _limits(self, event: Event) -> None:
         self.limits = _limits_of(event)
@@ -173,7 +174,8 @@ class RunState:
             trial.rung, trial.rung_epoch = last.rung or 0, last.epoch
             trial.val_accuracy, trial.val_loss = last.val_accuracy, last.val_loss
         if trial.rung_epoch != before:
-            trial.test_accuracy, trial.test_loss = trial.tests.get(trial.rung_epoch or 0, (None, None))
+            measured = trial.tests.get(trial.rung_epoch or 0, (None, None, None))
+            trial.test_accuracy, trial.test_loss, trial.test_flip = measured
             trial.test_epoch = trial.rung_epoch if trial.rung_epoch in trial.tests else None
 
     def _conclude(self, trial: TrialState) -> None:

@@ -63,6 +63,7 @@ TRIALS_SCHEMA: Final = pa.schema(
     + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "test_accuracy", "train_time_s", "eval_time_s")]
     + [
         ("test_epoch", _INT),
+        ("test_flip", _FLAG),
         ("started_s", _FLOAT),
         ("ended_s", _FLOAT),
         ("retries", _INT),

@@ -87,6 +87,8 @@ class TrialState:
     """Validation loss at the last rung reached."""
     test_accuracy: float | None = None
     test_loss: float | None = None
+    test_flip: bool | None = None
+    """Whether each test image was judged together with its mirror image."""
     test_epoch: int | None = None
     """The epoch whose weights were measured on the test set."""
     train_time_s: float = 0.0
@@ -106,8 +108,8 @@ class TrialState:
     """Whether its parameters are within the run's present limits."""
     ending: tuple[str, str | None] | None = None
     """Status and error of its last end, under the limits of that time."""
-    tests: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Test accuracy and loss by the epoch of the network that was measured."""
+    tests: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
+    """Test accuracy, loss and whether with mirror images, by the epoch of the network that was measured."""
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ CHANGEABLE: Final = {
     "concurrency",
     "cpus_per_trial",
     "gpus_per_trial",
+    "compile",
     "time_budget_s",
     "epoch_budget",
     "max_retries",

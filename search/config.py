@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from search.annealing import unannealed
 from search.defaults import dataset_defaults
@@ -18,9 +18,22 @@ from search.recipe_space import RecipeSpace
 from search.recipe_table import over_defaults
 from search.space import SearchSpace
 from trainables.datasets import DatasetInfo, dataset_info
+from trainables.execution import Compile
 from trainables.schedule import rung_epochs
 
 SamplerName = Literal["tpe", "random", "grid"]
+
+
+def _read_share(value: Any) -> Any:
+    try:
+        if value == "auto" or (not isinstance(value, bool) and 0 <= float(value) < float("inf")):
+            return value if value == "auto" else float(value)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{value!r} given; use a number of at least 0, or auto")
+
+
+GpuShare = Annotated[float | Literal["auto"], BeforeValidator(_read_share)]
 
 
 class RunConfig(BaseModel):
@@ -66,8 +79,10 @@ class RunConfig(BaseModel):
     """Trials at a time; as many as the resources hold when not given."""
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
     """CPU cores, and threads, of a trial."""
-    gpus_per_trial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """GPUs of a trial; 0.5 lets two share one."""
+    gpus_per_trial: GpuShare = 0.0
+    """GPUs of a trial; 0.5 lets two share one, auto lets as many share one as it holds and that use it better."""
+    compile: Compile = "auto"
+    """Whether a trial compiles its residual blocks (blocks) or not (off); auto where that is known to be faster."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Stop, resumable, after so many seconds; a resume has as many again."""
     epoch_budget: Annotated[int, Field(ge=1)] | None = None
@@ -93,8 +108,9 @@ class RunConfig(BaseModel):
                 f"grace_epochs: {self.grace_epochs} given, over max_epochs ({self.max_epochs}); "
                 "lower it or raise max_epochs"
             )
-        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
-            problems.append(f"gpus_per_trial: {self.gpus_per_trial:g} given; above 1 it must be a whole number")
+        share = self.gpus_per_trial
+        if share != "auto" and share > 1 and share != int(share):
+            problems.append(f"gpus_per_trial: {share:g} given; above 1 it must be a whole number")
         if self.seed + self.replicates > 2**31:
             problems.append(
                 f"seed: {self.seed} given with {self.replicates} replicates, each with a seed one higher; "
@@ -115,7 +131,18 @@ class RunConfig(BaseModel):
     @property
     def resources(self) -> dict[str, float]:
         """CPU cores and GPUs of a trial."""
-        return {"cpu": self.cpus_per_trial, "gpu": self.gpus_per_trial}
+        return {"cpu": self.cpus_per_trial, "gpu": self.gpu_share}
+
+    @property
+    def gpu_share(self) -> float:
+        """GPUs of a trial.
+
+        Raises:
+            ValueError: it is `auto`, which `search.sharing` turns into a number.
+        """
+        if self.gpus_per_trial == "auto":
+            raise ValueError("gpus_per_trial: auto stands for a number; settle it first")
+        return self.gpus_per_trial
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -28,6 +28,9 @@ def evaluate_command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run")],
     trial: Annotated[int | None, typer.Option(metavar="N", help="Trial to evaluate [default: the best one]")] = None,
     storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs")] = Path("runs"),
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Test-time augmentation: judge each image with its mirror image")
+    ] = False,
     predict: Annotated[
         Path | None,
         typer.Option(metavar="DIR|FILE", help="Instead, predict the classes of a folder of images, or a .npy file"),
@@ -45,10 +48,12 @@ def evaluate_command(
     \b
     Example:
       python -m search.evaluate my-run
-      python -m search.evaluate my-run --trial 7
+      python -m search.evaluate my-run --trial 7 --flip
       python -m search.evaluate my-run --predict images/ --output predictions.csv
     """
     if predict is not None:
+        if flip:
+            raise SearchError("--flip is for the test set; leave it out with --predict")
         from search.predict import write_predictions
 
         typer.echo(write_predictions(storage, run, trial, predict, output or Path("predictions.csv"), force=force))
@@ -65,20 +70,30 @@ def evaluate_command(
         chosen = chosen_trial(folder.name, record.state, trial)
         if chosen.test_accuracy is None:
             checkpoint = kept_checkpoint(folder, record.state, chosen, config.keep_checkpoints)
-            accuracy, loss, epoch = measure(checkpoint, config.data_arguments)
-            record.append("evaluated", trial=chosen.trial, epoch=epoch, test_accuracy=accuracy, test_loss=loss)
+            accuracy, loss, epoch = measure(checkpoint, config.data_arguments, flip)
+            measured = {"epoch": epoch, "test_accuracy": accuracy, "test_loss": loss, "flip": flip}
+            record.append("evaluated", trial=chosen.trial, **measured)
             TableWriter(folder).update(record, force=True)
+        elif flip and not chosen.test_flip:
+            raise SearchError(
+                f"trial {chosen.trial}: --flip given, but it was measured without, and a trial is measured once; "
+                "leave it out"
+            )
         accuracies = {report.epoch: report.val_accuracy for report in record.state.reports[chosen.trial]}
         then = accuracies.get(chosen.test_epoch or 0, chosen.val_accuracy or 0)
+        how = " with flip test-time augmentation," if chosen.test_flip else ""
         best = ", its best," if chosen.recipe["keep_weights"] == "best" else ""
         typer.echo(
             f"{folder.name} trial {chosen.trial}, {chosen.layout_id}, {chosen.params:,} parameters: test accuracy "
-            f"{chosen.test_accuracy:.2%} with the weights of epoch {chosen.test_epoch}{best} (validation {then:.2%})"
+            f"{chosen.test_accuracy:.2%}{how} with the weights of epoch {chosen.test_epoch}{best} "
+            f"(validation {then:.2%})"
         )
 
 
-def measure(checkpoint: Path, data: dict[str, object]) -> tuple[float, float, int]:
+def measure(checkpoint: Path, data: dict[str, object], flip: bool = False) -> tuple[float, float, int]:
     """Test accuracy in [0, 1], mean cross-entropy in nats, and the epoch of the weights, of a checkpoint's network.
+
+    With `flip` each image is judged together with its mirror image.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -102,6 +117,7 @@ def measure(checkpoint: Path, data: dict[str, object]) -> tuple[float, float, in
         torch.tensor(test.mean, device=device),
         torch.tensor(test.std, device=device),
         kept.precision,
+        flip,
     )
     return accuracy, loss, kept.epoch
 

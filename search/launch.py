@@ -24,6 +24,7 @@ from search.halt import terminated_like_interrupted
 from search.ray_session import check_address, check_local_resources
 from search.reuse import ReusableResults, same_images, sources_of
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, read_data, write_run_file
+from search.sharing import with_share
 from search.standing import ranked
 from search.summary import BUDGETS, shown_name, shown_place, summarise, write_json
 from search.warm_start import first_points, point_to_dict
@@ -43,7 +44,8 @@ def launch(
         SearchError: the space is empty, the resources are not there, or the name is taken.
         DatasetError: the data set cannot be had.
     """
-    concurrency = _check_resources(config, address)
+    settled = with_share(config, address)
+    concurrency = _check_resources(settled, address)
     require_feasible(config.space)
     folder = new_run_folder(storage, name, config.dataset)
     _require_room(config, folder, concurrency, RunState())
@@ -55,7 +57,7 @@ def launch(
     reusable = ReusableResults(config, data, sources_of(config.reuse, storage))
     write_run_file(folder, config, [point_to_dict(point) for point in first], data)
     say(f"run {folder.name}: {config.trials} trials, rungs at {_listed(config.rungs)} epochs")
-    return _session(config, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
+    return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
 
 
 def resume_run(
@@ -85,7 +87,8 @@ def resume_run(
         raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
     if config.space != before.space:
         require_feasible(config.space)
-    concurrency = _check_resources(config, address)
+    settled = with_share(config, address)
+    concurrency = _check_resources(settled, address)
     if change.differences or known < config.trials or any(not trial.ended for trial in state.trials.values()):
         _require_room(config, folder, concurrency, state)
     data = load_training_set(**config.data_arguments, on_message=say).identity
@@ -97,7 +100,7 @@ def resume_run(
     reusable = ReusableResults(config, data, _still_there(config, storage, new="reuse" in change.differences, say=say))
     change_config(folder, change)
     say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")
-    return _session(config, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
+    return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
 
 
 def _still_there(config: RunConfig, storage: Path, *, new: bool, say: Say) -> dict[str, Path]:
@@ -122,6 +125,7 @@ def show_plan(config: RunConfig, storage: Path, name: str | None, address: str |
     from search.plan import make_plan, print_plan
 
     folder = new_run_folder(storage, name, config.dataset)
+    config = with_share(config, address)
     concurrency = config.concurrency or 1
     try:
         concurrency = _check_resources(config, address)

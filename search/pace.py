@@ -11,6 +11,7 @@ from search.config import RunConfig
 from search.errors import ResourceError, SearchError
 from search.ray_session import check_local_resources
 from search.runs import RUN_FILE, began_on_this_hardware, read_config
+from search.sharing import with_share
 from trainables.errors import TrainablesError
 
 
@@ -30,7 +31,7 @@ def hours_of(
     told = []
     for file in sorted(storage.glob(f"*/{RUN_FILE}")):
         try:
-            earlier = read_config(file.parent)
+            earlier = with_share(read_config(file.parent))
             if not (_alike(earlier, config) and began_on_this_hardware(file.parent)):
                 continue
             trials = [trial for trial in read_record(file.parent).trials.values() if trial.epochs]
@@ -49,6 +50,6 @@ def hours_of(
 
 def _alike(earlier: RunConfig, config: RunConfig) -> bool:
     def kind(one: RunConfig) -> tuple[str, int | None, int, bool]:
-        return one.dataset, one.image_size, one.cpus_per_trial, one.gpus_per_trial > 0
+        return one.dataset, one.image_size, one.cpus_per_trial, one.gpu_share > 0
 
     return kind(earlier) == kind(config)

@@ -14,13 +14,12 @@ from search.disk import DiskForecast, forecast
 from search.enumeration import sample_uniform
 from search.errors import ConfigError
 from search.pace import hours_of
+from search.sharing import TRAINING_PASSES
 from search.space_print import print_report
 from search.space_report import SpaceReport, make_report
 from search.warm_start import first_points
 from trainables.splits import VAL_FRACTION
 
-TRAINING_PASSES = 3
-"""A training step costs about three forward passes: one forward, two of the same size backward."""
 COST_SAMPLES = 200
 
 

@@ -15,6 +15,7 @@ from search.config import RunConfig
 from search.errors import ResourceError
 from search.halt import sigterm_kept
 from search.runs import available_cpus
+from trainables.execution import environment
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -42,7 +43,7 @@ def check_local_resources(config: RunConfig) -> int:
 
 def _local_gpus(config: RunConfig) -> int:
     """CUDA devices, or 1 for MPS; 0 without a look when none is asked for, because torch takes seconds to import."""
-    if config.gpus_per_trial == 0:
+    if config.gpu_share == 0:
         return 0
     import torch
 
@@ -57,20 +58,19 @@ def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str)
     """
     for name, asked, there in (
         ("cpus_per_trial", config.cpus_per_trial, cpus),
-        ("gpus_per_trial", config.gpus_per_trial, gpus),
+        ("gpus_per_trial", config.gpu_share, gpus),
     ):
         if asked > there:
             raise ResourceError(f"{name}: {asked:g} asked for, {where} has {there:g}; lower --{name.replace('_', '-')}")
     fits = int(cpus // config.cpus_per_trial)
-    if config.gpus_per_trial:
-        fits = min(
-            fits,
-            int(gpus // config.gpus_per_trial if config.gpus_per_trial >= 1 else gpus * (1 // config.gpus_per_trial)),
-        )
+    if config.gpu_share:
+        # 0.2 fits five times, which floats deny: 1 // 0.2 is 4
+        on_gpus = gpus // config.gpu_share if config.gpu_share >= 1 else gpus * int(1 / config.gpu_share + 1e-6)
+        fits = min(fits, int(on_gpus))
     if config.concurrency is not None and config.concurrency > fits:
         raise ResourceError(
             f"concurrency: {config.concurrency} trials of {config.cpus_per_trial} CPUs and "
-            f"{config.gpus_per_trial:g} GPUs asked for, {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; "
+            f"{config.gpu_share:g} GPUs asked for, {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; "
             "lower --concurrency"
         )
     return config.concurrency or fits
@@ -83,8 +83,8 @@ def roomier(config: RunConfig, concurrency: int) -> dict[str, float] | None:
     """
     import ray
 
-    if config.gpus_per_trial:
-        share = 2 * config.gpus_per_trial
+    if config.gpu_share:
+        share = 2 * config.gpu_share
         return {"cpu": config.cpus_per_trial, "gpu": share} if share <= 1 else None
     cpus = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     half = min(concurrency, int(cpus // config.cpus_per_trial)) // 2
@@ -114,7 +114,7 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
     Raises:
         ResourceError: the cluster cannot be reached or holds fewer trials than asked for.
     """
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | environment())  # Ray's processes, and so the trials, are children of this one
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}

@@ -46,7 +46,7 @@ def run_command(
     seed: Annotated[int | None, config_flag("seed", metavar="N")] = None,
     concurrency: Annotated[int | None, config_flag("concurrency", metavar="N")] = None,
     cpus_per_trial: Annotated[int | None, config_flag("cpus_per_trial", metavar="N")] = None,
-    gpus_per_trial: Annotated[float | None, config_flag("gpus_per_trial", metavar="X")] = None,
+    gpus_per_trial: Annotated[str | None, config_flag("gpus_per_trial", metavar="X|auto")] = None,
     time_budget: Annotated[str | None, config_flag("time_budget_s", metavar="1h30m")] = None,
     epoch_budget: Annotated[int | None, config_flag("epoch_budget", metavar="N")] = None,
     max_retries: Annotated[int | None, config_flag("max_retries", metavar="N")] = None,

@@ -232,7 +232,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "checkpoint": str(checkpoint_path(self.folder, number)),
             "recorded_epochs": trial.epochs,
             "threads": self.config.cpus_per_trial,
-            "accelerator": self.config.gpus_per_trial > 0,
+            "accelerator": self.config.gpu_share > 0,
+            "compile": self.config.compile,
             "resources": self._endings.resources(trial),
         }
 

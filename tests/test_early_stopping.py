@@ -113,6 +113,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "recorded_epochs": 0,
         "threads": 1,
         "accelerator": False,
+        "compile": "auto",
     }
 
 

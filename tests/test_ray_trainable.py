@@ -50,6 +50,7 @@ def config(tmp_path: Path, data_dir: Path) -> dict[str, Any]:
         "recorded_epochs": 0,
         "threads": 1,
         "accelerator": False,
+        "compile": "auto",
     }
 
 

@@ -18,9 +18,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     """Trains the trial of its configuration and reports every epoch.
 
     Configuration: `trial`, `layout` and `recipe` as dicts, `rungs`, `data` (the arguments of `load_training_set`),
-    `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`. A result has the fields of `EpochReport`,
-    `done`, and at its end `outcome` (completed, stopped by the recipe's patience, diverged, out-of-memory, failed) and
-    `error`.
+    `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`, `compile`. A result has the fields of
+    `EpochReport`, `done`, and at its end `outcome` (completed, stopped by the recipe's patience, diverged,
+    out-of-memory, failed) and `error`.
 
     An exception of the training itself becomes a result with outcome `failed`; only the death of the process, or of
     its device, reaches Ray, which starts the trial again from its checkpoint in a new process.
@@ -67,21 +67,22 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         return self._result(report)
 
     def _begin(self, checkpoint: Path) -> Any:
-        import torch
-
         from trainables.datasets import load_training_set
         from trainables.devices import pick_device
+        from trainables.execution import prepare_process
         from trainables.training import Trainer
 
-        torch.set_num_threads(self._config["threads"])
+        device = pick_device(self._config["accelerator"])
+        prepare_process(self._config["threads"], device)
         if self._images is None:
             self._images = load_training_set(**self._config["data"])
         trainer = Trainer(
             ResNetLayout.from_dict(self._config["layout"]),
             Recipe(**self._config["recipe"]),
             self._images,
-            pick_device(self._config["accelerator"]),
+            device,
             tuple(self._config["rungs"]),
+            self._config["compile"],
         )
         if checkpoint.exists():
             trainer.load(checkpoint)

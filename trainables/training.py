@@ -20,6 +20,7 @@ from trainables.datasets import TrainingSet
 from trainables.devices import autocast, resolve_precision
 from trainables.dropping import Dropping
 from trainables.errors import CheckpointError, DivergedError
+from trainables.execution import Compile, compile_blocks, compile_cache, compiles
 from trainables.identity import identity, past
 from trainables.mixing import mixed_batch
 from trainables.recipe import Recipe
@@ -63,7 +64,8 @@ class Trainer:
 
     Order, augmentation and initial weights follow from the recipe's seed and the epoch's number alone, so a trainer
     that loads a checkpoint goes on exactly as the one that saved it, to the last bit on a CPU with as many threads.
-    `rungs` are the epochs at which the schedule anneals; none means the last epoch alone.
+    `rungs` are the epochs at which the schedule anneals; none means the last epoch alone. `compile` changes the speed,
+    and the last bits.
 
     Raises:
         ValueError: the rungs do not ascend to the recipe's epochs.
@@ -76,6 +78,7 @@ class Trainer:
         data: TrainingSet,
         device: torch.device,
         rungs: tuple[int, ...] = (),
+        compile: Compile = "auto",
     ) -> None:
         self.layout, self.recipe, self.device = layout, recipe, device
         self.rungs = rungs or (recipe.epochs,)
@@ -101,6 +104,8 @@ class Trainer:
         self.dropping = Dropping(self.network, recipe, device)
         self.update = Update(self.network, recipe, device, self.steps_per_epoch, self.rungs)
         self.optimizer = self.update.optimizer
+        if compiles(compile, device):
+            compile_blocks(self.network, compile_cache())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -246,15 +251,20 @@ def evaluate(
     mean: Tensor,
     std: Tensor,
     precision: torch.dtype,
+    flip: bool = False,
 ) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, as they are."""
+    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, as they are.
+
+    With `flip`, logits are the mean of the image's and its mirror image's: test-time augmentation.
+    """
     network.eval()
     totals = torch.zeros(2, device=images.device)  # correct, summed loss; read once, so that no batch waits
     for index in torch.split(indices, EVAL_BATCH):
-        y = labels[index]
+        x, y = images[index], labels[index]
         with autocast(precision, images.device):
-            logits = network(normalise(images[index], mean, std))
-        logits = logits.float()
+            logits = network(normalise(x, mean, std)).float()
+            if flip:
+                logits = (logits + network(normalise(x.flip(2), mean, std)).float()) / 2
         totals += torch.stack([(logits.argmax(1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")])
     correct, loss = totals.tolist()
     return correct / len(indices), loss / len(indices)

@@ -1,0 +1,196 @@
+"""A whole search against the same trainings run bare, and where the difference went.
+
+Usage: python -m benchmarks.overhead [--seconds 20] [--trials N] [--cpus-per-trial N] [--train-images N] [--rounds N]
+
+A search on CIFAR-10 by `python -m search.run` whose trials last about so many seconds, none of them stopped early; then
+its layouts, recipes and epochs, read from its record, trained by `Trainer` alone: as many processes as the search had
+slots, each takes the next training when it is free. Bare has no Ray, record, checkpoint or search, but starts its
+processes and opens the data as the search does, and that is in its time. The search is timed from outside, its start
+included. Overhead is the one wall-clock over the other, less 1; `benchmarks.run_overhead` says where slots were not
+training. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.run_overhead import figures, gaps
+from benchmarks.training import count, load
+from benchmarks.training_arms import with_environment
+from model_zoo import ResNetLayout
+from results import RunState, read_record
+from search.runs import read_config
+from trainables.datasets import load_training_set
+from trainables.execution import environment, prepare_process
+from trainables.recipe import Recipe
+from trainables.training import Trainer
+
+TARGETS = {20: 0.15, 120: 0.05}
+"""Most overhead by the seconds of a trial."""
+MOST_GAP_S = 0.5
+"""Most seconds, in the median, from a trial's end to the start of the next in its slot."""
+PROBE_IMAGES = 512
+TYPICAL = ResNetLayout((2, 2, 2), (16, 32, 64))
+"""What the pace is probed with, to know how many epochs a trial has; the search's layouts are of about its size."""
+
+Training = tuple[dict[str, Any], dict[str, Any], tuple[int, ...], int]
+"""A layout and a recipe, the rungs, and the epochs that were trained."""
+
+
+def trainings_of(state: RunState, rungs: tuple[int, ...]) -> list[Training]:
+    """What the run of `state` trained, in the order of its trials."""
+    return [
+        (trial.layout, trial.settings | {"seed": trial.seed}, rungs, trial.epochs)
+        for _, trial in sorted(state.trials.items())
+        if trial.epochs
+    ]
+
+
+def bare(
+    trainings: Sequence[Training], data: dict[str, Any], slots: int, threads: int
+) -> tuple[float, float, list[float]]:
+    """Trains everything on the CPU in `slots` processes.
+
+    Returns wall-clock seconds, seconds of training and validation, and the last validation accuracy of each training.
+
+    Raises:
+        RuntimeError: a training failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting: Queue[Any] = context.Queue()
+    done: Queue[Any] = context.Queue()
+    started = time.perf_counter()
+    for item in [*enumerate(trainings), *[None] * slots]:
+        waiting.put(item)
+    with with_environment(environment()):
+        processes = [context.Process(target=_train_all, args=(waiting, done, data, threads)) for _ in range(slots)]
+        for process in processes:
+            process.start()
+    found: dict[int, tuple[float, float]] = {}
+    while len(found) < len(trainings):
+        number, outcome = done.get()
+        if isinstance(outcome, str):
+            for process in processes:
+                process.terminate()
+            raise RuntimeError(f"training {number}: {outcome}")
+        found[number] = outcome
+    for process in processes:
+        process.join()
+    wall_s = time.perf_counter() - started
+    outcomes = [found[number] for number in range(len(trainings))]
+    return wall_s, sum(seconds for seconds, _ in outcomes), [accuracy for _, accuracy in outcomes]
+
+
+def _train_all(waiting: Queue[Any], done: Queue[Any], data: dict[str, Any], threads: int) -> None:
+    device = torch.device("cpu")
+    prepare_process(threads, device)
+    images = load_training_set(**data)
+    while (item := waiting.get()) is not None:
+        number, (layout, recipe, rungs, epochs) = item
+        try:
+            trainer = Trainer(ResNetLayout.from_dict(layout), Recipe(**recipe), images, device, rungs)
+            reports = [trainer.train_epoch() for _ in range(epochs)]
+            spent = sum(report.train_time_s + report.eval_time_s for report in reports)
+            done.put((number, (spent, reports[-1].val_accuracy)))
+        except Exception as error:
+            done.put((number, repr(error)))
+            return
+
+
+def searched(storage: Path, name: str, flags: Sequence[str]) -> float:
+    """Runs a search and returns its wall-clock seconds, those of its command's start and end included.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    command = [sys.executable, "-m", "search.run", "--name", name, "--storage", str(storage), "--quiet", *flags]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"error: {' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
+    return time.perf_counter() - started
+
+
+def compared(storage: Path, name: str, flags: Sequence[str]) -> dict[str, Any]:
+    """One search and the same trainings bare."""
+    search_s = searched(storage, name, flags)
+    state, config = read_record(storage / name), read_config(storage / name)
+    concurrency = state.sessions[max(state.sessions)].concurrency
+    trainings = trainings_of(state, config.rungs)
+    bare_s, training_s, accuracies = bare(trainings, config.data_arguments, concurrency, config.cpus_per_trial)
+    told = [state.reports[number][-1].val_accuracy for number in sorted(state.trials) if state.trials[number].epochs]
+    where = figures(storage / name)
+    between = gaps(state, max(state.sessions))
+    return {
+        "search_s": round(search_s, 1),
+        "bare_s": round(bare_s, 1),
+        "overhead": round(search_s / bare_s - 1, 4),
+        "training_s": {"search": where["training_s"], "bare": round(training_s, 1)},
+        "same_accuracies": told == accuracies,
+        "gap_s": round(statistics.median(between), 3) if between else None,
+        "search": where,
+    }
+
+
+def image_seconds(data: dict[str, Any], threads: int) -> float:
+    """Seconds that a training of `TYPICAL` takes here for an image, validation apart."""
+    torch.set_num_threads(threads)
+    images = load_training_set(**data, train_images=PROBE_IMAGES)
+    trainer = Trainer(TYPICAL, Recipe(epochs=2), images, torch.device("cpu"))
+    trainer.train_epoch()
+    return trainer.train_epoch().train_time_s / PROBE_IMAGES
+
+
+def main(given: Sequence[str] | None = None) -> dict[str, Any]:
+    """The figures of all rounds."""
+    options = _arguments(given)
+    images = options.train_images
+    data = {"name": options.dataset, "data_dir": options.data_dir}
+    pace = image_seconds(data, options.cpus_per_trial)
+    epochs = max(1, round(options.seconds / (pace * images)))
+    flags = [f"--dataset={options.dataset}", f"--trials={options.trials}", f"--train-images={images}"]
+    flags += [f"--max-epochs={epochs}", f"--grace-epochs={epochs}", f"--cpus-per-trial={options.cpus_per_trial}"]
+    flags += ["--min-params=150000", "--max-params=200000", "--sampler=random", "--set=space.stages=[3]"]
+    flags += ["--set=space.blocks=[1,3]", "--set=space.channels=[16,24,32,48,64]", *options.flags]
+    if options.data_dir is not None:
+        flags.append(f"--data-dir={options.data_dir}")
+    found: dict[str, Any] = {"load_before": load(), "seconds": options.seconds, "flags": flags, "rounds": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(options.rounds):
+            found["rounds"].append(compared(Path(folder), f"round-{number}", flags))
+            sys.stdout.write(f"{json.dumps(found['rounds'][-1])}\n")
+            sys.stdout.flush()
+    for name in ("overhead", "gap_s"):
+        values = [of[name] for of in found["rounds"] if of[name] is not None]
+        found[name] = statistics.median(values) if values else None
+    return found | {"target": TARGETS.get(options.seconds), "load_after": load()}
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=count, default=20, help="of a trial; the targets are for 20 and for 120")
+    parser.add_argument("--trials", type=count, default=12, help="of a search")
+    parser.add_argument("--rounds", type=count, default=1, help="searches, each with its trainings bare after it")
+    parser.add_argument("--cpus-per-trial", type=count, default=1, help="threads of a trial")
+    parser.add_argument("--train-images", type=count, default=2000, help="images of an epoch")
+    parser.add_argument("--dataset", default="cifar10", help="any data set of the search")
+    parser.add_argument("--data-dir", help="folder of the prepared data sets")
+    parser.add_argument("flags", nargs="*", help="further flags of search.run, after --")
+    return parser.parse_args(given)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main()) + "\n")
