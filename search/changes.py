@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from search.config import RunConfig, default_floor, validated
+from search.composition import default_floor, validated
+from search.config import RunConfig
 from search.errors import ConfigError, ResumeError
 from search.space import SearchSpace
 from trainables.errors import DatasetError

@@ -1,21 +1,15 @@
-"""The configuration of a run: one frozen model, composed of defaults, a file and flags, in this order."""
+"""The configuration of a run: one frozen model."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from search.annealing import unannealed
-from search.defaults import dataset_defaults
 from search.dimensions import layout_bounds
-from search.errors import ConfigError
-from search.problems import listed, problems_of, refuse_misplaced
 from search.recipe_space import RecipeSpace
-from search.recipe_table import over_defaults
 from search.space import SearchSpace
 from trainables.datasets import DatasetInfo, dataset_info
 from trainables.execution import Compile
@@ -177,153 +171,3 @@ class RunConfig(BaseModel):
     def dataset_facts(self) -> DatasetInfo:
         """Shape, classes and sizes of the data set."""
         return dataset_info(self.dataset, self.image_size, self.data_dir)
-
-
-def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any], sets: Iterable[str]) -> RunConfig:
-    """The configuration of defaults < `file` < `space_file` < `flags` < `sets` (each `key.key=value`).
-
-    Raises:
-        ConfigError: a file cannot be read, or values are wrong; the message lists all problems.
-        DatasetError: the data set is unknown.
-    """
-    given: dict[str, Any] = {}
-    if file is not None:
-        content = read_toml(file)
-        refuse_misplaced(file, content, RunConfig, of_space=False)
-        _merge(given, content)
-    if space_file is not None:
-        content = read_toml(space_file)
-        refuse_misplaced(space_file, content, RunConfig, of_space=True)
-        _merge(given, {"space": content})
-    _merge(given, flags_of(flags, sets))
-    if "earlier_max_epochs" in given:
-        raise ConfigError("earlier_max_epochs: given, but resumes that change max_epochs write it; leave it out")
-    return validated(given)
-
-
-def flags_of(flags: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
-    """The keys given on the command line: `flags`, then `sets` on top.
-
-    Raises:
-        ConfigError: one of `sets` is not `key=value`.
-    """
-    given: dict[str, Any] = {}
-    _merge(given, flags)
-    for assignment in sets:
-        _merge(given, _parse_assignment(assignment))
-    return given
-
-
-def validated(given: Mapping[str, Any]) -> RunConfig:
-    """The configuration of the values `given`, on top of the data set's defaults.
-
-    Raises:
-        ConfigError: values are wrong; the message lists all problems.
-        DatasetError: the data set is unknown.
-    """
-    dataset = given.get("dataset", RunConfig.model_fields["dataset"].default)
-    if not isinstance(dataset, str):
-        raise ConfigError(f"dataset: {dataset!r} given; use a name or a path")
-    image_size = given.get("image_size")
-    info = dataset_info(dataset, image_size if isinstance(image_size, int) else None, given.get("data_dir"))
-    values: dict[str, Any] = {"space": _space_facts(info), "recipe": {}}
-    defaults = dataset_defaults(dataset)
-    space, recipe = given.get("space"), given.get("recipe")
-    if isinstance(space, Mapping) and space.get("layouts"):
-        # A list of layouts is not made of the data set's usual choices, and needs no floor; the budget is the same.
-        budget = {name: value for name, value in defaults.get("space", {}).items() if name == "max_params"}
-        defaults = {**defaults, "space": {"min_params": 0, **budget}}
-    _merge(values, {**defaults, "recipe": {}})
-    if "max_epochs" in given and "grace_epochs" not in given:
-        # A short run needs a first rung inside it; the default grace period is for the default length.
-        usual = values.get("grace_epochs", RunConfig.model_fields["grace_epochs"].default)
-        values["grace_epochs"] = min(usual, given["max_epochs"]) if isinstance(given["max_epochs"], int) else usual
-    _merge(values, given)
-    if recipe is None or isinstance(recipe, Mapping):
-        values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
-    _scale_floor(values["space"], given.get("space"))
-    values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
-    problems = _belongs_elsewhere(given, info)
-    if isinstance(values["recipe"], dict):
-        for name, source in (("epochs", "max_epochs"), ("seed", "seed")):
-            values["recipe"][name] = values.get(source, RunConfig.model_fields[source].default)
-    try:
-        config = RunConfig.model_validate(values)
-    except ValidationError as error:
-        problems += [
-            problem
-            for problem in problems_of(error, RunConfig)
-            if not problem.startswith(("recipe.epochs:", "recipe.seed:"))
-        ]
-        raise ConfigError(listed(problems)) from None
-    if problems:
-        raise ConfigError(listed(problems))
-    return config
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file.
-
-    Raises:
-        ConfigError: it cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error})") from None
-
-
-def _parse_assignment(assignment: str) -> dict[str, Any]:
-    key, equals, text = assignment.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {assignment}: no value; write --set key=value, for example recipe.learning_rate=0.05")
-    try:
-        value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    for part in reversed(key.strip().split(".")):
-        value = {part: value}
-    nested: dict[str, Any] = value
-    return nested
-
-
-def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
-    for key, value in source.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        elif isinstance(value, Mapping):
-            target[key] = {}
-            _merge(target[key], value)
-        else:
-            target[key] = value
-
-
-def _scale_floor(space: Any, given: Any) -> None:
-    """A budget given without its floor gets one at four fifths of it: among layouts under a cap those near it win."""
-    if isinstance(given, Mapping) and "min_params" not in given and isinstance(given.get("max_params"), int):
-        space["min_params"] = default_floor(given["max_params"])
-
-
-def default_floor(max_params: int) -> int:
-    """The floor of a budget of `max_params` parameters that is given without one."""
-    return max(0, max_params) * 4 // 5
-
-
-def _space_facts(info: DatasetInfo) -> dict[str, Any]:
-    """What a space takes from the data set and from nowhere else."""
-    channels, *size = info.image_shape
-    return {"in_channels": channels, "classes": info.classes, "image_size": size}
-
-
-def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]:
-    problems = []
-    recipe, space = given.get("recipe"), given.get("space")
-    for name, remedy in (("epochs", "set max_epochs"), ("seed", "set seed")):
-        if isinstance(recipe, Mapping) and name in recipe:
-            problems.append(f"recipe.{name}: {recipe[name]!r} given; it follows the run's, so {remedy}")
-    for name, fact in _space_facts(info).items():
-        if isinstance(space, Mapping) and space.get(name, fact) != fact:
-            problems.append(f"space.{name}: {space[name]!r} given, but {info.name} has {fact}; leave it out")
-    return problems

@@ -17,7 +17,8 @@ from typing import Any
 from results.files import replace_file, sync_folder
 from results.lock import RunLock
 from search.changes import Change
-from search.config import RunConfig, validated
+from search.composition import validated
+from search.config import RunConfig
 from search.errors import ConfigError, ResumeError
 
 RUN_FILE = "run.json"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from results.console import run_app
-from search.config import compose
+from search.composition import compose
 from search.flags import config_flag, nested
 from trainables.errors import TrainablesError
 

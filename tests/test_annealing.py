@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from search.annealing import unannealed
-from search.config import compose
+from search.composition import compose
 from tests.recipe_fixtures import space_of
 from trainables.recipe import Recipe, Schedule
 from trainables.schedule import learning_rate

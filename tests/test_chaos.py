@@ -27,7 +27,7 @@ from benchmarks.chaos_points import AT_THE_END, POINTS
 from benchmarks.chaos_processes import clear, find_process, processes_of, stop, wait_until
 from results import read_record, write_tables
 from results.record import RECORD_NAME
-from search.config import compose
+from search.composition import compose
 from search.runs import RUN_FILE, available_cpus, new_run_folder, read_config, write_run_file
 from tests.cli import TINY, start
 from tests.simulated_sessions import comparable, drive, write_checkpoint

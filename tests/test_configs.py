@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from model_zoo import PRESETS
-from search.config import RunConfig, compose
+from search.composition import compose
+from search.config import RunConfig
 from search.enumeration import count_feasible, enumerate_layouts
 from search.points import SearchPoints
 from tests.cli import ROOT, run

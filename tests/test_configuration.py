@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from search.config import compose
+from search.composition import compose
 from search.defaults import DATASET_DEFAULTS
 from search.enumeration import require_feasible
 from search.errors import ConfigError, ResourceError, ResumeError

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from model_zoo import PRESETS
 from results import TableWriter, read_record, read_run
-from search.config import RunConfig, compose
+from search.composition import compose
+from search.config import RunConfig
 from search.disk import (
     DIGITS,
     RESERVE,

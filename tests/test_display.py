@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from results import Record
-from search.config import RunConfig, compose
+from search.composition import compose
+from search.config import RunConfig
 from search.display import MIN_INTERVAL_S, LineDisplay, LiveDisplay, clock
 from tests.results_fixtures import run_trial, start_session, write_run
 

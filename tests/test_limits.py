@@ -13,7 +13,8 @@ from results import Record, RunState, rank_trials, read_record, read_run
 from results.leaderboard import app
 from search.asha import AshaRungs
 from search.changes import changed
-from search.config import RunConfig, compose
+from search.composition import compose
+from search.config import RunConfig
 from search.endings import settle
 from search.enumeration import count_feasible
 from search.errors import SearchError

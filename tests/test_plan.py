@@ -10,7 +10,7 @@ import pytest
 
 from model_zoo import PRESETS
 from results import Record
-from search.config import compose, validated
+from search.composition import compose, validated
 from search.plan import expected_epochs, flops_text, make_plan
 from search.runs import available_cpus, write_run_file
 from search.space_report import make_report

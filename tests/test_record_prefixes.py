@@ -21,7 +21,7 @@ from model_zoo import ResNetLayout
 from results import read_record
 from results.record import RECORD_NAME, replay
 from search.changes import changed
-from search.config import compose
+from search.composition import compose
 from search.reuse import ReusableResults
 from search.runs import RUN_FILE, change_config, read_config, write_run_file
 from search.standing import checkpoint_path
@@ -99,7 +99,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     return Story(storage, (folder / RECORD_NAME).read_bytes(), shorter)
 
 
-def check(story: Story, cut: int, *, ahead: bool) -> None:
+def goes_on(story: Story, cut: int, *, ahead: bool) -> bool:
+    """Whether a search over the record's first `cut` bytes comes to the whole record; an assertion says why not."""
     whole = replay(story.content)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -124,6 +125,7 @@ def check(story: Story, cut: int, *, ahead: bool) -> None:
         new = [event["trial"] for event in events(folder)[complete.count(b"\n") :] if event["event"] == "suggested"]
         assert new == sorted(whole.trials.keys() - known.trials.keys())
         assert record_problems(folder, 8) == []
+    return True
 
 
 def _epoch_of(path: Path) -> int:
@@ -147,7 +149,7 @@ def test_the_story_has_every_event_and_is_sound(story: Story) -> None:
 @settings(max_examples=15)
 @given(data=st.data())
 def test_a_search_goes_on_from_any_byte(story: Story, data: st.DataObject) -> None:
-    check(story, data.draw(st.integers(0, len(story.content))), ahead=data.draw(st.booleans()))
+    assert goes_on(story, data.draw(st.integers(0, len(story.content))), ahead=data.draw(st.booleans()))
 
 
 @pytest.mark.slow
@@ -156,4 +158,4 @@ def test_a_search_goes_on_from_the_ends_of_every_line(story: Story, ahead: bool)
     ends = [place for place, byte in enumerate(story.content) if byte == ord("\n")]
     for end in ends:
         for cut in (end, end + 1):
-            check(story, cut, ahead=ahead)
+            assert goes_on(story, cut, ahead=ahead)

@@ -10,7 +10,8 @@ import pytest
 
 from results import Record, RecordLockedError
 from search.changes import CHANGEABLE, FIXED, changed
-from search.config import RunConfig, compose
+from search.composition import compose
+from search.config import RunConfig
 from search.errors import ConfigError, ResumeError
 from search.runs import change_config, existing_run_folder, read_config, write_run_file
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout, count_params
 from search.chains import MAX_HALF, chains
-from search.config import read_toml
+from search.composition import read_toml
 from search.enumeration import count_feasible, enumerate_layouts, require_feasible
 from search.errors import EmptySpaceError
 from search.space import SearchSpace

@@ -11,7 +11,8 @@ import pytest
 
 from model_zoo import PRESETS, ResNetLayout, count_params
 from results import Record, RunState
-from search.config import RunConfig, validated
+from search.composition import validated
+from search.config import RunConfig
 from search.errors import ConfigError
 from search.history import History
 from search.points import SearchPoints
