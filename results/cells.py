@@ -112,15 +112,20 @@ def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
     names = [name for name in board.columns if str(name).startswith("recipe_") or name == "seed"]
     return [
         ShortColumn(
-            name.removeprefix("recipe_").replace("_", " "),
+            _title(name),
             name,
             _setting,
             number=True,
-            importance=6 if name != "seed" else 0,
+            importance=6 if name not in ("seed", "recipe_epochs") else 0,
         )
         for name in names
         if board[name].nunique() > 1
     ]
+
+
+def _title(name: str) -> str:
+    """The heading of a recipe's column; the epochs that a trial has trained are another column."""
+    return "of epochs" if name == "recipe_epochs" else name.removeprefix("recipe_").replace("_", " ")
 
 
 def _setting(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from results.console import run_app
-from results.rendering import OutputFormat, write_board
+from results.rendering import OutputFormat, format_of, write_board
 
 DEFAULT_TOP: Final = 10  # rows of the formats for people
 
@@ -44,7 +44,10 @@ def leaderboard_command(
     all_trials: Annotated[
         bool, typer.Option("--all", help="Show, unranked, the trials outside the present limits of their run.")
     ] = False,
-    output_format: Annotated[OutputFormat, typer.Option("--format", help="How to write it.")] = OutputFormat.table,
+    given_format: Annotated[
+        OutputFormat | None,
+        typer.Option("--format", help="How to write it.", show_default="what FILE's suffix says, else table"),
+    ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout.")] = None,
     curves: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write every epoch of these trials, as CSV.")
@@ -68,6 +71,7 @@ def leaderboard_command(
         from results.curves import write_curves
 
         write_curves(storage, runs or (), board, curves)
+    output_format = given_format or format_of(output)
     people = output_format in (OutputFormat.table, OutputFormat.markdown)
     write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))
 

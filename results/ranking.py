@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from results.cells import SHORT_COLUMNS
 from results.columns import nearest_columns
 from results.errors import ResultsError
 from results.reading import read_runs
@@ -118,6 +119,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
     name = sort.removeprefix("-")
+    shown = {column.title: column.source for column in SHORT_COLUMNS}
+    name = name if name in board.columns else shown.get(name, name)
     if name not in board.columns:
         near = nearest_columns(name, list(board.columns))
         raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")

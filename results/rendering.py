@@ -34,6 +34,21 @@ class OutputFormat(StrEnum):
     """All columns with their types."""
 
 
+_SUFFIXES: Final = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet", ".txt": "table"}
+
+
+def format_of(output: Path | None) -> OutputFormat:
+    """The format that the file's suffix stands for, a table without a file or a suffix.
+
+    Raises:
+        ResultsError: the suffix stands for none.
+    """
+    suffix = output.suffix.lower() if output is not None else ""
+    if suffix and suffix not in _SUFFIXES:
+        raise ResultsError(f"output: {suffix} stands for no format; use {', '.join(_SUFFIXES)}, or give --format")
+    return OutputFormat(_SUFFIXES.get(suffix, "table"))
+
+
 def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = None, top: int | None = None) -> None:
     """Writes the first `top` rows of the leaderboard, all by default, to the file `output`, or to stdout if it is None.
 

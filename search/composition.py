@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -120,11 +121,17 @@ def _parse_assignment(assignment: str) -> dict[str, Any]:
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()
+        value = _plain_words(text.strip())
     for part in reversed(key.strip().split(".")):
         value = {part: value}
     nested: dict[str, Any] = value
     return nested
+
+
+def _plain_words(text: str) -> Any:
+    """`text`, or the words of a list as [sgd,adamw], whose quotes a shell takes away."""
+    words = [word.strip().strip("'\"") for word in text[1:-1].split(",")] if text[:1] + text[-1:] == "[]" else []
+    return words if words and all(re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", word) for word in words) else text
 
 
 def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -38,10 +39,18 @@ class Halt:
 def stop_on_signals(halt: Halt) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask `halt` to stop; a second Ctrl-C is a KeyboardInterrupt. Only in the main thread."""
 
+    signals = 0
+
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
         if halt.reason == "interrupted" and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            if signals == 2:  # a third one would break into Ray's own end
+                raise KeyboardInterrupt
+            return
         halt.stop("interrupted")
+        if sys.stderr.isatty():  # Ray takes seconds to end
+            sys.stderr.write("\nstopping; nothing is lost\n")
 
     with _handled(handle, signal.SIGINT, signal.SIGTERM):
         yield

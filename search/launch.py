@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,10 @@ def resume_run(
     config = change.config
     if config.trials < known and "trials" in given:
         raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
+    if "epoch_budget" in given and config.epoch_budget is not None and config.epoch_budget <= state.epochs:
+        raise ResumeError(
+            f"epoch_budget: {config.epoch_budget} given, the run has trained {state.epochs} epochs already; give more"
+        )
     if config.space != before.space:
         require_feasible(config.space)
     settled = with_share(config, address)
@@ -126,6 +132,7 @@ def show_plan(config: RunConfig, storage: Path, name: str | None, address: str |
     from search.plan import make_plan, print_plan
 
     folder = new_run_folder(storage, name, config.dataset)
+    sources_of(config.reuse, storage)  # an unknown run is refused here as at a launch
     config = with_share(config, address)
     concurrency = config.concurrency or 1
     try:
@@ -194,6 +201,8 @@ def _session(
     else:
         summarise(facts, folder, storage, config, state, Console())
     if end.reason == "interrupted":
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is written: another Ctrl-C would break into Ray's exit
         return INTERRUPTED
     if end.reason == "failed":
         return 1

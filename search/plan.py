@@ -117,7 +117,8 @@ def _passes(config: RunConfig) -> int:
     training = config.train_images or there
     if training > there:
         raise ConfigError(f"train_images: {training:,} given, {config.dataset} has about {there:,}; lower it")
-    return TRAINING_PASSES * training + validation
+    twice = all(radius > 0 for radius in config.recipe.values_of("sam_radius"))  # a second pass at every step
+    return TRAINING_PASSES * (2 if twice else 1) * training + validation
 
 
 def _cost(config: RunConfig, storage: Path, trials: int) -> dict[str, Any]:

@@ -19,7 +19,10 @@ def print_report(report: SpaceReport, console: Console) -> None:
         soft_wrap=True,
     )
     if report.removed:
-        removed = _table()
+        removed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        removed.add_column(overflow="fold")  # the label gives way, the number never does
+        removed.add_column(no_wrap=True)
+        removed.add_column(justify="right", no_wrap=True)
         for removal in report.removed:
             removed.add_row(removal.by, "removes", _counted(removal.layouts, removal.standard_error))
         console.print(removed)
@@ -52,6 +55,6 @@ def _counted(layouts: int, standard_error: float) -> str:
 
 def _table(*justify: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for side in justify or ("left", "left", "right"):
+    for side in justify:
         table.add_column(justify=side, no_wrap=True)  # type: ignore[arg-type]
     return table

@@ -74,7 +74,7 @@ def shown_place(storage: Path) -> str:
 
 def _spent(facts: dict[str, Any]) -> str:
     if not facts["concurrency"]:
-        return ", nothing was left to run"
+        return ", nothing was left to run" if facts["reason"] == "done" else ", nothing was run"
     overhead = f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else ""
     trained, wall = clock(facts["training_time_s"]), clock(facts["wall_time_s"])
     return f"; this session {wall} long, {trained} of training on {facts['concurrency']} at a time{overhead}"
