@@ -66,11 +66,11 @@ def test_a_curve_is_the_trainer_s() -> None:
 
 
 def test_the_target_is_reached_at_the_first_epoch_that_has_it() -> None:
-    curve = Curve((0.5, 0.995, 0.98, 1.0), (1.0, 2.5, 3.0, 4.125), 5.0, 1293, 144)
-    expected = {"epoch": 2, "seconds": 2.5, "last_accuracy": 1.0, "last_seconds": 4.12}
-    assert digits_speed.reached(curve) == expected
+    curve = Curve((0.5, 0.995, 0.98, 1.0), (1.0, 2.5, 3.0, 4.5), (0.5, 1.5, 2.0, 2.25), 1293, 144)
+    at_99 = {"epoch": 2, "seconds": 2.5, "processor_s": 1.5}
+    assert digits_speed.reached(curve) == at_99 | {"last_accuracy": 1.0, "last_seconds": 4.5, "last_processor_s": 2.25}
     never = digits_speed.reached(replace(curve, val_accuracy=(0.5, 0.5, 0.5, 0.989)))
-    assert (never["epoch"], never["seconds"]) == (None, None)
+    assert (never["epoch"], never["seconds"], never["processor_s"]) == (None, None, None)
 
 
 def test_both_are_trained_side_by_side_and_compared(capfd: pytest.CaptureFixture[str]) -> None:
