@@ -18,6 +18,7 @@ from search.config import RunConfig, compose
 from search.points import SearchPoints
 from search.runs import available_cpus
 from trainables.datasets import load_training_set
+from trainables.execution import prepare_process
 from trainables.recipe import Recipe
 from trainables.training import Trainer
 
@@ -79,9 +80,10 @@ def training(name: str, config: RunConfig, layout: ResNetLayout, recipe: Recipe)
 
 def train(what: Training, epochs: int, threads: int = 1) -> Curve:
     """Trains the first `epochs` of the recipe's on `threads` threads of the CPU; a line on stderr for each."""
-    torch.set_num_threads(threads)
+    device = torch.device("cpu")
+    prepare_process(threads, device)
     data = load_training_set(**what.data)
-    trainer = Trainer(what.layout, what.recipe, data, torch.device("cpu"))
+    trainer = Trainer(what.layout, what.recipe, data, device)
     accuracies: list[float] = []
     seconds: list[float] = []
     processor_s: list[float] = []

@@ -19,8 +19,10 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from benchmarks.fixed_recipes import CONFIGS, Curve, Training, facts, only_training, setting, train, training
+from benchmarks.training_arms import with_environment
 from model_zoo import count_params
 from search.config import compose
+from trainables.execution import environment
 
 MAX_PARAMS = 200_000
 SEED_A, OURS = "seed A", "ours"
@@ -50,7 +52,7 @@ def ours(epochs: int, flags: dict[str, Any]) -> Training:
 def trained_together(trainings: list[Training], epochs: int) -> list[Curve]:
     """The curves of `trainings`, in this order, each trained in a process of its own on one core."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(trainings), context) as pool:
+    with with_environment(environment()), ProcessPoolExecutor(len(trainings), context) as pool:
         return list(pool.map(train, trainings, [epochs] * len(trainings)))
 
 
