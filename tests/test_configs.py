@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo import PRESETS
+from model_zoo import PRESETS, count_params
 from search.composition import compose
 from search.config import RunConfig
 from search.enumeration import count_feasible, enumerate_layouts
 from search.points import SearchPoints
 from tests.cli import ROOT, run
 from trainables.recipe import Recipe
+from trainables.schedule import learning_rate
 
-CONFIGS = sorted(ROOT.glob("configs/*.toml"))
+CONFIGS = sorted(ROOT.glob("configs/**/*.toml"))
 
 
 def composed(name: str) -> RunConfig:
@@ -29,7 +30,8 @@ def recipes(name: str) -> list[Recipe]:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_each_is_valid_and_holds_something_to_search(path: Path) -> None:
     config = compose(path, None, {}, [])
-    assert config.sampler != "grid" or SearchPoints(config.space, config.recipe).size == config.trials
+    size = SearchPoints(config.space, config.recipe).size
+    assert config.sampler != "grid" or (size or 0) * config.replicates == config.trials
     assert next(enumerate_layouts(config.space), None) is not None
 
 
@@ -40,7 +42,8 @@ def test_each_says_what_it_would_do_and_runs_scaled_down(path: Path, tmp_path: P
     assert json.loads(planned.stdout)["trials"] == compose(path, None, {}, []).trials
     smaller = ("--dataset=digits", "--train-images=96", "--max-epochs=1", "--grace-epochs=1", "--trials=2")
     here = ("--gpus-per-trial=0", "--cpus-per-trial=1", "--min-params=0", "--max-params=12000000", "--quiet", "--json")
-    done = run("search.run", "--config", path, "--name=small", *smaller, *here, cwd=tmp_path)
+    warmup = "--set=recipe.warmup_epochs=0"  # which may be longer than this one epoch
+    done = run("search.run", "--config", path, "--name=small", *smaller, warmup, *here, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     board = json.loads(done.stdout)["leaderboard"]
     assert [row["rank"] for row in board] == list(range(1, len(board) + 1))
@@ -85,3 +88,27 @@ def test_seed_b_is_its_table_of_layouts_with_every_optimizer_rate_schedule_and_a
     assert {(r.epochs, r.batch_size, r.weight_decay, r.patience_epochs, r.rotation_degrees) for r in grid} == {
         (200, 128, 5e-4, 5, 10.0)
     }
+
+
+def test_the_anchor_s_is_resnet_26_by_the_recipe_that_reached_97() -> None:
+    config = composed("recipes/resnet26-97")
+    (recipe,) = recipes("recipes/resnet26-97")
+    (layout,) = config.space.listed
+    assert (layout.blocks, layout.channels, count_params(layout)) == ((4, 5, 3), (64, 128, 256), 4_992_586)
+    assert (config.replicates, config.trials, recipe.epochs, recipe.batch_size) == (3, 3, 200, 128)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.weight_decay) == ("sgd", 0.1, 0.9, 5e-4)
+    assert (recipe.lookahead_steps, recipe.lookahead_share, recipe.label_smoothing) == (5, 0.5, 0.2)
+    assert (recipe.policy, recipe.cutout, recipe.schedule, recipe.cosine_epochs) == ("autoaugment", 8, "cosine", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("recipes/resnet26-97", 5_000_000), ("recipes/fast-95", 5_000_000), ("recipes/small-200k", 200_000)],
+)
+def test_a_recipe_s_layout_is_within_its_budget_and_ends_annealed(name: str, most: int) -> None:
+    config = composed(name)
+    (recipe,) = recipes(name)
+    assert [count_params(layout) <= most for layout in config.space.listed] == [True]
+    assert config.rungs == (config.max_epochs,)
+    assert learning_rate(recipe, 10 * recipe.epochs - 1, 10, config.rungs) == 0
+    assert config.data_arguments["train_images"] is None

@@ -1,0 +1,138 @@
+"""One layout trained by one fixed recipe on one core, epoch by epoch, without Ray, as configuration files hold them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model_zoo import ResNetLayout, count_flops, count_params
+from search.composition import compose
+from search.config import RunConfig
+from search.points import SearchPoints
+from search.runs import available_cpus
+from trainables.datasets import load_training_set
+from trainables.execution import prepare_process
+from trainables.recipe import Recipe
+from trainables.training import Trainer
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one process trains; it can be sent to another."""
+
+    name: str
+    """In tables and messages."""
+    layout: ResNetLayout
+    """The network."""
+    recipe: Recipe
+    """How it is trained, seed among it."""
+    data: dict[str, Any]
+    """The arguments of `load_training_set`."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a training came to, after each of its epochs."""
+
+    val_accuracy: tuple[float, ...]
+    """Share of the validation images classified correctly, in [0, 1]."""
+    seconds: tuple[float, ...]
+    """Wall-clock since the first step, training and validation."""
+    processor_s: tuple[float, ...]
+    """The same in seconds of the processor, which other work on the machine lengthens less."""
+    train_images: int
+    """Images trained on in an epoch, but for those beyond the last full batch."""
+    val_images: int
+    """Images validated on."""
+
+    def epochs_until(self, accuracy: float) -> int | None:
+        """The first epoch, from 1, with at least `accuracy` in [0, 1]; None if there is none."""
+        return next((epoch for epoch, found in enumerate(self.val_accuracy, 1) if found >= accuracy), None)
+
+
+def only_training(name: str, path: Path, flags: dict[str, Any]) -> Training:
+    """The training that the configuration in `path` holds under `flags`, as those of `search.run`.
+
+    Raises:
+        ValueError: it holds another number of them than one.
+    """
+    config = compose(path, None, flags, [])
+    points = SearchPoints(config.space, config.recipe)
+    recipe = config.recipe.fixed
+    if points.size != 1 or recipe is None:
+        raise ValueError(f"{path.name}: {points.size} layouts and recipes; give a file with one of each")
+    return training(name, config, config.space.listed[0], recipe)
+
+
+def training(name: str, config: RunConfig, layout: ResNetLayout, recipe: Recipe) -> Training:
+    """The training of `layout` by `recipe` on the data of `config`."""
+    return Training(name, layout, recipe, config.data_arguments)
+
+
+def train(what: Training, epochs: int, threads: int = 1) -> Curve:
+    """Trains the first `epochs` of the recipe's on `threads` threads of the CPU; a line on stderr for each."""
+    device = torch.device("cpu")
+    prepare_process(threads, device)
+    data = load_training_set(**what.data)
+    trainer = Trainer(what.layout, what.recipe, data, device)
+    accuracies: list[float] = []
+    seconds: list[float] = []
+    processor_s: list[float] = []
+    began = time.process_time()
+    for epoch in range(1, epochs + 1):
+        report = trainer.train_epoch()
+        processor_s.append(time.process_time() - began)
+        accuracies.append(report.val_accuracy)
+        seconds.append(report.train_time_s + report.eval_time_s + (seconds[-1] if seconds else 0.0))
+        line = (
+            f"{what.name}, epoch {epoch}: {report.val_accuracy:.2%}, loss {report.train_loss:.3f}, {seconds[-1]:.1f} s"
+        )
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    return Curve(
+        tuple(accuracies),
+        tuple(seconds),
+        tuple(processor_s),
+        len(data.train_indices),
+        len(data.val_indices),
+    )
+
+
+def facts(what: Training, curve: Curve) -> dict[str, Any]:
+    """The figures of a training as JSON-compatible values."""
+    return {
+        "layout": what.layout.layout_id,
+        "params": count_params(what.layout),
+        "mflop": round(count_flops(what.layout) / 1e6, 1),
+        "seed": what.recipe.seed,
+        "val_accuracy": [round(accuracy, 4) for accuracy in curve.val_accuracy],
+        "training_s": round(curve.seconds[-1], 1),
+        "processor_s": round(curve.processor_s[-1], 1),
+    }
+
+
+def setting() -> dict[str, Any]:
+    """The machine, how busy it is, and the versions that train."""
+    return {
+        "cpu": _cpu_name(),
+        "cpus": available_cpus(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "versions": {"python": platform.python_version(), "torch": metadata.version("torch")},
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor()
