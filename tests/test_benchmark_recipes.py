@@ -88,7 +88,7 @@ def test_both_are_trained_side_by_side_and_compared(capfd: pytest.CaptureFixture
 
 
 def test_the_digits_are_trained_seed_by_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    digits_speed.main(["--seeds", "2", "--epochs", "1"])
+    digits_speed.main(["--seeds", "2", "--epochs", "4"])
     head, *rows, last = capsys.readouterr().out.splitlines()
     figures = json.loads(last)
     assert head.startswith("seed")
