@@ -86,7 +86,10 @@ def main(arguments: list[str]) -> None:
         "train_images": curves[0].train_images,
         "val_images": curves[0].val_images,
         "epochs": given.epochs,
-        **{what.name.replace(" ", "_"): facts(what, curve) for what, curve in zip(trainings, curves, strict=True)},
+        **{
+            what.name.lower().replace(" ", "_"): facts(what, curve)
+            for what, curve in zip(trainings, curves, strict=True)
+        },
         "ahead_points": round(100 * (last[1] - last[0]), 2),
         "ahead_of_best_epoch_points": round(100 * (last[1] - best[0]), 2),
         "setting": before,
