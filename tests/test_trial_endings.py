@@ -114,7 +114,7 @@ def test_a_search_whose_trials_all_fail_alike_stops_and_shows_the_error(tmp_path
     folder = tmp_path / "runs" / "typo"
     config = compose(None, None, {"trials": 12, "max_epochs": 1, "fail_fast": 2, "concurrency": 1}, [])
     write_run_file(folder, config)
-    (folder / "checkpoints").write_text("a file where a folder must be")
+    (folder / "checkpoints").symlink_to("a folder on a disk that is not mounted")
     outcome = run("search.run", "--resume=typo", cwd=tmp_path)
     assert outcome.returncode == 1
     assert "the first 2 trials all ended the same way, failed: " in outcome.stdout
