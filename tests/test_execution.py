@@ -93,7 +93,7 @@ def test_the_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in execution.ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     assert execution.environment() == execution.ENVIRONMENT
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert execution.environment() == {"GLIBC_TUNABLES": execution.ENVIRONMENT["GLIBC_TUNABLES"]}
 
 
