@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -32,10 +33,12 @@ class MachineRates:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
-    """FLOP/s of the fastest square matrix multiply in `dtype` that ran within about `seconds`."""
-    side = 8192 if device.type == "cuda" else 1024
-    a = torch.randn(side, side, device=device).to(dtype)
-    return 2 * side**3 / _fastest(lambda: a @ a, device, seconds)
+    """FLOP/s of the fastest square matrix multiply in `dtype` of some sizes, each run for about `seconds`."""
+    best = 0.0
+    for side in (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048, 4096):
+        a = torch.randn(side, side, device=device).to(dtype)
+        best = max(best, 2 * side**3 / _fastest(partial(torch.mm, a, a), device, seconds))
+    return best
 
 
 def copy_rate(device: torch.device, seconds: float = 1.0) -> float:

@@ -79,6 +79,11 @@ def test_a_training_that_fails_bare_is_told(tmp_path: Path) -> None:
     assert "RuntimeError" in outcome
 
 
+def test_a_process_that_dies_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a process died with exit code 1"):
+        overhead.bare([(DIGITS.to_dict(), {}, (1,), 1)], {"name": "no-such-set"}, slots=1, threads=1)
+
+
 def test_a_search_that_fails_shows_its_message(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="trials: 0 given"):
         overhead.searched(tmp_path, "none", ["--trials=0"])

@@ -21,8 +21,9 @@ ENVIRONMENT: Final = {
     # glibc gives the memory of a large tensor back when it is freed and faults it in anew, page by page, at the next
     # step. Kept, and in huge pages, ResNet-12 trains about 1.2 times as fast on a CPU (docs/measurements.md).
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184",
-    # OpenMP's threads otherwise spin at every barrier, on the cores that the others are waiting for.
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # libgomp's threads spin 300,000 rounds at a barrier before they sleep, on a core that another process may need. A
+    # tenth loses nothing on a quiet machine, where not to spin at all costs a quarter (docs/decisions.md).
+    "GOMP_SPINCOUNT": "30000",
 }
 """Settings of the C libraries, read when a process starts; on systems without them they change nothing."""
 
