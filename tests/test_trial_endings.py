@@ -195,7 +195,8 @@ def test_an_epoch_budget_is_kept_to_the_epoch_and_can_be_raised(tmp_path: Path) 
 
 def test_a_spent_time_budget_ends_the_session_resumable(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "brief"
-    outcome = run("search.run", *TINY, "--name=brief", "--trials=20", "--time-budget=12s", cwd=tmp_path)
+    endless = ("--max-epochs=100000", "--grace-epochs=100000")
+    outcome = run("search.run", *TINY, *endless, "--name=brief", "--time-budget=12s", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
     assert events(folder)[-1]["reason"] == "time-budget"
     assert "The time budget is spent" in outcome.stdout
