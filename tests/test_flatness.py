@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -183,5 +184,7 @@ def test_a_real_search_of_trials_without_work_ends_and_ray_keeps_nothing_of_them
         assert kept.last_result.keys() <= {"done", "trial_id"}
         assert (kept.metric_analysis, kept.metric_n_steps) == ({}, {})
         assert (trial.config, trial.evaluated_params) == ({}, {})
+    (snapshot,) = (folder / "ray" / "session-001").glob("experiment_state-*.json")
+    assert json.loads(snapshot.read_text())["trial_data"] == [["{}", "{}"]] * 10
     left = {path.name for path in (folder / "checkpoints").iterdir()}
     assert left == {checkpoint_path(folder, trial.trial).name for trial in ranked(state)[: config.keep_checkpoints]}
