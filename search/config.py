@@ -13,6 +13,7 @@ from search.recipe_space import RecipeSpace
 from search.space import SearchSpace
 from trainables.datasets import DatasetInfo, dataset_info
 from trainables.execution import Compile
+from trainables.recipe import READ_WITH
 from trainables.schedule import rung_epochs
 
 SamplerName = Literal["tpe", "random", "grid"]
@@ -154,6 +155,10 @@ class RunConfig(BaseModel):
                 f"note: {', '.join(schedules)} does not anneal at epochs {early}, where trials are compared; "
                 "use recipe.schedule=rung-annealed, or grace_epochs equal to max_epochs"
             )
+        for name in self.recipe.unread:
+            other, values = READ_WITH[name]
+            needed = " or ".join(filter(None, (", ".join(values[:-1]), *values[-1:]))) if values else "above 0"
+            found.append(f"note: recipe.{name} changes nothing here; it is read with {other} {needed} alone")
         return found
 
     @property

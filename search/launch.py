@@ -72,9 +72,10 @@ def resume_run(
     *,
     quiet: bool,
     json: bool,
+    dry_run: bool,
     say: Say,
 ) -> int:
-    """Continues a run from its record; the command's exit code.
+    """Continues a run from its record, or says with `dry_run` what that would do; the command's exit code.
 
     Raises:
         SearchError: there is no such run, or a change is asked for that its history does not allow.
@@ -105,6 +106,15 @@ def resume_run(
             "restore them or start another run"
         )
     reusable = ReusableResults(config, data, _still_there(config, storage, new="reuse" in change.differences, say=say))
+    if dry_run:
+        from search.plan import make_resume_plan, print_resume_plan
+
+        plan = make_resume_plan(folder.name, change, state)
+        if json:
+            sys.stdout.write(jsonlib.dumps(plan) + "\n")
+        else:
+            print_resume_plan(plan, Console())
+        return 0
     change_config(folder, change)
     say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")
     return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)

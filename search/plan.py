@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from results import RunState
+from search.changes import Change
 from search.config import RunConfig
 from search.disk import DiskForecast, forecast
 from search.enumeration import sample_uniform
@@ -42,6 +44,7 @@ def make_plan(config: RunConfig, storage: Path, concurrency: int = 1) -> dict[st
         "space": report.to_dict(),
         "recipes": recipes,
         "searched": [list(row) for row in config.recipe.describe()],
+        "fixed": [list(row) for row in config.recipe.describe_fixed()],
         "replicates": config.replicates,
         "notes": config.notes,
         "asked_trials": config.trials,
@@ -69,11 +72,14 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     """Prints what `make_plan` gives."""
     print_report(SpaceReport.from_dict(plan["space"]), console)
     rungs = ", ".join(map(str, plan["rungs"]))
+    fixed = ", ".join(f"{name} {value}" for name, value in plan["fixed"])
+    console.print(f"\nrecipe, fixed: {fixed or 'nothing'}", highlight=False, soft_wrap=True, end="")
     for name, values in plan["searched"]:
         console.print(f"\nrecipe.{name}: {values}", highlight=False, soft_wrap=True, end="")
+    console.print()
     if plan["searched"]:
         count = "infinitely many" if plan["recipes"] is None else f"{plan['recipes']:,}"
-        console.print(f"\n{count} recipes for each layout", highlight=False, soft_wrap=True)
+        console.print(f"{count} recipes for each layout", highlight=False, soft_wrap=True)
     if plan["replicates"] > 1:
         console.print(f"\neach up to {plan['replicates']} times, with another seed", highlight=False, soft_wrap=True)
     for sentence in plan["warm_start"]:
@@ -90,6 +96,36 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         f"{_hours_text(plan)}\n"
         f"at most {DiskForecast.of(plan['disk'])} in the run's folder\n"
         "Nothing was launched.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def make_resume_plan(run: str, change: Change, state: RunState) -> dict[str, Any]:
+    """What a resume of `run`, whose record holds `state`, would change and has left to do; JSON-compatible values."""
+    return {
+        "run": run,
+        "changes": {key: list(values) for key, values in change.differences.items()},
+        "change": change.sentence,
+        "trials": change.config.trials,
+        "suggested_trials": len(state.trials),
+        "ended_trials": sum(trial.ended for trial in state.trials.values()),
+        "epochs": state.epochs,
+        "rungs": list(change.config.rungs),
+    }
+
+
+def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
+    """Prints what `make_resume_plan` gives."""
+    left = max(0, plan["trials"] - plan["ended_trials"])
+    going_on = plan["suggested_trials"] - plan["ended_trials"]
+    before, now = plan["changes"].get("max_epochs", (0, 0))
+    again = f"completed trials go on to {now:,} epochs where their last rung lets them\n" if now > before else ""
+    console.print(
+        f"run {plan['run']}: {plan['change'] or 'nothing changes'}\n"
+        f"{plan['ended_trials']:,} of {plan['trials']:,} trials have ended, {plan['epochs']:,} epochs in all; "
+        f"{left:,} to go, {going_on:,} of them from where they were\n"
+        f"{again}Nothing was launched.",
         highlight=False,
         soft_wrap=True,
     )

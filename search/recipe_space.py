@@ -16,10 +16,13 @@ from search.recipe_choices import Choice, Number, Range
 from search.recipe_combinations import Extent, contradictions, measured
 from search.recipe_neighbours import Values, neighbours
 from search.recipe_table import FAMILIES, RUN_FIELDS, Problem, read_table
-from trainables.recipe import Recipe
+from trainables.recipe import READ_WITH, Recipe, reads
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+TELLING = ("optimizer", "learning_rate", "weight_decay", "batch_size", "schedule")
+"""Fields without whose values nobody knows what a recipe is."""
 
 
 class RecipeSpace(BaseModel):
@@ -162,9 +165,31 @@ class RecipeSpace(BaseModel):
         """
         return neighbours(self.searched, lambda: self._extent.continuous, self._valid, values)
 
+    @property
+    def unread(self) -> list[str]:
+        """Names of the fields with another value than the default one that no recipe of the space reads."""
+        defaults = {name: field.default for name, field in Recipe.model_fields.items()}
+        return [
+            name
+            for name, (other, _) in READ_WITH.items()
+            if not any(reads(name, value) for value in self.values_of(other))
+            and any(value != defaults[name] for value in self.values_of(name))
+        ]
+
     def describe(self) -> list[tuple[str, str]]:
         """For each dimension its name and what is searched."""
         return [(dim.name, dim.text) for dim in self.searched]
+
+    def describe_fixed(self) -> list[tuple[str, str]]:
+        """Name and value of each field that is fixed and read, if it is one of `TELLING` or not the default."""
+        unread = self.unread
+        return [
+            (part.name, part.text)
+            for part in self.parts
+            if isinstance(part, Choice) and part.count == 1 and part.name in Recipe.model_fields
+            if part.name not in unread
+            if part.name in TELLING or part.options[0][0] != Recipe.model_fields[part.name].default
+        ]
 
     @cached_property
     def _fixed_settings(self) -> dict[str, Any]:

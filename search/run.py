@@ -62,7 +62,7 @@ def run_command(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=0.05")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show space, rungs and cost; launch nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do and cost; launch nothing")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show the result alone")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the result as one JSON object to stdout")] = False,
 ) -> int:
@@ -110,8 +110,9 @@ def run_command(
 
     say = _messages(quiet or json)
     if resume is not None:
-        _refuse_with_resume({"--name": name, "--config": config, "--space": space, "--dry-run": dry_run or None})
-        return resume_run(storage, resume, flags, sets or [], address, quiet=quiet, json=json, say=say)
+        _refuse_with_resume({"--name": name, "--config": config, "--space": space})
+        options = {"quiet": quiet, "json": json, "dry_run": dry_run, "say": say}
+        return resume_run(storage, resume, flags, sets or [], address, **options)
     composed: RunConfig = compose(config, space, flags, sets or [])
     if dry_run:
         return show_plan(composed, storage, name, address, json=json, say=say)

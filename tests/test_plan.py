@@ -48,6 +48,13 @@ def test_trials_are_no_more_than_the_space_has(tmp_path: Path) -> None:
     assert (plan["trials"], plan["recipes"]) == (100, None)
 
 
+def test_a_plan_names_what_is_fixed_of_the_recipe_and_read(tmp_path: Path) -> None:
+    sets = ["recipe.optimizer=adam", "recipe.momentum=0.5", "recipe.learning_rate=[0.1,0.2]", "recipe.dropout=0.25"]
+    fixed = dict(make_plan(compose(None, None, {"dataset": "cifar10"}, sets), tmp_path)["fixed"])
+    usual = {"weight_decay": "0.0005", "batch_size": "128", "schedule": "rung-annealed"}
+    assert fixed == {"optimizer": "adam", "dropout": "0.25"} | usual
+
+
 def test_a_plan_names_what_is_tried_first_and_what_is_left_out(tmp_path: Path) -> None:
     config = compose(None, None, {"dataset": "cifar10", "warm_start": list(PRESETS)}, [])
     first, left_out = first_points(config, tmp_path)

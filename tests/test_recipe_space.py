@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from search.composition import compose
 from search.errors import ConfigError
 from search.recipe_neighbours import Values
 from search.recipe_space import RecipeSpace
@@ -260,3 +262,27 @@ def test_a_configuration_can_hold_a_recipe_space_without_optuna() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert "search.recipe_choices" in loaded.split()
     assert not {"optuna", "torch", "ray", "pandas"} & set(loaded.split())
+
+
+@untimed
+@given(table=finite_tables)
+def test_fields_that_no_recipe_reads_are_told(table: dict[str, Any]) -> None:
+    usual = set(Recipe().model_dump().items())
+    given = {name for _, recipe in products(table) for name, _ in set(recipe.model_dump().items()) - usual}
+    never = frozenset.intersection(*(recipe.unread for _, recipe in products(table)))
+    assert set(space_of(table).unread) == given & never
+
+
+def test_a_note_says_what_a_field_is_read_with() -> None:
+    sets = ["recipe.optimizer=[adam,adamw]", "recipe.momentum=0.5", "recipe.lookahead_share={low=0.2,high=0.8}"]
+    notes = [
+        "note: recipe.momentum changes nothing here; it is read with optimizer sgd, nesterov or muon alone",
+        "note: recipe.lookahead_share changes nothing here; it is read with lookahead_steps above 0 alone",
+    ]
+    assert compose(None, None, {"dataset": "cifar10"}, sets).notes == notes
+    assert compose(None, None, {"dataset": "cifar10"}, [*sets, "recipe.optimizer=[adam,muon]"]).notes == notes[1:]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda path: path.stem)
+def test_the_shipped_configurations_set_nothing_that_is_not_read(path: Path) -> None:
+    assert compose(path, None, {}, []).recipe.unread == []

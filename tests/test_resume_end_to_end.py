@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -70,7 +71,21 @@ def test_a_finished_search_goes_on_to_more_epochs_and_under_another_budget(whole
     before = read_record(whole)
     completed = [t.trial for t in before.trials.values() if t.status == "completed"]
 
-    longer = run("search.run", "--resume=whole", "--max-epochs=8", "--trials=4", cwd=cwd)
+    changes = ("--resume=whole", "--max-epochs=8", "--trials=4")
+    kept = {path: path.read_bytes() for path in whole.rglob("*.json*")}
+    planned = run("search.run", *changes, "--dry-run", cwd=cwd)
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stdout == (
+        "run whole: trials 3 -> 4, max_epochs 4 -> 8\n"
+        f"3 of 4 trials have ended, {before.epochs} epochs in all; 1 to go, 0 of them from where they were\n"
+        "completed trials go on to 8 epochs where their last rung lets them\n"
+        "Nothing was launched.\n"
+    )
+    facts = json.loads(run("search.run", *changes, "--dry-run", "--json", cwd=cwd).stdout)
+    assert (facts["changes"], facts["ended_trials"]) == ({"trials": [3, 4], "max_epochs": [4, 8]}, 3)
+    assert {path: path.read_bytes() for path in whole.rglob("*.json*")} == kept
+
+    longer = run("search.run", *changes, cwd=cwd)
     assert longer.returncode == 0, longer.stderr
     assert "whole: resumed, trials 3 -> 4, max_epochs 4 -> 8\n" in longer.stderr
     state = read_record(whole)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -27,6 +26,29 @@ COSINES: Final = ("cosine", "cosine-step")
 MIXES: Final = ("mixup_alpha", "cutmix_alpha", "ricap_beta")
 WARMED: Final = ("rung-annealed", *COSINES, "cosine-restarts", "linear", "warmup-stable-decay")
 STEPPED: Final = ("step", "cosine-step")
+READ_WITH: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "momentum": ("optimizer", ("sgd", "nesterov", "muon")),
+    "warmup_epochs": ("schedule", WARMED),
+    "cosine_epochs": ("schedule", COSINES),
+    "step_epochs": ("schedule", STEPPED),
+    "step_factor": ("schedule", STEPPED),
+    "decay_norms": ("weight_decay", ()),
+    "muon_rate_factor": ("optimizer", ("muon",)),
+    "lookahead_share": ("lookahead_steps", ()),
+    "restart_epochs": ("schedule", ("cosine-restarts",)),
+    "restart_factor": ("schedule", ("cosine-restarts",)),
+    "cooldown_share": ("schedule", ("warmup-stable-decay",)),
+    "padding_mode": ("crop_padding", ()),
+    "policy_operations": ("policy", ("randaugment",)),
+    "policy_magnitude": ("policy", ("randaugment",)),
+}
+"""For each field that not every recipe reads, the field and its values that a recipe reads it with; none: all but 0."""
+
+
+def reads(name: str, value: Any) -> bool:
+    """Whether a recipe reads the field `name` of `READ_WITH` when the field that it depends on has `value`."""
+    values = READ_WITH[name][1]
+    return value in values if values else value > 0
 
 
 class Recipe(BaseModel):
@@ -129,7 +151,7 @@ class Recipe(BaseModel):
     @property
     def unread(self) -> frozenset[str]:
         """Names of the fields that change nothing under this recipe's other fields."""
-        return frozenset(name for name, reads in _READS.items() if not reads(self))
+        return frozenset(name for name, (other, _) in READ_WITH.items() if not reads(name, getattr(self, other)))
 
     def canonical(self) -> Recipe:
         """The recipe with every unread field at its default: recipes that train alike by their fields are equal."""
@@ -180,22 +202,3 @@ class Recipe(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-
-_READS: Final[dict[str, Callable[[Recipe], Any]]] = {
-    "momentum": lambda recipe: recipe.optimizer in ("sgd", "nesterov", "muon"),
-    "warmup_epochs": lambda recipe: recipe.schedule in WARMED,
-    "cosine_epochs": lambda recipe: recipe.schedule in COSINES,
-    "step_epochs": lambda recipe: recipe.schedule in STEPPED,
-    "step_factor": lambda recipe: recipe.schedule in STEPPED,
-    "decay_norms": lambda recipe: recipe.weight_decay,
-    "muon_rate_factor": lambda recipe: recipe.optimizer == "muon",
-    "lookahead_share": lambda recipe: recipe.lookahead_steps,
-    "restart_epochs": lambda recipe: recipe.schedule == "cosine-restarts",
-    "restart_factor": lambda recipe: recipe.schedule == "cosine-restarts",
-    "cooldown_share": lambda recipe: recipe.schedule == "warmup-stable-decay",
-    "padding_mode": lambda recipe: recipe.crop_padding,
-    "policy_operations": lambda recipe: recipe.policy == "randaugment",
-    "policy_magnitude": lambda recipe: recipe.policy == "randaugment",
-}
-"""For each field that not every recipe reads, whether a recipe does."""
