@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_zoo import ResNetLayout
-from results.errors import RecordError, RecordLockedError, RunNotFoundError
+from results.errors import RecordError, RunNotFoundError
 from results.events import LAYOUT_DEFAULTS, LAYOUT_FIELDS, decode_event, encode_event
 from results.record import Record, read_record, replay
 from tests.results_fixtures import RECIPE, report, run_trial, start_session, suggestion, write_run
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -36,11 +30,6 @@ def record(tmp_path: Path) -> Iterator[Record]:
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (write_run(tmp_path_factory.mktemp("source") / "run") / "record.jsonl").read_bytes()
-
-
-def in_python(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_the_state_is_what_the_events_add_up_to(tmp_path: Path) -> None:
@@ -260,77 +249,3 @@ def test_a_closed_record_refuses(tmp_path: Path) -> None:
     record.close()
     with pytest.raises(RecordError, match="closed"):
         start_session(record)
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from results.record import Record
-with Record(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-def test_a_second_driver_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
-    with in_python(HOLD, tmp_path) as driver:
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "held\n"
-        with pytest.raises(RecordLockedError) as caught:
-            Record(tmp_path)
-        driver.kill()
-    assert f"process {driver.pid} on {os.uname().nodename}" in str(caught.value)
-    with Record(tmp_path) as record:
-        start_session(record)
-        with pytest.raises(RecordLockedError, match=f"process {os.getpid()} on"):
-            Record(tmp_path)
-
-
-APPEND = """
-import sys
-from pathlib import Path
-from results.record import Record
-from tests.results_fixtures import start_session, suggestion
-with Record(Path(sys.argv[1])) as record:
-    start_session(record, len(record.state.sessions) + 1)
-    while True:
-        trial = len(record.state.trials)
-        record.append("suggested", **suggestion(trial))
-        print(trial, flush=True)
-"""
-
-
-def test_what_a_killed_driver_appended_is_there(tmp_path: Path) -> None:
-    for _ in range(3):
-        with in_python(APPEND, tmp_path) as driver:
-            assert driver.stdout is not None
-            acknowledged = [int(driver.stdout.readline()) for _ in range(20)]
-            driver.send_signal(signal.SIGKILL)
-            acknowledged += [int(line) for line in driver.stdout]
-        trials = read_record(tmp_path).trials
-        assert set(acknowledged) <= set(trials)
-        assert sorted(trials) == list(range(len(trials)))
-
-
-FILL = """
-import resource, sys
-from pathlib import Path
-from results.record import Record
-from tests.results_fixtures import start_session, suggestion
-with Record(Path(sys.argv[1])) as record:
-    start_session(record)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (record.size + 100, resource.RLIM_INFINITY))
-    try:
-        record.append("suggested", **suggestion(0))
-    except OSError:
-        print(record.path.stat().st_size == record.size, sorted(record.state.trials))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(record.append("suggested", **suggestion(0)))
-"""
-
-
-def test_a_line_that_the_disk_refuses_leaves_no_part(tmp_path: Path) -> None:
-    with in_python(FILL, tmp_path) as driver:
-        output, _ = driver.communicate(timeout=60)
-    assert output.split("\n")[:2] == ["True []", "True"]
-    assert read_record(tmp_path).skipped == []
