@@ -1,0 +1,137 @@
+"""Fields that a recipe does not read: recipes that train alike by their fields are one."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables.optimizers import make_optimizer
+from trainables.recipe import Optimizer, Policy, Recipe, Schedule
+from trainables.schedule import learning_rate, momentum
+
+VALUES: dict[str, list[Any]] = {
+    "optimizer": list(get_args(Optimizer)),
+    "momentum": [0.5, 0.95],
+    "schedule": list(get_args(Schedule)),
+    "warmup_epochs": [0.0, 1.5],
+    "cosine_epochs": [0, 3],
+    "step_epochs": [2, 20],
+    "step_factor": [0.1, 0.333],
+    "restart_epochs": [2, 10],
+    "restart_factor": [1, 2],
+    "cooldown_share": [0.1, 0.4],
+    "weight_decay": [0.0, 5e-4],
+    "decay_norms": [True, False],
+    "muon_rate_factor": [0.1, 0.5],
+    "lookahead_steps": [0, 5],
+    "lookahead_share": [0.5, 0.8],
+    "crop_padding": [0, 2, 4],
+    "padding_mode": ["zeros", "reflect"],
+    "mixup_alpha": [0.0, 0.4],
+    "policy": list(get_args(Policy)),
+    "policy_operations": [1, 2],
+    "policy_magnitude": [5, 9],
+    "head_init": ["uniform", "xavier-normal"],
+}
+RECIPES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in VALUES.items()})
+
+
+def acts(recipe: Recipe) -> tuple[Any, ...]:
+    """What the rest of the program makes of every field that some recipes do not read."""
+    import torch
+
+    from trainables.augment import crop_and_flip
+
+    steps = range(recipe.epochs * 3)
+    params = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1,), (2, 2, 1, 1))]
+    moved = make_optimizer(params, recipe, torch.device("cpu"))
+    groups = [{name: value for name, value in g.items() if name != "params"} for g in moved.param_groups]
+    images = torch.arange(36, dtype=torch.uint8).reshape(1, 6, 6, 1)
+    crops = crop_and_flip(images, torch.zeros(50, dtype=torch.int64), recipe, torch.Generator().manual_seed(1))
+    return (
+        type(moved).__name__,
+        groups,
+        [learning_rate(recipe, step, 3, (1, recipe.epochs)) for step in steps],
+        [momentum(recipe, step, 3) for step in steps],
+        crops.flatten().tolist(),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(values=RECIPES)
+def test_the_canonical_recipe_trains_alike_and_is_its_own_canonical_one(values: dict[str, Any]) -> None:
+    recipe = Recipe.model_validate({**values, "epochs": 6})
+    canonical = recipe.canonical()
+    assert Recipe.model_validate(canonical.model_dump()) == canonical
+    assert canonical.canonical() == canonical
+    assert canonical.unread == recipe.unread
+    assert acts(canonical) == acts(recipe)
+
+
+@settings(deadline=None, max_examples=60)
+@given(values=RECIPES, data=st.data())
+def test_recipes_that_differ_in_unread_fields_alone_have_one_canonical_recipe(
+    values: dict[str, Any], data: st.DataObject
+) -> None:
+    recipe = Recipe.model_validate({**values, "epochs": 6})
+    changed = {name: data.draw(st.sampled_from(VALUES[name]), label=name) for name in sorted(recipe.unread)}
+    other = Recipe.model_validate(recipe.model_dump() | changed)
+    assert other.unread == recipe.unread
+    assert other.canonical() == recipe.canonical()
+
+
+SCHEDULED = {
+    "warmup_epochs": set(get_args(Schedule)) - {"one-cycle", "step", "constant"},
+    "restart_epochs": {"cosine-restarts"},
+    "restart_factor": {"cosine-restarts"},
+    "cooldown_share": {"warmup-stable-decay"},
+    "cosine_epochs": {"cosine", "cosine-step"},
+    "step_epochs": {"step", "cosine-step"},
+    "step_factor": {"step", "cosine-step"},
+}
+
+
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+@pytest.mark.parametrize("name", sorted(SCHEDULED))
+def test_a_field_of_the_schedule_is_unread_exactly_where_it_changes_no_rate(name: str, schedule: str) -> None:
+    first, second = (
+        Recipe.model_validate({"schedule": schedule, "epochs": 6, "step_epochs": 2, "restart_epochs": 2, name: value})
+        for value in VALUES[name]
+    )
+    changes = any(learning_rate(first, i, 3, (2, 6)) != learning_rate(second, i, 3, (2, 6)) for i in range(18))
+    assert changes == (schedule in SCHEDULED[name])
+    assert (name in first.unread) == (not changes)
+
+
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+def test_momentum_is_read_by_those_that_have_it(optimizer: str) -> None:
+    first, second = (Recipe.model_validate({"optimizer": optimizer, "momentum": value}) for value in (0.5, 0.95))
+    assert ("momentum" in first.unread) == (momentum(first, 0, 1) == momentum(second, 0, 1))
+    assert ("momentum" in first.unread) == (first.canonical() == second.canonical())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reader"),
+    [
+        ("decay_norms", False, {"weight_decay": 5e-4}),
+        ("muon_rate_factor", 0.2, {"optimizer": "muon"}),
+        ("lookahead_share", 0.8, {"lookahead_steps": 5}),
+    ],
+)
+def test_an_option_of_an_option_is_read_with_it_alone(name: str, value: Any, reader: dict[str, Any]) -> None:
+    off = {"weight_decay": 0.0, "optimizer": "sgd"}
+    with_it, without = (
+        Recipe.model_validate({**off, **reader, name: value}),
+        Recipe.model_validate({**off, name: value}),
+    )
+    assert name not in with_it.unread
+    assert name in without.unread
+    assert without.canonical() == Recipe.model_validate(off)
+
+
+def test_the_mode_of_a_padding_that_is_none_is_unread() -> None:
+    assert Recipe(crop_padding=0, padding_mode="zeros").canonical() == Recipe(crop_padding=0)
+    assert Recipe(crop_padding=1, padding_mode="zeros").canonical() != Recipe(crop_padding=1)
