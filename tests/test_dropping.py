@@ -9,6 +9,7 @@ import torch
 from torchvision.ops import stochastic_depth
 
 from model_zoo import ResNetLayout, build
+from model_zoo.blocks import BLOCKS
 from tests.training_fixtures import CPU, LAYOUT, assert_same_bits, small_recipe, small_trainer, timeless, trained
 from trainables.dropping import Dropping, Scaled
 
@@ -47,6 +48,22 @@ def test_an_image_whose_path_is_dropped_takes_the_skip() -> None:
     torch.testing.assert_close(found[2], torch.relu(x[2] + 1.25 * path[2]))
     found[0].sum().backward()
     assert not ours.conv2.weight.grad.any()
+
+
+@pytest.mark.parametrize("squeeze", [0, 4])
+@pytest.mark.parametrize("kind", sorted(BLOCKS))
+def test_every_kind_of_block_can_be_dropped(kind: str, squeeze: int) -> None:
+    layout = ResNetLayout((2, 1), (16, 16), in_channels=3, classes=4, block=kind, squeeze=squeeze)  # type: ignore[arg-type]
+    network, plain = build(layout).train(), build(layout).train()
+    plain.load_state_dict(network.state_dict())
+    Dropping(network, small_recipe(stochastic_depth=0.5), CPU)
+    x = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(2)).relu()
+    ours, theirs = blocks_of(network)[1], blocks_of(plain)[1]
+    ours.drop.factors = torch.tensor([0.0, 1.0])
+    found = ours(x)
+    torch.testing.assert_close(found[0], x[0])  # nothing of it is negative
+    torch.testing.assert_close(found[1], theirs(x)[1])
+    assert not torch.equal(found[1], x[1])
 
 
 def test_features_are_dropped_one_by_one() -> None:
