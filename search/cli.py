@@ -14,6 +14,7 @@ import typer  # noqa: E402
 from results.console import run_app  # noqa: E402
 from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
+from search.halt import leave  # noqa: E402
 from search.run import run_command  # noqa: E402
 from search.space_command import space_command  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
@@ -28,4 +29,4 @@ app.command("evaluate")(evaluate_command)
 def main() -> None:
     """Runs the command line and exits with its code."""
     sys.path.append(os.getcwd())  # where `python -m` looks too: a space's predicate may be a module of the user's
-    sys.exit(run_app(app, user_errors=(TrainablesError,)))
+    leave(run_app(app, user_errors=(TrainablesError,)))

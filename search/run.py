@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from search.origin import check_origin
 
 check_origin()  # before the first import of a sibling, which might be another distribution's
@@ -19,6 +17,7 @@ from search.composition import compose  # noqa: E402
 from search.config import RunConfig  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from search.flags import config_flag, nested, seconds, size_bytes  # noqa: E402
+from search.halt import leave  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -139,4 +138,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from search.composition import compose
 from search.endings import settle
 from search.halt import Halt, sigterm_kept, stop_on_signals, terminated_like_interrupted
 from search.tuning import HaltStopper
+from tests.cli import ROOT
 from tests.results_fixtures import run_trial, start_session
 
 
@@ -97,3 +99,17 @@ def test_a_trial_that_was_let_on_is_not_stopped_by_those_that_came_later(tmp_pat
         run_trial(record, 2, {2: 0.95}, status=None)
         settle(record, config, AshaRungs(config.rungs, 2).replay(record.state))
         assert {trial.status for trial in record.state.trials.values()} == {"running"}
+
+
+@pytest.mark.parametrize(("imported", "code"), [("ray", 7), ("json", -signal.SIGABRT)])
+def test_a_process_that_used_ray_leaves_before_anything_can_abort_its_end(imported: str, code: int) -> None:
+    script = (
+        f"import atexit, os, {imported}\n"
+        "from search.halt import leave\n"
+        "atexit.register(os.abort)\n"
+        "print('all is said')\n"
+        "leave(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stdout == "all is said\n"

@@ -27,6 +27,9 @@ ENVIRONMENT: Final = {
 }
 """Settings of the C libraries, read when a process starts; on systems without them they change nothing."""
 
+CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
+"""Where torch looks up the folder of what it compiled."""
+
 BLOCK_SHAPES: Final = 64
 """Compilations that torch keeps of one function: each shape of a block in training, in evaluation, on a last batch."""
 
@@ -66,9 +69,12 @@ def compile_blocks(network: nn.Module, cache: Path) -> None:
     What is compiled is kept in the folder `cache`, for other trials and later runs. Names, parameters and buffers of
     the network stay as they are.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     import torch._dynamo
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+    # Torch puts its default into the environment when some of its modules are imported; what a user has set stays.
+    if os.environ.get(CACHE_VARIABLE, default_cache_dir()) == default_cache_dir():
+        os.environ[CACHE_VARIABLE] = str(cache)
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, BLOCK_SHAPES)
     for stage in network.stages.children():  # type: ignore[union-attr]  # a Sequential of Sequentials
         for block in stage.children():
