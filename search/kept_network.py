@@ -12,7 +12,7 @@ from model_zoo import ResNetLayout, build
 from model_zoo.network import ResNet
 from results import RunState, TrialState
 from search.errors import SearchError
-from search.standing import checkpoint_path, ranked
+from search.standing import checkpoint_path, ranked, with_weights
 from trainables import checkpoints
 from trainables.devices import resolve_precision
 from trainables.recipe import Recipe
@@ -58,9 +58,11 @@ def kept_checkpoint(folder: Path, state: RunState, trial: TrialState, keep: int)
     checkpoint = checkpoint_path(folder, trial.trial)
     if not checkpoint.exists():
         reused = f"; its results are those of {trial.reused}, so evaluate that run" if trial.reused else ""
+        other = with_weights(folder, state)
+        instead = "" if other is None else f"; give --trial {other.trial}"
         raise SearchError(
-            f"trial {trial.trial}: its checkpoint was not kept ({trial.status}); "
-            f"the {keep} best finished trials have one{reused}"
+            f"trial {trial.trial}: its checkpoint was not kept ({trial.status}): the {keep} best finished ones within "
+            f"the limits keep theirs, and what a narrower budget once left out has lost it{reused or instead}"
         )
     require_ranked_epoch(folder, ranked(state), trial)
     return checkpoint

@@ -45,7 +45,13 @@ def hours_of(
         where = f"{storage} holds no run on {config.dataset} from this machine with as many CPUs and GPUs a trial"
         return {"hours": None, "hours_why": f"{where}; a run of a few trials gives one"}
     hours = training_flops * seconds / flops / at_a_time / 3600
-    return {"hours": hours, "hours_why": f"{at_a_time} at a time, as fast as {', '.join(told)}"}
+    return {"hours": hours, "hours_why": f"{at_a_time} at a time, as fast as {_some(told)}"}
+
+
+def _some(names: list[str]) -> str:
+    """The first three, and how many more."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _alike(earlier: RunConfig, config: RunConfig) -> bool:

@@ -13,6 +13,7 @@ from results import RunState
 from search.changes import Change
 from search.config import RunConfig
 from search.disk import DiskForecast, forecast
+from search.display import clock
 from search.enumeration import sample_uniform
 from search.errors import ConfigError
 from search.pace import hours_of
@@ -53,6 +54,7 @@ def make_plan(config: RunConfig, storage: Path, concurrency: int = 1) -> dict[st
         "sampler": config.sampler,
         "rungs": list(config.rungs),
         "expected_epochs": epochs,
+        "budgets": _budgets(config),
         "most_epochs": trials * config.max_epochs,
         "disk": dataclasses.asdict(planned) | {"total_bytes": planned.total},
         **_cost(config, storage, trials),
@@ -73,7 +75,12 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     print_report(SpaceReport.from_dict(plan["space"]), console)
     rungs = ", ".join(map(str, plan["rungs"]))
     fixed = ", ".join(f"{name} {value}" for name, value in plan["fixed"])
-    console.print(f"\nrecipe, fixed: {fixed or 'nothing'}", highlight=False, soft_wrap=True, end="")
+    console.print(
+        f"\nrecipe, fixed: {fixed or 'nothing'}; what is not named has its default",
+        highlight=False,
+        soft_wrap=True,
+        end="",
+    )
     for name, values in plan["searched"]:
         console.print(f"\nrecipe.{name}: {values}", highlight=False, soft_wrap=True, end="")
     console.print()
@@ -86,14 +93,16 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
     for sentence in plan["notes"]:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
+    budgets = "".join(f"{sentence}\n" for sentence in plan["budgets"])
     fewer = plan["trials"] < plan["asked_trials"]
     every = f", every point there is; {plan['asked_trials']:,} were asked for," if fewer else ""
     console.print(
         f"\n{plan['trials']:,} trials{every} on {plan['dataset']}, sampler {plan['sampler']}, rungs at {rungs} epochs\n"
         f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
+        f"{budgets}"
         f"about {flops_text(plan['training_flops'])} of training and validation, "
         f"{flops_text(plan['flops_per_epoch'])} an epoch of the mean layout\n"
-        f"{_hours_text(plan)}\n"
+        f"{hours_text(plan)}\n"
         f"at most {DiskForecast.of(plan['disk'])} in the run's folder\n"
         "Nothing was launched.",
         highlight=False,
@@ -103,6 +112,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
 
 def make_resume_plan(run: str, change: Change, state: RunState) -> dict[str, Any]:
     """What a resume of `run`, whose record holds `state`, would change and has left to do; JSON-compatible values."""
+    space = change.config.space
     return {
         "run": run,
         "changes": {key: list(values) for key, values in change.differences.items()},
@@ -111,6 +121,10 @@ def make_resume_plan(run: str, change: Change, state: RunState) -> dict[str, Any
         "suggested_trials": len(state.trials),
         "ended_trials": sum(trial.ended for trial in state.trials.values()),
         "epochs": state.epochs,
+        "epoch_budget": change.config.epoch_budget,
+        "leaving_trials": sum(
+            not space.min_params <= trial.params <= space.max_params for trial in state.trials.values()
+        ),
         "rungs": list(change.config.rungs),
     }
 
@@ -120,12 +134,19 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
     left = max(0, plan["trials"] - plan["ended_trials"])
     going_on = plan["suggested_trials"] - plan["ended_trials"]
     before, now = plan["changes"].get("max_epochs", (0, 0))
-    again = f"completed trials go on to {now:,} epochs where their last rung lets them\n" if now > before else ""
+    budget = plan["epoch_budget"]
+    spent = (
+        f"the epoch budget of {budget:,} is spent: nothing would run\n" if budget and plan["epochs"] >= budget else ""
+    )
+    leaving = f"{plan['leaving_trials']:,} trials are outside the parameters asked for: they lose rank and checkpoint\n"
+    again = (
+        f"besides, completed trials go on to {now:,} epochs where their last rung lets them\n" if now > before else ""
+    )
     console.print(
         f"run {plan['run']}: {plan['change'] or 'nothing changes'}\n"
         f"{plan['ended_trials']:,} of {plan['trials']:,} trials have ended, {plan['epochs']:,} epochs in all; "
         f"{left:,} to go, {going_on:,} of them from where they were\n"
-        f"{again}Nothing was launched.",
+        f"{again}{spent}{leaving if plan['leaving_trials'] else ''}Nothing was launched.",
         highlight=False,
         soft_wrap=True,
     )
@@ -139,10 +160,24 @@ def flops_text(flops: float) -> str:
     return f"{flops / 1e6:.3g} MFLOP"
 
 
-def _hours_text(plan: dict[str, Any]) -> str:
+def hours_text(plan: dict[str, Any]) -> str:
+    """How long the training of a plan takes, and how that is known."""
     if plan["hours"] is None:
         return f"no estimate in hours: {plan['hours_why']}"
-    return f"about {plan['hours']:.2g} hours on this machine, {plan['hours_why']}"
+    hours = plan["hours"]
+    number, unit = next(
+        (hours * many, name)
+        for many, name in ((1, "hours"), (60, "minutes"), (3600, "seconds"))
+        if hours * many >= 1 or many == 3600
+    )
+    return f"about {number:.2g} {unit} of training on this machine, {plan['hours_why']}"
+
+
+def _budgets(config: RunConfig) -> list[str]:
+    """What ends a session before its trials do."""
+    time = [] if config.time_budget_s is None else [f"a session ends after {clock(config.time_budget_s)} at the latest"]
+    epochs = [] if config.epoch_budget is None else [f"the search ends after {config.epoch_budget:,} epochs in all"]
+    return [*time, *epochs]
 
 
 def _passes(config: RunConfig) -> int:

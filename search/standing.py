@@ -84,3 +84,8 @@ def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
         path = checkpoint_path(folder, trial.trial)
         if trial.ended and trial.trial not in best and path.name in there:
             path.unlink(missing_ok=True)
+
+
+def with_weights(folder: Path, state: RunState) -> TrialState | None:
+    """The best trial of the run in `folder` whose checkpoint is there; None without any."""
+    return next((trial for trial in ranked(state) if checkpoint_path(folder, trial.trial).exists()), None)

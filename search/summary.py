@@ -13,7 +13,7 @@ from rich.console import Console
 from results import RunState
 from search.config import RunConfig
 from search.display import clock
-from search.standing import ranked
+from search.standing import ranked, with_weights
 
 
 def write_json(facts: dict[str, Any], folder: Path) -> None:
@@ -41,6 +41,9 @@ def summarise(
     outside = sum(not trial.within_limits for trial in state.trials.values())
     if outside:
         line(f"{left_out(outside)}.")
+    reused = sum(trial.reused is not None for trial in state.trials.values())
+    if config.reuse:
+        line(f"{reused} of {len(state.trials)} trials took the results of {', '.join(config.reuse)}.")
     line("")
     line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
     if facts["error"]:
@@ -58,8 +61,11 @@ def summarise(
     elif facts["reason"] != "exhausted":
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
     line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
-    if ranked(state) and (not unfinished or facts["reason"] == "exhausted"):
-        line(f"  python -m search.evaluate{place} {run}")
+    best = ranked(state)
+    if best and (not unfinished or facts["reason"] == "exhausted"):
+        kept = with_weights(folder, state) or best[0]
+        chosen = "" if kept.trial == best[0].trial else f" --trial {kept.trial}"
+        line(f"  python -m search.evaluate{place} {run}{chosen}")
 
 
 def shown_name(folder: Path, storage: Path) -> str:

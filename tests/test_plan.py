@@ -11,7 +11,7 @@ import pytest
 from model_zoo import PRESETS
 from results import Record
 from search.composition import compose, validated
-from search.plan import expected_epochs, flops_text, make_plan
+from search.plan import expected_epochs, flops_text, hours_text, make_plan
 from search.runs import available_cpus, write_run_file
 from search.space_report import make_report
 from search.warm_start import first_points
@@ -112,7 +112,25 @@ def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path:
     quicker = compose(None, None, {"trials": 20, "concurrency": 1, "cpus_per_trial": 4096}, [])
     assert make_plan(quicker, tmp_path)["hours_why"] == "this machine lacks what a trial needs"
     shown = run("search.run", "--dry-run", "--trials=20", "--concurrency=1", f"--storage={tmp_path}", cwd=tmp_path)
-    assert f"about {plan['hours']:.2g} hours on this machine, 1 at a time, as fast as same\n" in shown.stdout
+    text = f"about {plan['hours']:.2g} hours of training on this machine, 1 at a time, as fast as same\n"
+    assert text in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(66.3, "66 hours"), (0.5, "30 minutes"), (0.005, "18 seconds"), (1e-5, "0.036 seconds")]
+)
+def test_the_time_has_a_unit_that_can_be_read(hours: float, text: str) -> None:
+    told = hours_text({"hours": hours, "hours_why": "as fast as others"})
+    assert told == f"about {text} of training on this machine, as fast as others"
+
+
+def test_a_plan_says_what_ends_it_early(tmp_path: Path) -> None:
+    assert make_plan(compose(None, None, {}, []), tmp_path)["budgets"] == []
+    limited = compose(None, None, {"time_budget_s": 90, "epoch_budget": 2000}, [])
+    assert make_plan(limited, tmp_path)["budgets"] == [
+        "a session ends after 1:30 at the latest",
+        "the search ends after 2,000 epochs in all",
+    ]
 
 
 def test_a_plan_for_a_larger_machine_is_a_note(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_finished_search_goes_on_to_more_epochs_and_under_another_budget(whole
     assert planned.stdout == (
         "run whole: trials 3 -> 4, max_epochs 4 -> 8\n"
         f"3 of 4 trials have ended, {before.epochs} epochs in all; 1 to go, 0 of them from where they were\n"
-        "completed trials go on to 8 epochs where their last rung lets them\n"
+        "besides, completed trials go on to 8 epochs where their last rung lets them\n"
         "Nothing was launched.\n"
     )
     facts = json.loads(run("search.run", *changes, "--dry-run", "--json", cwd=cwd).stdout)
@@ -102,6 +102,9 @@ def test_a_finished_search_goes_on_to_more_epochs_and_under_another_budget(whole
     assert read_epoch(checkpoint_path(whole, best.trial)) == best.rung_epoch == 8
 
     budget = best.params - 1
+    leaving = sum(trial.params > budget for trial in state.trials.values())
+    asked = run("search.run", "--resume=whole", f"--max-params={budget}", "--dry-run", cwd=cwd)
+    assert f"{leaving:,} trials are outside the parameters asked for: they lose rank and checkpoint\n" in asked.stdout
     lower = run("search.run", "--resume=whole", f"--max-params={budget}", "--min-params=1500", cwd=cwd)
     assert lower.returncode == 0, lower.stderr
     assert "nothing was left to run" in lower.stdout
