@@ -128,14 +128,14 @@ def _parse_assignment(assignment: str) -> dict[str, Any]:
     return nested
 
 
+_WORD = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9.+_-]*")
+"""A name or a layout id: what has a letter and is no number."""
+
+
 def _plain_words(text: str) -> Any:
     """`text`, or the words and layout ids of a list as [sgd,adamw], whose quotes a shell takes away."""
     words = [word.strip().strip("'\"") for word in text[1:-1].split(",")] if text[:1] + text[-1:] == "[]" else []
-    return (
-        words
-        if words and all(re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9.+_-]*", word) for word in words)
-        else text
-    )
+    return words if words and all(map(_WORD.fullmatch, words)) else text
 
 
 def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:

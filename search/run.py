@@ -110,8 +110,7 @@ def run_command(
     say = _messages(quiet or json)
     if resume is not None:
         _refuse_with_resume({"--name": name, "--config": config, "--space": space})
-        given = flags, sets or []
-        return resume_run(storage, resume, *given, address, quiet=quiet, json=json, dry_run=dry_run, say=say)
+        return resume_run(storage, resume, flags, sets or [], address, quiet=quiet, json=json, dry_run=dry_run, say=say)
     composed: RunConfig = compose(config, space, flags, sets or [])
     if dry_run:
         return show_plan(composed, storage, name, address, json=json, say=say)

@@ -41,8 +41,8 @@ def summarise(
     outside = sum(not trial.within_limits for trial in state.trials.values())
     if outside:
         line(f"{left_out(outside)}.")
-    reused = sum(trial.reused is not None for trial in state.trials.values())
     if config.reuse:
+        reused = sum(trial.reused is not None for trial in state.trials.values())
         line(f"{reused} of {len(state.trials)} trials took the results of {', '.join(config.reuse)}.")
     line("")
     line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
