@@ -123,7 +123,8 @@ def make_resume_plan(run: str, change: Change, state: RunState) -> dict[str, Any
         "epochs": state.epochs,
         "epoch_budget": change.config.epoch_budget,
         "leaving_trials": sum(
-            not space.min_params <= trial.params <= space.max_params for trial in state.trials.values()
+            trial.within_limits and not space.min_params <= trial.params <= space.max_params
+            for trial in state.trials.values()
         ),
         "rungs": list(change.config.rungs),
     }
