@@ -158,7 +158,7 @@ def test_the_next_trial_of_a_process_does_not_hold_what_the_last_one_took() -> N
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | execution.ENVIRONMENT
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     most, kept, after = map(int, done.stdout.split())
-    assert most >= 400 * 2**20
+    assert most > 0.9 * 400 * 2**20  # the kernel counts pages a CPU at a time: 418,471,936 bytes were seen
     assert kept > 0.9 * most
     assert after < 0.2 * most
 
