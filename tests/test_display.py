@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_the_live_table_fits_the_terminal(tmp_path: Path, config: RunConfig, wid
     best = next(line for line in lines if line.startswith("1."))
     assert best.split() == ["1.", "2", "2-2", *(["16-32"] if width >= 60 else []), "20,000", "4", "90.00%"]
     assert any(line.startswith("~") and "7-1" in line for line in lines)
-    assert "1:05 of 1:00:00" in lines[0]
+    assert re.search(r"1:[0-5]\d of 1:00:00", lines[0])
 
 
 def test_the_live_table_is_drawn_at_most_four_times_a_second(tmp_path: Path, config: RunConfig) -> None:
