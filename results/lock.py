@@ -38,6 +38,22 @@ class RunLock:
         os.close(self._handle)
 
 
+def dead_holder(folder: Path) -> int | None:
+    """The process number of the last driver of the run in `folder`, if it was on this machine and is no more.
+
+    None also where that cannot be known; the lock is not touched, so that no driver is refused meanwhile.
+    """
+    try:
+        fields = json.loads((folder / "lock").read_bytes())
+        if fields["host"] == socket.gethostname():
+            os.kill(fields["pid"], 0)
+    except ProcessLookupError:
+        return int(fields["pid"])
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return None
+
+
 def _holder(content: bytes) -> str:
     try:
         fields = json.loads(content)

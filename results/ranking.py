@@ -17,7 +17,6 @@ from results.errors import ResultsError
 from results.reading import read_runs
 from results.rule import is_ranked, rule_key
 from results.tables import TRIALS_SCHEMA
-from results.where import filter_table
 
 RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA])
 """The leaderboard's columns as an Arrow schema."""
@@ -72,7 +71,11 @@ def rank_table(
     """
     if top is not None and top < 1:
         raise ResultsError(f"top {top} shows nothing; use at least 1")
-    frame = _frame(trials if where is None else filter_table(trials, where))
+    if where is not None:
+        from results.where import filter_table  # DuckDB, which a leaderboard without a condition need not wait for
+
+        trials = filter_table(trials, where)
+    frame = _frame(trials)
     if full_fidelity:
         frame = frame[frame["status"] == "completed"]
     if not all_trials:

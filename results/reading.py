@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from results.errors import ResultsError
 from results.folders import find_runs, is_run, run_not_found
+from results.lock import dead_holder
 from results.record import RECORD_NAME, read_record
 from results.tables import (
     EPOCHS_NAME,
@@ -33,10 +37,15 @@ class RunTables:
 
     trials: pa.Table
     """One row a trial, schema `TRIALS_SCHEMA`."""
-    epochs: pa.Table
-    """One row a reported epoch, schema `EPOCHS_SCHEMA`."""
+    make_epochs: Callable[[], pa.Table]
+    """Makes `epochs`, which a leaderboard does not need: rebuilt, it is the larger table."""
     notes: list[str]
-    """A sentence for each damaged or foreign file; empty when there was none."""
+    """A sentence for each damaged or foreign file, and on a driver that died; empty when there is nothing to say."""
+
+    @cached_property
+    def epochs(self) -> pa.Table:
+        """One row a reported epoch, schema `EPOCHS_SCHEMA`."""
+        return self.make_epochs()
 
 
 @dataclass(frozen=True)
@@ -72,13 +81,13 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
         elif state.is_empty and state.skipped:
             raise ResultsError(f"{folder}: neither its tables nor its record are usable; restore one of the files")
         else:
-            return RunTables(trials_table(run, state), epochs_table(run, state), notes)
+            return _tables(folder, trials_table(run, state), partial(epochs_table, run, state), notes)
     if trials is None:
         raise ResultsError("; ".join(notes) + f"; restore it or {RECORD_NAME}")
     if epochs is None and not any(EPOCHS_NAME in note for note in notes):
         notes.append(f"{folder / EPOCHS_NAME}: missing; no epochs are shown")
-    empty = EPOCHS_SCHEMA.empty_table()
-    return RunTables(_named(trials.table, run), _named(epochs.table, run) if epochs else empty, notes)
+    epochs_of_run = epochs.table if epochs else EPOCHS_SCHEMA.empty_table()
+    return _tables(folder, _named(trials.table, run), partial(_named, epochs_of_run, run), notes)
 
 
 def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) -> tuple[pa.Table, list[str]]:
@@ -103,6 +112,13 @@ def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) ->
     if not tables:
         raise ResultsError("; ".join(notes))
     return pa.concat_tables(tables), notes
+
+
+def _tables(folder: Path, trials: pa.Table, make_epochs: Callable[[], pa.Table], notes: list[str]) -> RunTables:
+    if pc.any(pc.equal(trials["status"], "running")).as_py() and (driver := dead_holder(folder)) is not None:
+        resume = f"python -m search.run --resume {shlex.quote(str(folder))}"
+        notes = [*notes, f"{folder}: its driver, process {driver}, is no more; `{resume}` goes on with what ran"]
+    return RunTables(trials, make_epochs, notes)
 
 
 def _few(sentences: list[str]) -> list[str]:

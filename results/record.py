@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import time
 from pathlib import Path
@@ -117,9 +118,15 @@ def read_record(folder: Path) -> RunState:
 def replay(content: bytes) -> RunState:
     """The fold of the complete lines of a record's content; lines that are no valid event are named in `skipped`."""
     state = RunState()
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            state.apply(decode_event(line))
-        except RecordError as error:
-            state.skipped.append(f"{RECORD_NAME} line {number} is skipped: {error}")
+    collecting = gc.isenabled()
+    gc.disable()  # a state is all kept: looking for garbage takes a fifth of the 0.5 s for 5,000 trials
+    try:
+        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+            try:
+                state.apply(decode_event(line))
+            except RecordError as error:
+                state.skipped.append(f"{RECORD_NAME} line {number} is skipped: {error}")
+    finally:
+        if collecting:
+            gc.enable()
     return state

@@ -86,13 +86,20 @@ EPOCHS_SCHEMA: Final = pa.schema(
 
 def trials_table(run: str, state: RunState) -> pa.Table:
     """One row a trial in the order of their numbers, with the columns of `TRIALS_SCHEMA`."""
-    return _table([_trial_row(run, state.trials[number]) for number in sorted(state.trials)], TRIALS_SCHEMA)
+    trials = [state.trials[number] for number in sorted(state.trials)]
+    columns: dict[str, list[Any]] = {"run": [run] * len(trials)}
+    columns |= {name: [getattr(trial, name) for trial in trials] for name in _OF_TRIAL}
+    columns |= {name: [trial.layout[name] for trial in trials] for name in LAYOUT_FIELDS}
+    columns |= {f"recipe_{name}": [trial.recipe[name] for trial in trials] for name in RECIPE_COLUMNS}
+    return _table(columns, TRIALS_SCHEMA)
 
 
 def epochs_table(run: str, state: RunState) -> pa.Table:
     """One row a report in the order of trial and epoch, with the columns of `EPOCHS_SCHEMA`."""
-    rows = [_epoch_row(run, trial, report) for trial in sorted(state.reports) for report in state.reports[trial]]
-    return _table(rows, EPOCHS_SCHEMA)
+    reports = [(trial, report) for trial in sorted(state.reports) for report in state.reports[trial]]
+    columns: dict[str, list[Any]] = {"run": [run] * len(reports), "trial": [trial for trial, _ in reports]}
+    columns |= {name: [getattr(report, name) for _, report in reports] for name in _OF_REPORT}
+    return _table(columns, EPOCHS_SCHEMA)
 
 
 def write_tables(folder: Path, state: RunState, record_bytes: int) -> None:
@@ -144,16 +151,5 @@ _OF_TRIAL = tuple(name for name in TRIALS_SCHEMA.names if hasattr(TrialState, na
 _OF_REPORT = tuple(name for name in EPOCHS_SCHEMA.names if hasattr(Report, name))
 
 
-def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    columns = {name: [row[name] for row in rows] for name in schema.names}
-    return pa.table(columns, schema=schema)
-
-
-def _trial_row(run: str, trial: TrialState) -> dict[str, Any]:
-    own = {name: getattr(trial, name) for name in _OF_TRIAL}
-    return {"run": run, **own, **trial.layout, **{f"recipe_{name}": value for name, value in trial.recipe.items()}}
-
-
-def _epoch_row(run: str, trial: int, report: Report) -> dict[str, Any]:
-    own = {name: getattr(report, name) for name in _OF_REPORT}
-    return {"run": run, "trial": trial, **own}
+def _table(columns: dict[str, list[Any]], schema: pa.Schema) -> pa.Table:
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)

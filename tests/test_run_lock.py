@@ -41,6 +41,7 @@ def test_a_second_driver_is_refused_by_the_first_ones_name(
     change: list[str], live: tuple[Path, subprocess.Popen[str]]
 ) -> None:
     folder, driver = live
+    assert run("results.leaderboard", "live", cwd=folder.parent.parent).stderr == ""
     files = [folder / name for name in (RUN_FILE, "record.jsonl", "lock")]
     before = [path.read_bytes() for path in files]
     second = run("search.run", "--resume=live", *change, cwd=folder.parent.parent)
@@ -69,5 +70,7 @@ def test_a_dead_drivers_workers_hold_neither_its_lock_nor_its_record(
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     assert processes_of(driver.pid), "some of its Ray lives on"
+    board = run("results.leaderboard", "live", cwd=folder.parent.parent)
+    assert f"process {driver.pid}, is no more; `python -m search.run --resume runs/live`" in board.stderr
     with Record(folder) as record:
         assert record.repairs == []
