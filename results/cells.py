@@ -32,6 +32,11 @@ def dashed(values: Any) -> str:
     return "-".join(map(str, values))
 
 
+def _listed(value: Any) -> str:
+    more = f" and {len(value) - 6} more" if len(value) > 6 else ""
+    return " ".join(map(str, value[:6])) + more
+
+
 def _plain(value: Any) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
@@ -80,13 +85,22 @@ SHORT_COLUMNS: Final = (
     ShortColumn("rank", "rank", str, number=True, importance=10),
     ShortColumn("run", "run", _plain, importance=9, needed=_several_runs),
     ShortColumn("trial", "trial", str, number=True, importance=9),
+    ShortColumn("trials", "trials", _listed, importance=3),
     ShortColumn("status", "status", _plain, importance=3),
     ShortColumn("blocks", "blocks", dashed, importance=8),
     ShortColumn("channels", "channels", dashed, importance=7),
     ShortColumn("extras", "layout_id", _extras, importance=2, needed=_has_extras),
     ShortColumn("params", "params", _thousands, number=True, importance=8),
+    ShortColumn("seeds", "seeds", str, number=True, importance=9),
     ShortColumn("val", "val_accuracy", _percent, number=True, importance=10),
+    ShortColumn(
+        "± val", "val_accuracy_error", _percent, number=True, importance=9, needed=_is_set("val_accuracy_error")
+    ),
+    ShortColumn("tests", "tests", str, number=True, importance=4, needed=_is_set("test_accuracy")),
     ShortColumn("test", "test_accuracy", _percent, number=True, importance=5, needed=_is_set("test_accuracy")),
+    ShortColumn(
+        "± test", "test_accuracy_error", _percent, number=True, importance=4, needed=_is_set("test_accuracy_error")
+    ),
     ShortColumn("epochs", "epochs", str, number=True, importance=1),
     ShortColumn("rung", "rung", str, number=True, importance=4),
     ShortColumn("limits", "within_limits", _limits, importance=3, needed=_any_outside),
@@ -104,7 +118,7 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
     return [
         (column, [column.text(value) if present else "" for value, present in _values(shown[column.source])])
         for column in columns
-        if column.needed(shown, board)
+        if column.source in shown.columns and column.needed(shown, board)
     ]
 
 

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 def write_curves(storage: Path, runs: Sequence[str | Path], board: pd.DataFrame, output: Path) -> None:
     """Writes the epochs of the trials of `board` to the CSV file `output`, with the columns of `EPOCHS_SCHEMA`.
 
-    `storage` and `runs` are what the board was read from; a null is an empty cell.
+    `storage` and `runs` are what the board was read from; a null is an empty cell. Of a board over seeds it is all the
+    trainings.
 
     Raises:
         RunNotFoundError: a run is absent by now.
         ResultsError: the file cannot be written.
     """
-    wanted = set(zip(board["run"], board["trial"], strict=True))
+    trials = board["trials"] if "trials" in board.columns else [[trial] for trial in board["trial"]]
+    wanted = {(run, trial) for run, some in zip(board["run"], trials, strict=True) for trial in some}
     tables = []
     for run, folder in find_runs(storage, runs).items():
         if run in {name for name, _ in wanted}:

@@ -44,6 +44,9 @@ def leaderboard_command(
     all_trials: Annotated[
         bool, typer.Option("--all", help="Show, unranked, the trials outside the present limits of their run.")
     ] = False,
+    over_seeds: Annotated[
+        bool, typer.Option("--over-seeds", help="One row a layout and recipe: the means over its seeds.")
+    ] = False,
     given_format: Annotated[
         OutputFormat | None,
         typer.Option("--format", help="How to write it.", show_default="what FILE's suffix says, else table"),
@@ -61,7 +64,9 @@ def leaderboard_command(
     trials, notes = read_runs(storage, runs or ())
     for note in notes:
         typer.echo(f"note: {note}", err=True)
-    board = rank_table(trials, where=where, sort=sort, full_fidelity=full_fidelity, all_trials=all_trials)
+    board = rank_table(
+        trials, where=where, sort=sort, full_fidelity=full_fidelity, all_trials=all_trials, over_seeds=over_seeds
+    )
     outside = 0 if all_trials else count_outside(trials)
     if outside:
         typer.echo(f"note: {left_out(outside)}; --all shows them", err=True)
@@ -70,7 +75,7 @@ def leaderboard_command(
     if curves is not None:
         from results.curves import write_curves
 
-        write_curves(storage, runs or (), board, curves)
+        write_curves(storage, runs or (), board if top is None else board.head(top), curves)
     output_format = given_format or format_of(output)
     people = output_format in (OutputFormat.table, OutputFormat.markdown)
     write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))

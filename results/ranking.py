@@ -16,10 +16,14 @@ from results.columns import nearest_columns
 from results.errors import ResultsError
 from results.reading import read_runs
 from results.rule import is_ranked, rule_key
+from results.seeds import SEEDS_SCHEMA, mean_over_seeds
 from results.tables import TRIALS_SCHEMA
 
 RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA])
 """The leaderboard's columns as an Arrow schema."""
+
+LIST_COLUMNS: Final = {field.name for field in (*RANKED_SCHEMA, *SEEDS_SCHEMA) if pa.types.is_list(field.type)}
+"""The columns that hold lists of whole numbers."""
 
 _TYPES: Final[dict[Any, Any]] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
@@ -33,8 +37,9 @@ def rank_trials(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
+    over_seeds: bool = False,
 ) -> pd.DataFrame:
-    """The leaderboard of all runs below `storage`, or of those named by name or path: one row a trial.
+    """The leaderboard of all runs below `storage`, or of those named by name or path.
 
     The options are those of `rank_table`. A damaged file is a UserWarning, its run is left out or rebuilt.
 
@@ -46,7 +51,15 @@ def rank_trials(
     table, notes = read_runs(storage, runs)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return rank_table(table, where=where, sort=sort, top=top, full_fidelity=full_fidelity, all_trials=all_trials)
+    return rank_table(
+        table,
+        where=where,
+        sort=sort,
+        top=top,
+        full_fidelity=full_fidelity,
+        all_trials=all_trials,
+        over_seeds=over_seeds,
+    )
 
 
 def rank_table(
@@ -57,6 +70,7 @@ def rank_table(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
+    over_seeds: bool = False,
 ) -> pd.DataFrame:
     """The trials by `RANKING_RULE`, with their `rank` as the first column.
 
@@ -64,6 +78,7 @@ def rank_table(
     that are suggested, failed, diverged or before their first rung come last, their rank null, and so do, with
     `all_trials`, those outside the present limits of their run, which are left out otherwise. `sort` is a column to
     order by, `-column` for the largest first; ranks stay those of the rule, nulls come last. `top` keeps as many rows.
+    With `over_seeds` a row is a layout and recipe, as `mean_over_seeds` says.
 
     Raises:
         FilterError: `where` is not one boolean expression.
@@ -90,6 +105,8 @@ def rank_table(
     board = frame.loc[[*best_first, *others]].reset_index(drop=True)
     ranks = [*range(1, len(ranked) + 1), *[None] * len(others)]
     board.insert(0, "rank", pd.Series(ranks, dtype=pd.Int64Dtype()))
+    if over_seeds:
+        board = _frame(mean_over_seeds(arrow_table(board)))
     if sort is not None:
         board = _sorted(board, sort)
     return board if top is None else board.head(top)
@@ -108,8 +125,9 @@ def left_out(outside: int) -> str:
 
 
 def arrow_table(board: pd.DataFrame) -> pa.Table:
-    """A leaderboard as an Arrow table of `RANKED_SCHEMA`."""
-    return pa.Table.from_pandas(board, schema=RANKED_SCHEMA, preserve_index=False).replace_schema_metadata(None)
+    """A leaderboard as an Arrow table of `RANKED_SCHEMA`, one over seeds of `SEEDS_SCHEMA`."""
+    schema = RANKED_SCHEMA if "trial" in board.columns else SEEDS_SCHEMA
+    return pa.Table.from_pandas(board, schema=schema, preserve_index=False).replace_schema_metadata(None)
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -127,7 +145,7 @@ def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
     if name not in board.columns:
         near = nearest_columns(name, list(board.columns))
         raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")
-    key = board[name].map(tuple) if name in ("blocks", "channels", "strides", "kernels") else board[name]
+    key = board[name].map(tuple) if name in LIST_COLUMNS else board[name]
     # the stable sort keeps the rule's order among equals
     order = key.sort_values(ascending=not sort.startswith("-"), na_position="last", kind="stable").index
     return board.loc[order].reset_index(drop=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from results.errors import ResultsError
-from results.rule import RANKING_RULE
+from results.rule import OVER_SEEDS, RANKING_RULE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,9 +102,10 @@ def _print(board: pd.DataFrame, console: Any, top: int | None) -> None:
 
 def _csv(board: pd.DataFrame) -> str:
     from results.cells import dashed
+    from results.ranking import LIST_COLUMNS
 
     flat = board.copy()
-    for name in ("blocks", "channels", "strides", "kernels"):
+    for name in LIST_COLUMNS & set(flat.columns):
         flat[name] = [dashed(values) for values in flat[name]]
     return flat.to_csv(index=False, lineterminator="\n")
 
@@ -131,8 +132,8 @@ def _markdown(shown: pd.DataFrame, board: pd.DataFrame) -> str:
         for row in zip(*(c for _, c in columns), strict=True)
     ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [f"Ranked by {RANKING_RULE}.", fidelity_line(shown) or ""]
-    return "\n".join([*lines, "", " ".join(notes).strip(), ""])
+    notes = [OVER_SEEDS if "seeds" in board.columns else "", f"Ranked by {RANKING_RULE}.", fidelity_line(shown) or ""]
+    return "\n".join([*lines, "", " ".join(filter(None, notes)), ""])
 
 
 def _parquet(board: pd.DataFrame) -> bytes:

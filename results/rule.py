@@ -11,6 +11,9 @@ RANKING_RULE: Final = (
 )
 """The rule in words; epochs and not rung numbers, so that runs with other rungs are comparable."""
 
+OVER_SEEDS: Final = "Means, with standard errors, over the seeds that reached the last rung that any of them did."
+"""What the rows of a leaderboard over seeds hold, in words."""
+
 RANKED_STATUSES: Final = ("completed", "stopped", "running", "interrupted")
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.cells import ShortColumn, short_columns
-from results.rule import RANKING_RULE
+from results.rule import OVER_SEEDS, RANKING_RULE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,12 +52,13 @@ def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
 
 
 def _lines(shown: pd.DataFrame, total: int, dropped: list[ShortColumn]) -> list[str]:
-    lines = [f"Ranked by {RANKING_RULE}."]
+    lines = [*([OVER_SEEDS] if "seeds" in shown.columns else []), f"Ranked by {RANKING_RULE}."]
     fidelity = fidelity_line(shown)
     if fidelity:
         lines.append(fidelity)
     if total > len(shown):
-        lines.append(f"{len(shown)} of {total} trials; --top {total} shows all.")
+        rows = "layouts and recipes" if "seeds" in shown.columns else "trials"
+        lines.append(f"{len(shown)} of {total} {rows}; --top {total} shows all.")
     if dropped:
         names = ", ".join(column.title for column in dropped)
         lines.append(f"Left out at this width: {names}; --format csv has all columns.")

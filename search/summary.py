@@ -60,6 +60,8 @@ def summarise(
         line(f"  python -m search.run{place} --resume {run}{_larger_budget(facts['reason'], config)}")
     elif facts["reason"] != "exhausted":
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
+    if config.replicates > 1:
+        line(f"  python -m results.leaderboard{place} {run} --over-seeds")
     line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
     best = ranked(state)
     if best and (not unfinished or facts["reason"] == "exhausted"):

@@ -14,7 +14,7 @@ from tests.cli import ROOT, run
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith(("python -m ", "make "))]
-ON_DIGITS = [line for line in COMMANDS if "--name first" in line or " first" in line or "leaderboard --where" in line]
+ON_DIGITS = [line for line in COMMANDS if re.search(" first| sure|leaderboard --where", line)]
 MAKE = [line for line in COMMANDS if line.startswith("make ")]
 OTHERS = [line for line in COMMANDS if line not in ON_DIGITS and line not in MAKE]
 
