@@ -10,6 +10,7 @@ from typing import Any, Final
 import typer
 
 from results.errors import UserError
+from results.wording import remedy_of
 
 __all__ = ["UserError", "run_app"]
 
@@ -54,7 +55,11 @@ def _fail(message: str, code: int) -> int:
 def _usage_message(error: Any) -> str:
     message = error.format_message().rstrip(".")
     if hasattr(error.__cause__, "errors"):  # typer converts values with pydantic, whose message leaves out the value
-        message += f": {error.__cause__.errors()[0]['input']!r} given"
+        (item, *_) = error.__cause__.errors()
+        place = " / ".join(error.param.opts) if error.param is not None else "value"
+        remedy = remedy_of(item).rstrip(".")
+        given = f"{item['input']!r} given; "
+        message = f"{place}: {'' if repr(item['input']) in remedy else given}{remedy}"
     context = getattr(error, "ctx", None)
     if context is None:
         return str(message)

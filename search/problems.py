@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from results.wording import remedy_of
 from search.errors import ConfigError
 from search.recipe_table import RUN_FIELDS
 from search.space import SearchSpace
@@ -20,14 +21,6 @@ _TABLES: dict[str, set[str]] = {
     "recipe": set(Recipe.model_fields) - set(RUN_FIELDS),
 }
 """The keys of each table of a configuration."""
-
-_REMEDIES = {
-    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "use a whole number"),
-    **dict.fromkeys(("float_parsing", "float_type"), "use a number"),
-    **dict.fromkeys(("bool_parsing", "bool_type"), "use true or false"),
-    **dict.fromkeys(("model_type", "dict_type"), "use a table of keys"),
-}
-"""What pydantic's messages on types say in this project's words."""
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -83,7 +76,7 @@ def _sentence(item: Any, model: type[BaseModel]) -> str:
         field = _field(given, model)
         if field is not None:
             return f"{'.'.join(map(str, given))}: {item['input']!r} given; use {_list_of(field)}"
-    return f"{key}: {item['input']!r} given; {_REMEDIES.get(kind, message[:1].lower() + message[1:])}"
+    return f"{key}: {item['input']!r} given; {remedy_of(item)}"
 
 
 def _list_of(field: FieldInfo) -> str:

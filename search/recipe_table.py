@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from results.wording import remedy_of
 from search.recipe_choices import Choice, Number, Range, Setting, shown
 from trainables.recipe import Recipe
 
@@ -199,8 +200,7 @@ def _setting(name: str, given: Any, where: tuple[str, ...], problems: list[Probl
         setting: Setting = _adapter(name).validate_python(given)
         return setting
     except ValidationError as error:
-        message = error.errors(include_url=False)[0]["msg"]
-        problems.append(Problem(where, given, f"{given!r} given; {message[:1].lower()}{message[1:]}"))
+        problems.append(Problem(where, given, f"{given!r} given; {remedy_of(error.errors()[0])}"))
         return None
 
 

@@ -43,11 +43,11 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
     )
     assert found == [
         "lerning_rate: no such key; did you mean learning_rate?",
-        "optimizer: 'admw' given; input should be 'sgd', 'nesterov', 'adam', 'adamw', 'adadelta' or 'muon'",
+        "optimizer: 'admw' given; use sgd, nesterov, adam, adamw, adadelta or muon",
         "weight_decay.low: low 0 given with log, which needs more than 0; raise it or leave log out",
         "momentum.hihg: no such key; did you mean high?",
         "momentum: a range without high; give low and high",
-        "batch_size.low: 1 given; input should be greater than or equal to 2",
+        "batch_size.low: 1 given; use at least 2",
         "label_smoothing: 0.3 to 0.1 is empty; give a low under the high, or a single value",
         "cosine_epochs.step: -1 given; use a number over 0",
         "step_epochs.high: 10 given, which steps of 4 from 1 do not reach; use 9 or 13",
@@ -56,8 +56,8 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
         "flip: a range given, but its values are no numbers; give a list of choices",
         "cutout: no choice given; give at least one",
         "rotation_degrees.step: 10 given with log; leave one of them out",
-        "mixup_alpha: 'much' given; input should be a valid number, unable to parse string as a number",
-        "epochs: 0 given; input should be greater than or equal to 1",
+        "mixup_alpha: 'much' given; use a number",
+        "epochs: 0 given; use at least 1",
     ]
 
 
@@ -164,7 +164,7 @@ def test_what_a_family_may_not_say_is_listed_at_once() -> None:
         "families.wrong.a.cutuot: no such key; did you mean cutout?",
         "families.wrong.a.epochs: 3 given; it follows the run's, so leave it out",
         "families.wrong.b.mixup_alpha: [0.1, 0.2] given; an option holds single values",
-        "families.wrong.b.crop_padding: 99 given; input should be less than or equal to 16",
+        "families.wrong.b.crop_padding: 99 given; use at most 16",
         f"families.same: both is the same as mixup (mixup_alpha 0.5, cutmix_alpha 0); {remedy}",
     ]
     assert problems_of({"families": 3}) == ["families: 3 given; give a table of families"]

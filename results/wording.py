@@ -1,0 +1,33 @@
+"""What pydantic finds wrong with one value, as what to give instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_KINDS: Final = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "use a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "use a number"),
+    "finite_number": "use a finite number",
+    **dict.fromkeys(("bool_parsing", "bool_type"), "use true or false"),
+    "string_type": "use a text",
+    **dict.fromkeys(("model_type", "dict_type"), "use a table of keys"),
+}
+_BOUNDS: Final = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+
+
+def remedy_of(item: Mapping[str, Any]) -> str:
+    """What to do about one of a ValidationError's `errors()`, such as `use at least 1`; else its message."""
+    kind: str = item["type"]
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"use {words} {item['ctx'][name]}"
+    if kind == "literal_error":
+        return f"use {item['ctx']['expected'].replace(chr(39), '')}"
+    message: str = item["msg"].removeprefix("Value error, ")
+    return _KINDS.get(kind, message[:1].lower() + message[1:])
