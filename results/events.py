@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from results.errors import RecordError
 
 Check = Callable[[str, Any], Any]
@@ -36,6 +38,10 @@ def _whole(least: int) -> Check:
         return int(value)
 
     return check
+
+
+_POSITIVE: Final = _whole(1)
+_ANY_WHOLE: Final = _whole(-INT64_MAX)
 
 
 def _number(name: str, value: Any) -> float:
@@ -67,7 +73,8 @@ def _flag(name: str, value: Any) -> bool:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _refuse(name, value, "a string")
-    return value.encode("utf-8", "backslashreplace").decode()  # Parquet holds no lone surrogate
+    # Parquet holds no lone surrogate
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
 def _optional(check: Check) -> Check:
@@ -86,7 +93,7 @@ def _one_of(*choices: str) -> Check:
 def _wholes(name: str, value: Any) -> list[int]:
     if not isinstance(value, list | tuple) or not value:
         raise _refuse(name, value, "a list of whole numbers, one per stage")
-    return [_whole(1)(name, number) for number in value]
+    return [_POSITIVE(name, number) for number in value]
 
 
 def _scalar(name: str, value: Any) -> Any:
@@ -97,7 +104,7 @@ def _scalar(name: str, value: Any) -> Any:
     if type(value) is float and math.isfinite(value):
         return value
     if isinstance(value, Integral):
-        return _whole(-INT64_MAX)(name, value)
+        return _ANY_WHOLE(name, value)
     if not isinstance(value, Real) or not math.isfinite(value):  # "NaN" may be a string here: no way back to the float
         raise _refuse(name, value, "a finite number, true, false or a string")
     return float(value)
@@ -187,7 +194,7 @@ _EVENTS: Final[dict[str, Check]] = {
             "flops": _whole(0),
             "depth": _optional(_whole(1)),
             "recipe": _fields(RECIPE_FIELDS),
-            "seed": _whole(-INT64_MAX),
+            "seed": _ANY_WHOLE,
             "proposal": _scalars,
         },
         "started": {"trial": _whole(0), "session": _whole(0)},
@@ -252,9 +259,10 @@ def decode_event(line: bytes) -> dict[str, Any]:
         RecordError: the line is no JSON object, or no event with its fields.
     """
     try:
-        fields = json.loads(line.decode())
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise RecordError(f"not JSON ({type(error).__name__})") from None
+        fields = from_json(line)  # in half of json.loads' time, and equal keys and texts are one object
+    except ValueError as error:
+        reason, *_ = str(error).split(" at line")  # of a text that is one line
+        raise RecordError(f"not JSON ({reason})") from None
     if not isinstance(fields, dict):
         raise RecordError("not a JSON object")
     if isinstance(fields.get("recipe"), dict):

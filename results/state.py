@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from results.errors import RecordError
@@ -120,7 +121,7 @@ class RunState:
     def _report(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         trial.status = "running"
-        self.reports[trial.trial].append(Report(**_pick(event, Report.__slots__)))
+        self.reports[trial.trial].append(_report_of(event))
         self.epochs += event["reused"] is None
         trial.epochs = event["epoch"]
         trial.train_time_s += event["train_time_s"]
@@ -203,6 +204,13 @@ _FOLDS: dict[str, Callable[[RunState, Event], None]] = {
     "limits": RunState._limits,
     "evaluated": RunState._evaluated,
 }
+
+
+_REPORT_FIELDS = itemgetter(*Report._fields)
+
+
+def _report_of(event: Event) -> Report:
+    return Report(*_REPORT_FIELDS(event))
 
 
 def _limits_of(event: Event) -> Limits:

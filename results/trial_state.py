@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 OPEN_STATUSES: Final = ("suggested", "running", "interrupted")
 """Statuses of trials that go on: proposed, at work, and left open by a driver that stopped or died."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):  # made in a sixth of a frozen dataclass's time, and a record has one an epoch
     """What a trial reported at the end of one epoch."""
 
     epoch: int

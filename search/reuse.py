@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -93,7 +92,7 @@ class ReusableResults:
                 break
             at_rung = report.epoch in rungs or (patience_end and report is reports[-1])
             rung = 1 + sum(end < report.epoch for end in rungs) if at_rung else None
-            same.append(dataclasses.replace(report, rung=rung))
+            same.append(report._replace(rung=rung))
         end = trial.epochs + 1  # the epoch in which a diverged trial did
         alike = len(same) == len(reports) and past(ours, end) == past(theirs, end)
         diverged = trial.error if trial.status == "diverged" and alike else None

@@ -189,8 +189,8 @@ def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     path.write_bytes(path.read_bytes() + b"junk\n" * 9)
     assert [note.partition(": ")[2] or note for note in read_run(tmp_path).notes] == [
-        "record.jsonl line 2 is skipped: not JSON (JSONDecodeError)",
-        "record.jsonl line 3 is skipped: not JSON (JSONDecodeError)",
+        "record.jsonl line 2 is skipped: not JSON (expected value)",
+        "record.jsonl line 3 is skipped: not JSON (expected value)",
         "and 7 more such lines",
     ]
 
@@ -293,6 +293,6 @@ def test_a_writer_killed_at_any_time_leaves_readable_tables(tmp_path: Path) -> N
             writer.send_signal(signal.SIGKILL)
         tables = read_run(tmp_path)
         state = read_record(tmp_path)
-        assert tables.notes == []
+        assert [note for note in tables.notes if "its driver" not in note] == []
         assert tables.trials == trials_table(tmp_path.name, state)
         assert tables.epochs == epochs_table(tmp_path.name, state)
