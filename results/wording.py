@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with one value, as what to give instead."""
+"""Wording shared by the commands: numbers of things, and what to give instead of a value that pydantic refuses."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ _BOUNDS: Final = {
     "less_than_equal": ("le", "at most"),
     "less_than": ("lt", "less than"),
 }
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `2,000 trials`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def remedy_of(item: Mapping[str, Any]) -> str:

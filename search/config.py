@@ -13,7 +13,7 @@ from search.recipe_space import RecipeSpace
 from search.space import SearchSpace
 from trainables.datasets import DatasetInfo, dataset_info
 from trainables.execution import Compile
-from trainables.recipe import READ_WITH
+from trainables.recipe import READ_WITH, USUAL_RATE
 from trainables.schedule import rung_epochs
 
 SamplerName = Literal["tpe", "random", "grid"]
@@ -155,6 +155,13 @@ class RunConfig(BaseModel):
                 f"note: {', '.join(schedules)} does not anneal at epochs {early}, where trials are compared; "
                 "use recipe.schedule=rung-annealed, or grace_epochs equal to max_epochs"
             )
+        lowest = min(self.recipe.values_of("learning_rate"))
+        small = sorted(set(self.recipe.values_of("optimizer")) & USUAL_RATE.keys())
+        found += [
+            f"note: recipe.learning_rate: {lowest:g} or more is much for {name}, whose usual one is {usual:g}"
+            for name in small
+            if lowest > 20 * (usual := USUAL_RATE[name])
+        ]
         for name in self.recipe.unread:
             other, values = READ_WITH[name]
             needed = " or ".join(filter(None, (", ".join(values[:-1]), *values[-1:]))) if values else "above 0"

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import RunState, TrialState
+from results.wording import counted
 from search.config import RunConfig
 from search.standing import Leaders, has_rank, place, ranked, rung_counts, status_counts, training_time_s
 
@@ -103,8 +104,9 @@ class LineDisplay:
         ahead = f", best {best.val_accuracy:.2%} (trial {best.trial})" if best and best.val_accuracy is not None else ""
         error = f" [{trial.error.strip().splitlines()[-1]}]" if trial.error else ""
         return (
-            f"{finished}/{self.config.trials} trial {trial.trial} {trial.status} after {trial.epochs} epochs: "
-            f"{accuracy}, {trial.layout_id}, {trial.params:,} parameters{ahead}{error}"
+            f"{finished}/{self.config.trials} trial {trial.trial} {trial.status} after "
+            f"{counted(trial.epochs, 'epoch')}: {accuracy}, {trial.layout_id}, "
+            f"{trial.params:,} parameters{ahead}{error}"
         )
 
 
@@ -175,7 +177,7 @@ class LiveDisplay:
         elapsed = time.monotonic() - self._started
         budget = f" of {clock(self.config.time_budget_s)}" if self.config.time_budget_s else ""
         counts = ", ".join(f"{n} {status}" for status, n in status_counts(state).items())
-        text = f"{finished}/{self.config.trials} trials  {clock(elapsed)}{budget}  {counts or 'starting'}"
+        text = f"{finished}/{counted(self.config.trials, 'trial')}  {clock(elapsed)}{budget}  {counts or 'starting'}"
         return Text(f"{text}  training {clock(training_time_s(state))}", no_wrap=True, overflow="ellipsis")
 
     def _rungs(self, state: RunState) -> str:

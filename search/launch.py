@@ -15,6 +15,7 @@ from rich.console import Console
 
 from results import RunNotFoundError, RunState, read_record
 from results.record import RECORD_NAME
+from results.wording import counted
 from search.changes import changed
 from search.composition import flags_of
 from search.config import RunConfig
@@ -59,7 +60,7 @@ def launch(
     data = load_training_set(**config.data_arguments, on_message=say).identity
     reusable = ReusableResults(config, data, sources_of(config.reuse, storage))
     write_run_file(folder, config, [point_to_dict(point) for point in first], data)
-    say(f"run {folder.name}: {config.trials} trials, rungs at {_listed(config.rungs)} epochs")
+    say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {_listed(config.rungs)} epochs")
     return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
 
 
@@ -109,7 +110,7 @@ def resume_run(
     if dry_run:
         from search.plan import make_resume_plan, print_resume_plan
 
-        plan = make_resume_plan(folder.name, change, state)
+        plan = make_resume_plan(folder.name, change, state, storage)
         if json:
             sys.stdout.write(jsonlib.dumps(plan) + "\n")
         else:

@@ -16,15 +16,16 @@ from trainables.errors import TrainablesError
 
 
 def hours_of(
-    config: RunConfig, storage: Path, training_flops: float, passes: Callable[[RunConfig], float]
+    config: RunConfig, storage: Path, training_flops: float, trials: int, passes: Callable[[RunConfig], float]
 ) -> dict[str, Any]:
-    """`hours` that `training_flops` of `config` take here, None if nothing tells, and `hours_why` in words.
+    """`hours` that so many `trials` of `config`, `training_flops` in all, take here, and `hours_why` in words.
 
-    What tells are runs in `storage` on the same data set, begun on hardware like this machine's with as many CPUs a
-    trial, and a GPU or none alike. `passes` gives the forward passes that an epoch of a configuration costs.
+    `hours` is None if nothing tells. What tells are runs in `storage` on the same data set, begun on hardware like this
+    machine's with as many CPUs a trial, and a GPU or none alike. `passes` gives the forward passes that an epoch of a
+    configuration costs.
     """
     try:
-        at_a_time = check_local_resources(config)
+        at_a_time = min(check_local_resources(config), max(1, trials))
     except ResourceError:
         return {"hours": None, "hours_why": "this machine lacks what a trial needs"}
     flops = seconds = 0.0
@@ -34,13 +35,13 @@ def hours_of(
             earlier = with_share(read_config(file.parent))
             if not (_alike(earlier, config) and began_on_this_hardware(file.parent)):
                 continue
-            trials = [trial for trial in read_record(file.parent).trials.values() if trial.epochs]
+            trained = [trial for trial in read_record(file.parent).trials.values() if trial.epochs]
         except (SearchError, ResultsError, TrainablesError):  # damaged, or its data is gone: it tells nothing
             continue
-        if trials:
+        if trained:
             told.append(file.parent.name)
-            seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trials)
-            flops += passes(earlier) * sum(trial.flops * trial.epochs for trial in trials)
+            seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trained)
+            flops += passes(earlier) * sum(trial.flops * trial.epochs for trial in trained)
     if not told:
         where = f"{storage} holds no run on {config.dataset} from this machine with as many CPUs and GPUs a trial"
         return {"hours": None, "hours_why": f"{where}; a run of a few trials gives one"}

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from results import RunState
+from results.wording import counted
 from search.changes import Change
 from search.config import RunConfig
 from search.disk import DiskForecast, forecast
@@ -57,7 +58,7 @@ def make_plan(config: RunConfig, storage: Path, concurrency: int = 1) -> dict[st
         "budgets": _budgets(config),
         "most_epochs": trials * config.max_epochs,
         "disk": dataclasses.asdict(planned) | {"total_bytes": planned.total},
-        **_cost(config, storage, trials),
+        **_cost(config, storage, epochs, trials),
     }
 
 
@@ -85,8 +86,8 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         console.print(f"\nrecipe.{name}: {values}", highlight=False, soft_wrap=True, end="")
     console.print()
     if plan["searched"]:
-        count = "infinitely many" if plan["recipes"] is None else f"{plan['recipes']:,}"
-        console.print(f"{count} recipes for each layout", highlight=False, soft_wrap=True)
+        count = "infinitely many recipes" if plan["recipes"] is None else counted(plan["recipes"], "recipe")
+        console.print(f"{count} for each layout", highlight=False, soft_wrap=True)
     if plan["replicates"] > 1:
         console.print(f"\neach up to {plan['replicates']} times, with another seed", highlight=False, soft_wrap=True)
     for sentence in plan["warm_start"]:
@@ -97,7 +98,8 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     fewer = plan["trials"] < plan["asked_trials"]
     every = f", every point there is; {plan['asked_trials']:,} were asked for," if fewer else ""
     console.print(
-        f"\n{plan['trials']:,} trials{every} on {plan['dataset']}, sampler {plan['sampler']}, rungs at {rungs} epochs\n"
+        f"\n{counted(plan['trials'], 'trial')}{every} on {plan['dataset']}, sampler {plan['sampler']}, "
+        f"rungs at {rungs} epochs\n"
         f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
         f"{budgets}"
         f"about {flops_text(plan['training_flops'])} of training and validation, "
@@ -110,9 +112,15 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     )
 
 
-def make_resume_plan(run: str, change: Change, state: RunState) -> dict[str, Any]:
-    """What a resume of `run`, whose record holds `state`, would change and has left to do; JSON-compatible values."""
-    space = change.config.space
+def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -> dict[str, Any]:
+    """What a resume of `run`, whose record holds `state`, would change and has left to do; JSON-compatible values.
+
+    `expected_epochs` and the cost are of the trials that have not ended, without completed ones that go on.
+    """
+    config, space = change.config, change.config.space
+    left = max(0, config.trials - sum(trial.ended for trial in state.trials.values()))
+    known = sum(trial.epochs for trial in state.trials.values() if not trial.ended)
+    epochs = max(0.0, expected_epochs(config.rungs, config.reduction_factor, left) - known) if left else 0.0
     return {
         "run": run,
         "changes": {key: list(values) for key, values in change.differences.items()},
@@ -127,6 +135,8 @@ def make_resume_plan(run: str, change: Change, state: RunState) -> dict[str, Any
             for trial in state.trials.values()
         ),
         "rungs": list(change.config.rungs),
+        "expected_epochs": epochs,
+        **_cost(config, storage, epochs, left),
     }
 
 
@@ -139,7 +149,10 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
     spent = (
         f"the epoch budget of {budget:,} is spent: nothing would run\n" if budget and plan["epochs"] >= budget else ""
     )
-    leaving = f"{plan['leaving_trials']:,} trials are outside the parameters asked for: they lose rank and checkpoint\n"
+    leaving = (
+        f"{counted(plan['leaving_trials'], 'trial')} outside the parameters asked for would lose rank and checkpoint\n"
+    )
+    cost = f"about {plan['expected_epochs']:,.0f} epochs to go; {hours_text(plan)}\n"
     again = (
         f"besides, completed trials go on to {now:,} epochs where their last rung lets them\n" if now > before else ""
     )
@@ -147,7 +160,7 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
         f"run {plan['run']}: {plan['change'] or 'nothing changes'}\n"
         f"{plan['ended_trials']:,} of {plan['trials']:,} trials have ended, {plan['epochs']:,} epochs in all; "
         f"{left:,} to go, {going_on:,} of them from where they were\n"
-        f"{again}{spent}{leaving if plan['leaving_trials'] else ''}Nothing was launched.",
+        f"{cost if left else ''}{again}{spent}{leaving if plan['leaving_trials'] else ''}Nothing was launched.",
         highlight=False,
         soft_wrap=True,
     )
@@ -193,13 +206,13 @@ def _passes(config: RunConfig) -> int:
     return TRAINING_PASSES * (2 if twice else 1) * training + validation
 
 
-def _cost(config: RunConfig, storage: Path, trials: int) -> dict[str, Any]:
+def _cost(config: RunConfig, storage: Path, epochs: float, trials: int) -> dict[str, Any]:
     draw = np.random.default_rng(config.seed)
     forward = float(sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).mean())
     per_epoch = forward * _passes(config)
-    training = per_epoch * expected_epochs(config.rungs, config.reduction_factor, trials)
+    training = per_epoch * epochs
     return {
         "flops_per_epoch": per_epoch,
         "training_flops": training,
-        **hours_of(config, storage, training, _passes),
+        **hours_of(config, storage, training, trials, _passes),
     }

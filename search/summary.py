@@ -11,8 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from results import RunState
+from results.wording import counted
 from search.config import RunConfig
 from search.display import clock
+from search.enumeration import count_in_window
 from search.standing import ranked, with_weights
 
 
@@ -43,22 +45,24 @@ def summarise(
         line(f"{left_out(outside)}.")
     if config.reuse:
         reused = sum(trial.reused is not None for trial in state.trials.values())
-        line(f"{reused} of {len(state.trials)} trials took the results of {', '.join(config.reuse)}.")
+        line(f"{reused} of {counted(len(state.trials), 'trial')} took the results of {', '.join(config.reuse)}.")
     line("")
-    line(f"{_ENDINGS[facts['reason']]}: {len(state.trials)} trials{_spent(facts)}")
+    line(f"{_ENDINGS[facts['reason']]}: {counted(len(state.trials), 'trial')}{_spent(facts)}")
     if facts["error"]:
         line(facts["error"])
     else:
         for trial in state.trials.values():
             if trial.error and trial.status in ("failed", "lost", "out-of-memory"):
                 line(f"trial {trial.trial} {trial.status}: {trial.error.strip().splitlines()[-1]}")
+    if state.trials and all(trial.status == "diverged" for trial in state.trials.values()):
+        line("Every trial diverged: lower recipe.learning_rate, or give recipe.gradient_clipping, such as 1.")
     run, place = shown_name(folder, storage), shown_place(storage)
     line("")
     line("Next:")
     unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
     if unfinished and facts["reason"] != "exhausted":
         line(f"  python -m search.run{place} --resume {run}{_larger_budget(facts['reason'], config)}")
-    elif facts["reason"] != "exhausted":
+    elif facts["reason"] != "exhausted" and not _every_point_tried(config, state):
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
     if config.replicates > 1:
         line(f"  python -m results.leaderboard{place} {run} --over-seeds")
@@ -68,6 +72,14 @@ def summarise(
         kept = with_weights(folder, state) or best[0]
         chosen = "" if kept.trial == best[0].trial else f" --trial {kept.trial}"
         line(f"  python -m search.evaluate{place} {run}{chosen}")
+
+
+def _every_point_tried(config: RunConfig, state: RunState) -> bool:
+    """Whether there are no more points than trials; False also where that would take a walk over the space to know."""
+    recipes = config.recipe.size
+    if recipes is None or recipes > len(state.trials):
+        return False
+    return count_in_window(config.space) * recipes * config.replicates <= len(state.trials)
 
 
 def shown_name(folder: Path, storage: Path) -> str:

@@ -274,13 +274,33 @@ def test_fields_that_no_recipe_reads_are_told(table: dict[str, Any]) -> None:
 
 
 def test_a_note_says_what_a_field_is_read_with() -> None:
-    sets = ["recipe.optimizer=[adam,adamw]", "recipe.momentum=0.5", "recipe.lookahead_share={low=0.2,high=0.8}"]
+    sets = [
+        *("recipe.optimizer=[adam,adamw]", "recipe.learning_rate=0.001", "recipe.momentum=0.5"),
+        "recipe.lookahead_share={low=0.2,high=0.8}",
+    ]
     notes = [
         "note: recipe.momentum changes nothing here; it is read with optimizer sgd, nesterov or muon alone",
         "note: recipe.lookahead_share changes nothing here; it is read with lookahead_steps above 0 alone",
     ]
     assert compose(None, None, {"dataset": "cifar10"}, sets).notes == notes
     assert compose(None, None, {"dataset": "cifar10"}, [*sets, "recipe.optimizer=[adam,muon]"]).notes == notes[1:]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "told"),
+    [
+        ("adamw", "0.1", ["adamw"]),
+        ("[sgd,adam,adamw]", "{low=0.05,high=0.2}", ["adam", "adamw"]),
+        ("[sgd,adamw]", "[0.1,0.001]", []),
+        ("[nesterov,muon,adadelta]", "0.1", []),
+    ],
+)
+def test_a_rate_that_is_much_for_its_optimizer_is_told(optimizer: str, rate: str, told: list[str]) -> None:
+    notes = compose(None, None, {}, [f"recipe.optimizer={optimizer}", f"recipe.learning_rate={rate}"]).notes
+    lowest = "0.05" if "low" in rate else "0.1"
+    assert [note for note in notes if "usual" in note] == [
+        f"note: recipe.learning_rate: {lowest} or more is much for {name}, whose usual one is 0.001" for name in told
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda path: path.stem)

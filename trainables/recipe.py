@@ -45,6 +45,10 @@ READ_WITH: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 """For each field that not every recipe reads, the field and its values that a recipe reads it with; none: all but 0."""
 
 
+USUAL_RATE: Final[dict[str, float]] = {"adam": 0.001, "adamw": 0.001}
+"""Learning rates of the optimizers that take much smaller ones than SGD, whose rate is the default; torch's own."""
+
+
 def reads(name: str, value: Any) -> bool:
     """Whether a recipe reads the field `name` of `READ_WITH` when the field that it depends on has `value`."""
     values = READ_WITH[name][1]
