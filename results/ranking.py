@@ -41,7 +41,8 @@ def rank_trials(
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path.
 
-    The options are those of `rank_table`. A damaged file is a UserWarning, its run is left out or rebuilt.
+    The options are those of `rank_table`. A damaged file is a UserWarning, its run left out or rebuilt, and so is
+    a driver that died.
 
     Raises:
         RunNotFoundError: a named run is absent, or `storage` holds none.

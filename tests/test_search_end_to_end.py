@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -176,7 +177,9 @@ def test_sigkill_and_resume_lose_and_repeat_nothing(tmp_path: Path) -> None:
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
     recorded = events(folder)
-    board = rank_trials(tmp_path / "runs", ["killed"])  # readable at once
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "^.* its driver, process ")
+        board = rank_trials(tmp_path / "runs", ["killed"])  # readable at once
     assert len(board) == sum(event["event"] == "suggested" for event in recorded)
 
     outcome = run("search.run", "--resume=killed", cwd=tmp_path)
