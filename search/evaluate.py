@@ -38,28 +38,42 @@ def evaluate_command(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV file of the predictions [default: predictions.csv]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of predictions")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.pt2", help="Instead, write the network as a file that torch opens by itself"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --output or --export")] = False,
 ) -> None:
     """Measure the best network of a run on the test set, once, when the search is over.
 
     The network is the trial's checkpoint; what was measured is kept in the run and not measured again. With --predict
-    no test set is opened and nothing is added to the run.
+    or --export no test set is opened and nothing is added to the run.
 
     \b
     Example:
       python -m search.evaluate my-run
       python -m search.evaluate my-run --trial 7 --flip
       python -m search.evaluate my-run --predict images/ --output predictions.csv
+      python -m search.evaluate my-run --export best.pt2
     """
+    if predict is not None and export is not None:
+        raise SearchError("--predict and --export given; one at a time")
+    if flip and (predict is not None or export is not None):
+        raise SearchError(f"--flip is for the test set; leave it out with --{'predict' if predict else 'export'}")
     if predict is not None:
-        if flip:
-            raise SearchError("--flip is for the test set; leave it out with --predict")
         from search.predict import write_predictions
 
         typer.echo(write_predictions(storage, run, trial, predict, output or Path("predictions.csv"), force=force))
         return
-    if output is not None or force:
-        raise SearchError(f"{'--output' if output is not None else '--force'} is for --predict; give both, or neither")
+    if output is not None:
+        raise SearchError("--output is for --predict; give both, or neither")
+    if export is not None:
+        from search.export import write_export
+
+        typer.echo(write_export(storage, run, trial, export, force=force))
+        return
+    if force:
+        raise SearchError("--force is for --predict and --export; leave it out")
     from results import Record, TableWriter
     from search.kept_network import chosen_trial, kept_checkpoint
     from search.runs import existing_run_folder, read_config

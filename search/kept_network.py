@@ -11,9 +11,11 @@ import torch
 from model_zoo import ResNetLayout, build
 from model_zoo.network import ResNet
 from results import RunState, TrialState
+from results.wording import counted
 from search.errors import SearchError
 from search.standing import checkpoint_path, ranked, with_weights
 from trainables import checkpoints
+from trainables.datasets import TrainingSet
 from trainables.devices import resolve_precision
 from trainables.recipe import Recipe
 
@@ -44,7 +46,7 @@ def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
             raise SearchError(f"{run}: no trial has reached a rung; continue it with --resume {run}")
         return best[0]
     if number not in state.trials:
-        raise SearchError(f"trial: {number} given, {run} has {len(state.trials)} trials, from 0")
+        raise SearchError(f"trial: {number} given, {run} has {counted(len(state.trials), 'trial')}, from 0")
     return state.trials[number]
 
 
@@ -87,6 +89,33 @@ def require_ranked_epoch(folder: Path, best: list[TrialState], chosen: TrialStat
     other = next((trial.trial for trial in best if epoch_of(trial) == trial.rung_epoch), None)
     remedy = f"continue with --resume {folder.name}" if other is None else f"give --trial {other}"
     raise SearchError(f"trial {chosen.trial}: its checkpoint is of epoch {epoch}, {ranked_at}; {remedy}")
+
+
+def load_kept_of(
+    folder: Path, state: RunState, trial: TrialState, keep: int, data: TrainingSet, device: torch.device
+) -> KeptNetwork:
+    """The network of `trial` of the run in `folder`, which keeps its `keep` best and was trained on `data`.
+
+    Raises:
+        SearchError: it was not kept, is not the network whose accuracy is ranked, or the images have changed since.
+        CheckpointError: it is damaged.
+    """
+    kept = load_kept(kept_checkpoint(folder, state, trial, keep), device)
+    if kept.data_sha256 != data.sha256:  # other statistics, and perhaps classes in another order
+        raise SearchError(f"dataset: {data.name} has changed since trial {trial.trial} was trained; restore its images")
+    return kept
+
+
+def require_writable(key: str, output: Path, *, force: bool) -> None:
+    """Nothing, when the file `output` that `key` names can be written, and is not there unless `force` replaces it.
+
+    Raises:
+        SearchError: it is there, or cannot be.
+    """
+    if output.exists() and not force:
+        raise SearchError(f"{key}: {output} exists; name another file, or replace it with --force")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise SearchError(f"{key}: {output} cannot be a file there; name a file in a folder that exists")
 
 
 def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:

@@ -11,8 +11,7 @@ import torch
 
 from results import read_record
 from results.files import replace_file
-from search.errors import SearchError
-from search.kept_network import KeptNetwork, chosen_trial, kept_checkpoint, load_kept
+from search.kept_network import KeptNetwork, chosen_trial, load_kept_of, require_writable
 from search.runs import existing_run_folder, read_config
 from trainables.augment import normalise
 from trainables.datasets import TrainingSet, load_training_set
@@ -34,24 +33,16 @@ def write_predictions(
         SearchError: there is no such run or trial, its checkpoint was not kept, or `output` cannot be written.
         TrainablesError: the images, the data set or the checkpoint cannot be used.
     """
-    if output.exists() and not force:
-        raise SearchError(f"output: {output} exists; name another file, or replace it with --force")
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise SearchError(f"output: {output} cannot be a file there; name a file in a folder that exists")
+    require_writable("output", output, force=force)
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)
     chosen = chosen_trial(folder.name, state, trial)
-    checkpoint = kept_checkpoint(folder, state, chosen, config.keep_checkpoints)
     data = load_training_set(**config.data_arguments)  # for its shape, statistics and names of classes
     height, width, channels = data.images.shape[1:]
     given = open_unlabelled(images, (height, width, channels))
     device = pick_device()
-    kept = load_kept(checkpoint, device)
-    if kept.data_sha256 != data.sha256:  # other statistics, and perhaps classes in another order
-        raise SearchError(
-            f"dataset: {data.name} has changed since trial {chosen.trial} was trained; restore its images"
-        )
+    kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, data, device)
     labels, probabilities = predict(kept, given, data, device)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
