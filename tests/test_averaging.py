@@ -32,7 +32,7 @@ def test_the_average_is_the_formula_and_begins_anew_after_each_rung(decay: float
             done = 0
         kept = min(decay, (1 + done) / (10 + done)) if done else 0.0
         expected, done = kept * expected + (1 - kept) * value, done + 1
-        average.follow(network, step, steps)
+        average.follow(step, steps)
         torch.testing.assert_close(average.network.weight, expected)
         torch.testing.assert_close(average.network.running_mean, 10 * expected)
         assert average.network.num_batches_tracked == step

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class WeightAverage:
@@ -17,32 +15,35 @@ class WeightAverage:
     Early on the average forgets faster, by min(decay, (1 + n) / (10 + n)) after n steps, or a short training would be
     validated near its initial weights. It begins anew after each of the epochs `rungs`, so that what is compared at a
     rung averages the steps of that rung alone, which anneal towards its end. Averaged alike are BatchNorm's running
-    statistics, which belong to the weights; whole numbers are copied.
+    statistics, which belong to the weights; whole numbers are copied. Nothing waits for the device: torch's own
+    AveragedModel, whose average this is, sends its count of steps there at each one.
 
     Source: torch.optim.swa_utils.AveragedModel; the faster start is tf.train.ExponentialMovingAverage's.
     """
 
     def __init__(self, network: nn.Module, decay: float, rungs: tuple[int, ...]) -> None:
         self._decay, self._rungs = decay, rungs
-        # Its count of steps stays on the host, where torch makes it: reading it waits for no device.
-        self._model = AveragedModel(network, multi_avg_fn=self._move, use_buffers=True)
-        self._model.requires_grad_(False)
-
-    @property
-    def network(self) -> nn.Module:
+        self.network = copy.deepcopy(network).requires_grad_(False)
         """The network with the averaged weights."""
-        module: nn.Module = self._model.module
-        return module
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        self._moved = _apart([pair for pair in pairs if pair[0].is_floating_point()])
+        self._copied = _apart([pair for pair in pairs if not pair[0].is_floating_point()])
 
-    def follow(self, network: nn.Module, step: int, steps_per_epoch: int) -> None:
-        """What comes after step `step` of `network`, counted from 0 over the whole training."""
+    @torch.no_grad()
+    def follow(self, step: int, steps_per_epoch: int) -> None:
+        """What comes after step `step` of the network, counted from 0 over the whole training."""
         begun = max(start for start, _ in pairwise((0, *self._rungs)) if start * steps_per_epoch <= step)
-        self._model.n_averaged.fill_(step - begun * steps_per_epoch)
-        self._model.update_parameters(network)
+        n = step - begun * steps_per_epoch
+        torch._foreach_copy_(*self._copied)
+        if n:
+            torch._foreach_lerp_(*self._moved, 1 - min(self._decay, (1 + n) / (10 + n)))
+        else:
+            torch._foreach_copy_(*self._moved)
 
-    def _move(self, averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
-        if not averaged[0].is_floating_point():
-            torch._foreach_copy_(averaged, current)
-            return
-        n = int(steps)
-        torch._foreach_lerp_(averaged, current, 1 - min(self._decay, (1 + n) / (10 + n)))
+
+def _apart(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [averaged for averaged, _ in pairs], [current for _, current in pairs]
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

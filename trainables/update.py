@@ -69,4 +69,4 @@ class Update:
         if self._lookahead is not None:
             self._lookahead.follow(step % self.steps_per_epoch + 1, self.steps_per_epoch)
         if self._average is not None:
-            self._average.follow(self.network, step, self.steps_per_epoch)
+            self._average.follow(step, self.steps_per_epoch)
