@@ -86,10 +86,10 @@ SHORT_COLUMNS: Final = (
     ShortColumn("run", "run", _plain, importance=9, needed=_several_runs),
     ShortColumn("trial", "trial", str, number=True, importance=9),
     ShortColumn("trials", "trials", _listed, importance=3),
-    ShortColumn("status", "status", _plain, importance=3),
+    ShortColumn("status", "status", _plain, importance=5),
     ShortColumn("blocks", "blocks", dashed, importance=8),
     ShortColumn("channels", "channels", dashed, importance=7),
-    ShortColumn("extras", "layout_id", _extras, importance=2, needed=_has_extras),
+    ShortColumn("extras", "layout_id", _extras, importance=7, needed=_has_extras),
     ShortColumn("params", "params", _thousands, number=True, importance=8),
     ShortColumn("seeds", "seeds", str, number=True, importance=9),
     ShortColumn("val", "val_accuracy", _percent, number=True, importance=10),
@@ -102,8 +102,8 @@ SHORT_COLUMNS: Final = (
         "± test", "test_accuracy_error", _percent, number=True, importance=4, needed=_is_set("test_accuracy_error")
     ),
     ShortColumn("epochs", "epochs", str, number=True, importance=1),
-    ShortColumn("rung", "rung", str, number=True, importance=4),
-    ShortColumn("limits", "within_limits", _limits, importance=3, needed=_any_outside),
+    ShortColumn("rung", "rung", str, number=True, importance=3),
+    ShortColumn("limits", "within_limits", _limits, importance=6, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )
 
