@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def test_a_search_goes_on_from_any_byte_of_its_record_to_the_same_end(
         for number, reports in read_record(folder).reports.items():
             if reports:
                 write_checkpoint(folder, number, len(reports))
-        state, _ = drive(folder, lambda given, epoch: asdict(whole.reports[given["trial"]][epoch - 1]))
+        state, _ = drive(folder, lambda given, epoch: whole.reports[given["trial"]][epoch - 1]._asdict())
         assert comparable(state) == comparable(whole)
         written = (folder / RECORD_NAME).read_bytes()
         assert written.startswith(content[: content.rfind(b"\n", 0, cut) + 1])
