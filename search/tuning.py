@@ -6,6 +6,7 @@ Each launch and each resume is a fresh Tuner over the run's record; Ray's own ex
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -151,8 +152,19 @@ def run_session(
         with suppress(ResourceError):  # stopped on a full disk: the next session needs no line of this one's end
             record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
         tables.update(record, force=True)
+    drop_files_of_ray(folder)
     training_time_s = session_training_time_s(record.state, session)
     return SessionEnd(reason, wall_time_s, training_time_s, concurrency, halt.error)
+
+
+def files_of_ray(folder: Path) -> Path:
+    """Where Ray keeps its own account of the run in `folder`, which nobody reads."""
+    return folder / "ray"
+
+
+def drop_files_of_ray(folder: Path) -> None:
+    """Removes them, when Ray is down: a folder a trial, 5,000 after 5,000 trials; those of dead drivers as well."""
+    shutil.rmtree(files_of_ray(folder), ignore_errors=True)
 
 
 def _fit(
@@ -172,7 +184,7 @@ def _fit(
         ),
         run_config=tune.RunConfig(
             name=f"session-{searcher.session:03d}",
-            storage_path=str((folder / "ray").absolute()),
+            storage_path=str(files_of_ray(folder).absolute()),
             stop=HaltStopper(searcher.halt),
             callbacks=[progress],
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again, and the record counts

@@ -166,7 +166,15 @@ def test_a_real_search_of_trials_without_work_ends_and_ray_keeps_nothing_of_them
         step(progress, iteration, trials, **info)
         seen.update({trial.trial_id: trial for trial in trials})
 
+    snapshots: list[Any] = []
+    drop = tuning.drop_files_of_ray
+
+    def reading(run: Path) -> None:
+        snapshots.extend(json.loads(path.read_text()) for path in tuning.files_of_ray(run).rglob("experiment_state-*"))
+        drop(run)
+
     monkeypatch.setattr(tuning.Progress, "on_step_end", looking)
+    monkeypatch.setattr(tuning, "drop_files_of_ray", reading)
     folder = tmp_path / "zero"
     write_run_file(folder, config)
     with PatientRecord(folder) as record:
@@ -184,7 +192,7 @@ def test_a_real_search_of_trials_without_work_ends_and_ray_keeps_nothing_of_them
         assert kept.last_result.keys() <= {"done", "trial_id"}
         assert (kept.metric_analysis, kept.metric_n_steps) == ({}, {})
         assert (trial.config, trial.evaluated_params) == ({}, {})
-    (snapshot,) = (folder / "ray" / "session-001").glob("experiment_state-*.json")
-    assert json.loads(snapshot.read_text())["trial_data"] == [["{}", "{}"]] * 10
+    assert [snapshot["trial_data"] for snapshot in snapshots] == [[["{}", "{}"]] * 10]
+    assert not tuning.files_of_ray(folder).exists()
     left = {path.name for path in (folder / "checkpoints").iterdir()}
     assert left == {checkpoint_path(folder, trial.trial).name for trial in ranked(state)[: config.keep_checkpoints]}
