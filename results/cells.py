@@ -103,7 +103,7 @@ SHORT_COLUMNS: Final = (
     ),
     ShortColumn("epochs", "epochs", str, number=True, importance=1),
     ShortColumn("rung", "rung", str, number=True, importance=3),
-    ShortColumn("limits", "within_limits", _limits, importance=6, needed=_any_outside),
+    ShortColumn("limits", "within_limits", _limits, importance=8, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )
 

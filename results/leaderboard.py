@@ -9,6 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from results.console import run_app
+from results.errors import ResultsError
+from results.folders import is_run
 from results.rendering import OutputFormat, format_of, write_board
 
 DEFAULT_TOP: Final = 10  # rows of the formats for people
@@ -61,6 +63,7 @@ def leaderboard_command(
     from results.ranking import count_outside, left_out, rank_table
     from results.reading import read_runs
 
+    _require_outside_runs(output, curves)
     trials, notes = read_runs(storage, runs or ())
     for note in notes:
         typer.echo(f"note: {note}", err=True)
@@ -79,6 +82,15 @@ def leaderboard_command(
     output_format = given_format or format_of(output)
     people = output_format in (OutputFormat.table, OutputFormat.markdown)
     write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))
+
+
+def _require_outside_runs(output: Path | None, curves: Path | None) -> None:
+    """Nothing, unless a file to write is the other one, or would lie among the files of a run."""
+    if output is not None and curves is not None and output.resolve() == curves.resolve():
+        raise ResultsError(f"curves: {curves} is --output as well; name two files")
+    for name, path in (("output", output), ("curves", curves)):
+        if path is not None and is_run(path.resolve().parent):
+            raise ResultsError(f"{name}: {path} is among the files of a run; name one elsewhere")
 
 
 def main() -> int:

@@ -84,6 +84,7 @@ def resume_run(
     folder = existing_run_folder(storage, name)
     given = flags_of(flags, sets)
     state = read_record(folder) if (folder / RECORD_NAME).exists() else RunState()
+    _require_record(folder, state)
     known = len(state.trials)
     before = read_config(folder)
     change = changed(before, given)
@@ -119,6 +120,18 @@ def resume_run(
     change_config(folder, change)
     say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")
     return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
+
+
+def _require_record(folder: Path, state: RunState) -> None:
+    """Nothing, unless the record in `folder`, of `state`, is empty where the tables hold trials: they would be lost."""
+    from results import read_run
+    from results.tables import TRIALS_NAME
+
+    if state.is_empty and (folder / TRIALS_NAME).exists() and (rows := read_run(folder).trials.num_rows):
+        raise ResumeError(
+            f"{folder / RECORD_NAME}: missing or unreadable, but {TRIALS_NAME} holds {counted(rows, 'trial')}, which a "
+            "resume would write over; restore the record, or start another run"
+        )
 
 
 def _still_there(config: RunConfig, storage: Path, *, new: bool, say: Say) -> dict[str, Path]:

@@ -87,5 +87,9 @@ def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
 
 
 def with_weights(folder: Path, state: RunState) -> TrialState | None:
-    """The best trial of the run in `folder` whose checkpoint is there; None without any."""
-    return next((trial for trial in ranked(state) if checkpoint_path(folder, trial.trial).exists()), None)
+    """The best trial of the run in `folder` that can be evaluated; None without any.
+
+    Its checkpoint is there, and is of the epoch that it is ranked at: one of fewer `max_epochs` may have gone beyond.
+    """
+    fitting = (trial for trial in ranked(state) if trial.epochs == trial.rung_epoch)
+    return next((trial for trial in fitting if checkpoint_path(folder, trial.trial).exists()), None)

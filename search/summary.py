@@ -66,10 +66,10 @@ def summarise(
         line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
     if config.replicates > 1:
         line(f"  python -m results.leaderboard{place} {run} --over-seeds")
-    line(f"  python -m results.leaderboard{place} {run} --full-fidelity --format csv")
-    best = ranked(state)
-    if best and (not unfinished or facts["reason"] == "exhausted"):
-        kept = with_weights(folder, state) or best[0]
+    fidelity = " --full-fidelity" if any(trial.status == "completed" for trial in state.trials.values()) else ""
+    line(f"  python -m results.leaderboard{place} {run}{fidelity} --format csv")
+    best, kept = ranked(state), with_weights(folder, state)
+    if kept and (not unfinished or facts["reason"] == "exhausted"):
         chosen = "" if kept.trial == best[0].trial else f" --trial {kept.trial}"
         line(f"  python -m search.evaluate{place} {run}{chosen}")
 

@@ -153,6 +153,23 @@ def test_the_curves_of_the_trials_shown_go_to_a_spreadsheet(shown: Any, storage:
     assert "name another --curves" in stderr
 
 
+@pytest.mark.parametrize("flag", ["--output", "--curves"])
+def test_a_runs_own_files_are_never_written_over(flag: str, shown: Any, storage: Path) -> None:
+    for name in ("record.jsonl", "trials.parquet", "new.csv"):
+        path = storage / "alpha" / name
+        before = path.read_bytes() if path.exists() else None
+        code, _, stderr = shown(flag, str(path))
+        assert (code, stderr.count("\n")) == (2, 1)
+        assert f"{flag[2:]}: {path} is among the files of a run" in stderr
+        assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_board_and_curves_are_two_files(shown: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "same.csv")
+    code, _, stderr = shown("--output", path, "--curves", path)
+    assert (code, stderr) == (2, f"error: curves: {path} is --output as well; name two files\n")
+
+
 def test_filter_sort_and_fidelity_reach_the_rows(shown: Any) -> None:
     def trials(*arguments: str) -> list[str]:
         return [row["trial"] for row in csv.DictReader(io.StringIO(shown("--format", "csv", *arguments)[1]))]

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from results import Record, RecordLockedError
+from results import Record, RecordLockedError, read_record, write_tables
 from search.changes import CHANGEABLE, FIXED, changed
 from search.composition import compose
 from search.config import RunConfig
 from search.errors import ConfigError, ResumeError
+from search.launch import resume_run
 from search.runs import change_config, existing_run_folder, read_config, write_run_file
+from tests.results_fixtures import write_run
 
 ROOM: dict[str, Any] = {"max_params": 50_000, "stages": [2, 3]}
 
@@ -168,3 +170,21 @@ def test_a_run_is_found_by_name_by_path_and_from_inside(tmp_path: Path, monkeypa
     assert existing_run_folder(tmp_path / "runs", str(tmp_path / "moved")) == tmp_path / "moved"
     monkeypatch.chdir(tmp_path / "moved")
     assert existing_run_folder(Path("runs"), ".") == tmp_path / "moved"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"rubbish\n" * 3])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_resume_writes_over_no_tables_whose_record_is_gone(
+    content: bytes | None, dry_run: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gone"
+    write_run_file(folder, run())
+    record = write_run(folder) / "record.jsonl"
+    write_tables(folder, read_record(folder), record.stat().st_size)
+    record.unlink()
+    if content is not None:
+        record.write_bytes(content)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ResumeError, match=r"record\.jsonl: missing or unreadable, but trials\.parquet holds 6 trials"):
+        resume_run(tmp_path, "gone", {}, [], None, quiet=True, json=False, dry_run=dry_run, say=pytest.fail)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -14,6 +14,7 @@ from search.standing import (
     session_training_time_s,
     status_counts,
     training_time_s,
+    with_weights,
 )
 from tests.results_fixtures import run_trial, start_session, write_run
 
@@ -65,3 +66,24 @@ def test_the_best_finished_and_all_open_trials_keep_their_checkpoints(tmp_path: 
         left = {number for number in state.trials if checkpoint_path(tmp_path, number).exists()}
         best = {trial.trial for trial in [trial for trial in ranked(state) if trial.ended][:keep]}
         assert left == best | {number for number, trial in state.trials.items() if not trial.ended}
+
+
+def test_what_can_be_evaluated_has_its_checkpoint_at_its_rank(tmp_path: Path) -> None:
+    with Record(tmp_path) as record:
+        start_session(record)
+        run_trial(record, 0, {1: 0.5, 3: 0.9, 9: 0.95})
+        run_trial(record, 1, {1: 0.4, 3: 0.8}, "stopped")
+        run_trial(record, 2, {1: 0.3}, "stopped")
+        assert with_weights(tmp_path, record.state) is None
+        for number in range(3):
+            path = checkpoint_path(tmp_path, number)
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        best = with_weights(tmp_path, record.state)
+        assert best is not None
+        assert best.trial == 0
+        record.append("limits", min_params=0, max_params=10**6, max_epochs=3)
+        best = with_weights(tmp_path, record.state)
+        assert [trial.trial for trial in ranked(record.state)] == [0, 1, 2], "trial 0 is ranked by its third epoch"
+        assert best is not None
+        assert best.trial == 1

@@ -13,6 +13,7 @@ from results import Record, RunState
 from results.wording import counted, remedy_of
 from search.composition import compose
 from search.config import RunConfig
+from search.standing import checkpoint_path
 from search.summary import summarise
 from tests.results_fixtures import run_trial, start_session
 
@@ -60,6 +61,22 @@ def test_means_over_seeds_are_offered_where_there_are_any(tmp_path: Path) -> Non
     for replicates in (1, 3):
         config = compose(None, None, {"trials": 1, "replicates": replicates}, [])
         assert ("run --over-seeds" in told(tmp_path / "run", state, config)) == (replicates > 1)
+
+
+def test_what_is_offered_works(tmp_path: Path) -> None:
+    config = compose(None, None, {"trials": 2}, [])
+    stopped = ended(tmp_path / "stopped", "stopped", "stopped")
+    assert "--full-fidelity" not in told(tmp_path / "stopped", stopped, config)
+    completed = ended(tmp_path / "completed", "completed", "stopped")
+    text = told(tmp_path / "completed", completed, config)
+    assert "results.leaderboard" in text
+    assert "--full-fidelity" in text
+    assert "search.evaluate" not in text, "no checkpoint is there"
+    path = checkpoint_path(tmp_path / "completed", 1)
+    path.parent.mkdir()
+    path.touch()
+    assert "search.evaluate" in (text := told(tmp_path / "completed", completed, config))
+    assert "completed --trial 1" in text
 
 
 def test_numbers_of_things() -> None:
