@@ -160,7 +160,8 @@ def test_every_option_keeps_to_its_device_and_waits_for_nothing(
 def test_every_kind_of_block_does(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = ResNetLayout((1, 1), (16, 32), block=block, groups=2, squeeze=4, activation="silu", classes=4)
     with followed(monkeypatch) as networks:
-        steps(networks, {"stochastic_depth": 0.2, "dropout": 0.2}, layout)
+        trainer = steps(networks, {"stochastic_depth": 0.2, "dropout": 0.2}, layout)
+        assert {value.device for value in trainer.network.state_dict().values()} == {GPU}
 
 
 @pytest.mark.parametrize("flip", [False, True])
