@@ -26,7 +26,7 @@ from benchmarks.chaos_checks import differences, problems
 from benchmarks.chaos_losses import Kill, table
 from benchmarks.chaos_points import POINTS
 from results import read_record
-from search.runs import available_cpus
+from search.machine import available_cpus
 
 
 def main(given: Sequence[str] | None = None) -> int:

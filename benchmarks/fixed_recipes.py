@@ -16,8 +16,8 @@ import torch
 from model_zoo import ResNetLayout, count_flops, count_params
 from search.composition import compose
 from search.config import RunConfig
+from search.machine import available_cpus
 from search.points import SearchPoints
-from search.runs import available_cpus
 from trainables.datasets import load_training_set
 from trainables.execution import prepare_process
 from trainables.recipe import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from search.origin import check_origin
+from search.process import check_origin
 
 check_origin()  # before the first import of a sibling, which might be another distribution's
 
@@ -14,7 +14,7 @@ import typer  # noqa: E402
 from results.console import run_app  # noqa: E402
 from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
-from search.halt import leave  # noqa: E402
+from search.process import leave  # noqa: E402
 from search.run import run_command  # noqa: E402
 from search.space_command import space_command  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402

@@ -15,6 +15,7 @@ from search.config import RunConfig
 from search.errors import ResourceError
 from search.space import SearchSpace
 from search.standing import checkpoint_path
+from search.text import size_text
 from trainables.checkpoint_size import checkpoint_bytes, file_bytes, text_bytes
 from trainables.recipe import Recipe
 
@@ -175,11 +176,3 @@ def trial_bytes(state: RunState, number: int) -> int:
     """Bytes of the checkpoint of trial `number`."""
     trial = state.trials[number]
     return checkpoint_bytes(ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings))
-
-
-def size_text(size: float) -> str:
-    """Bytes with three digits and a binary prefix."""
-    for power, prefix in ((4, "TiB"), (3, "GiB"), (2, "MiB")):
-        if size >= 1024**power:
-            return f"{size / 1024**power:.3g} {prefix}"
-    return f"{size / 1024:.3g} KiB"

@@ -13,18 +13,10 @@ from typing import Any
 from results import Record
 from results.files import is_full
 from search.config import RunConfig
-from search.disk import (
-    RESERVE,
-    folder_bytes,
-    free_bytes,
-    growth,
-    largest_checkpoint,
-    size_text,
-    trial_bytes,
-    unfinished_bytes,
-)
+from search.disk import RESERVE, folder_bytes, free_bytes, growth, largest_checkpoint, trial_bytes, unfinished_bytes
 from search.display import Display
 from search.errors import ResourceError
+from search.text import size_text
 
 POLL_S = 1.0
 """Seconds between two looks at a full disk."""

@@ -18,6 +18,7 @@ from results import RunState, TrialState
 from results.wording import counted
 from search.config import RunConfig
 from search.standing import Leaders, has_rank, place, ranked, rung_counts, status_counts, training_time_s
+from search.text import clock
 
 MIN_INTERVAL_S = 0.25
 """At most four updates a second: a render costs 24 ms, which trials on the same cores would feel."""
@@ -191,10 +192,3 @@ def _cells(trial: TrialState, epochs: int | None, accuracy: float | None, wide: 
     shape = ("-".join(map(str, trial.layout[name])) for name in ("blocks", *(["channels"] if wide else [])))
     value = f"{accuracy:.2%}" if accuracy is not None else ""
     return [str(trial.trial), *shape, f"{trial.params:,}", str(epochs or 0), value]
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

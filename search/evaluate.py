@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from search.origin import check_origin
+from search.process import check_origin
 
 check_origin()  # before the first import of a sibling, which might be another distribution's
 

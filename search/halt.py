@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 
 class Halt:
@@ -34,20 +33,6 @@ class Halt:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.stop("time-budget")
         return self.reason is not None
-
-
-def leave(code: int) -> NoReturn:
-    """Ends this process with `code`, where Ray was used without the interpreter's own end.
-
-    Its native threads outlive its shutdown, and once aborted the interpreter of an interrupted session when all was
-    written and said: exit code -6 after SIGTERM while Ray started, seen by benchmarks/chaos.py.
-    """
-    if "ray" not in sys.modules:
-        sys.exit(code)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # a pipe without a reader, a closed stream
-            stream.flush()
-    os._exit(code)
 
 
 @contextmanager

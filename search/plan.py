@@ -14,13 +14,13 @@ from results.wording import counted
 from search.changes import Change
 from search.config import RunConfig
 from search.disk import DiskForecast, forecast
-from search.display import clock
 from search.enumeration import sample_uniform
 from search.errors import ConfigError
 from search.pace import hours_of
 from search.sharing import TRAINING_PASSES
 from search.space_print import print_report
 from search.space_report import SpaceReport, make_report
+from search.text import clock, flops_text
 from search.warm_start import first_points
 from trainables.splits import VAL_FRACTION
 
@@ -164,14 +164,6 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def flops_text(flops: float) -> str:
-    """FLOPs with three digits and a prefix."""
-    for power, prefix in ((18, "EFLOP"), (15, "PFLOP"), (12, "TFLOP"), (9, "GFLOP")):
-        if flops >= 10**power:
-            return f"{flops / 10**power:.3g} {prefix}"
-    return f"{flops / 1e6:.3g} MFLOP"
 
 
 def hours_text(plan: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from results.files import is_full
 from search.config import RunConfig
 from search.errors import ResourceError
 from search.halt import sigterm_kept
-from search.runs import available_cpus
+from search.machine import available_cpus
 from trainables.execution import environment
 
 ENVIRONMENT = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.origin import check_origin
+from search.process import check_origin
 
 check_origin()  # before the first import of a sibling, which might be another distribution's
 
@@ -17,7 +17,7 @@ from search.composition import compose  # noqa: E402
 from search.config import RunConfig  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from search.flags import config_flag, nested, seconds, size_bytes  # noqa: E402
-from search.halt import leave  # noqa: E402
+from search.process import leave  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

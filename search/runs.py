@@ -6,11 +6,8 @@ import json
 import os
 import platform
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from search.changes import Change
 from search.composition import validated
 from search.config import RunConfig
 from search.errors import ConfigError, ResumeError
+from search.machine import git_state, hardware, versions
 
 RUN_FILE = "run.json"
 RUN_FORMAT = 1
@@ -78,9 +76,9 @@ def write_run_file(
         "config": config.model_dump(mode="json"),
         "first": list(first),
         "data": dict(data or {}),
-        "git": _git_state(),
-        "versions": {"python": platform.python_version()} | _versions(),
-        "hardware": _hardware(),
+        "git": git_state(),
+        "versions": {"python": platform.python_version()} | versions(),
+        "hardware": hardware(),
     }
     replace_file(unfinished / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
     os.rename(unfinished, folder)
@@ -156,53 +154,4 @@ def began_on_this_hardware(folder: Path) -> bool:
     Raises:
         ResumeError: `run.json` is damaged or of another format.
     """
-    return bool(_read_run_file(folder).get("hardware") == _hardware())
-
-
-def _git_state() -> dict[str, Any] | None:
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None  # installed from a wheel: the version below says what ran
-
-
-def _versions() -> dict[str, str]:
-    names = ("parambudget", "torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "numpy")
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _hardware() -> dict[str, Any]:
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpu": _cpu_name(),
-        "cpus": available_cpus(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-    }
-
-
-def _cpu_name() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def available_cpus() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return bool(_read_run_file(folder).get("hardware") == hardware())

@@ -17,7 +17,7 @@ from model_zoo import PRESETS, count_activation_bytes, count_flops, count_params
 from search.config import RunConfig
 from search.enumeration import sample_uniform
 from search.errors import ResourceError
-from search.runs import available_cpus
+from search.machine import available_cpus
 from trainables.known_datasets import DatasetInfo
 
 MOST_AT_ONCE: Final = 8

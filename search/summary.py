@@ -13,9 +13,9 @@ from rich.console import Console
 from results import RunState
 from results.wording import counted
 from search.config import RunConfig
-from search.display import clock
 from search.enumeration import count_in_window
 from search.standing import ranked, with_weights
+from search.text import clock
 
 
 def write_json(facts: dict[str, Any], folder: Path) -> None:

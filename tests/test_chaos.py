@@ -28,7 +28,8 @@ from benchmarks.chaos_processes import clear, find_process, processes_of, stop, 
 from results import read_record, write_tables
 from results.record import RECORD_NAME
 from search.composition import compose
-from search.runs import RUN_FILE, available_cpus, new_run_folder, read_config, write_run_file
+from search.machine import available_cpus
+from search.runs import RUN_FILE, new_run_folder, read_config, write_run_file
 from tests.cli import TINY, start
 from tests.simulated_sessions import comparable, drive, write_checkpoint
 

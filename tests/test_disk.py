@@ -24,7 +24,6 @@ from search.disk import (
     free_bytes,
     largest_checkpoint,
     require_room,
-    size_text,
     trial_bytes,
 )
 from search.disk_watch import DiskWatch, PatientRecord
@@ -33,6 +32,7 @@ from search.errors import ConfigError, ResourceError
 from search.flags import size_bytes
 from search.space import SearchSpace
 from search.standing import checkpoint_path
+from search.text import size_text
 from tests.disk_fixtures import fill, small_disk
 from tests.results_fixtures import report, run_trial, start_session, suggestion
 from tests.training_fixtures import assert_same_bits, small_trainer, state_of

@@ -13,7 +13,8 @@ from rich.console import Console
 from results import Record
 from search.composition import compose
 from search.config import RunConfig
-from search.display import MIN_INTERVAL_S, LineDisplay, LiveDisplay, clock
+from search.display import MIN_INTERVAL_S, LineDisplay, LiveDisplay
+from search.text import clock
 from tests.results_fixtures import run_trial, start_session, write_run
 
 
