@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from model_zoo import ResNetLayout, count_params
-from search.enumeration import count_feasible, sample_uniform
-from search.space import SearchSpace
+from search.layouts import LayoutSpace, count_feasible, sample_uniform
 from trainables.datasets import TrainingSet, load_training_set
 from trainables.errors import DivergedError
 from trainables.recipe import Recipe, Schedule
@@ -43,7 +42,7 @@ class Setup:
     """Epochs at which trials are compared; the last is the full length."""
     reduction_factor: int
     """One of so many trials passes a rung."""
-    space: SearchSpace
+    space: LayoutSpace
     """The layouts of the pools."""
     recipe: Recipe
     """How they are trained; schedule, epochs and seed are set for each."""
@@ -65,7 +64,7 @@ SETUPS = {
         held_out_images=538,
         rungs=(1, 3, 9),
         reduction_factor=3,
-        space=SearchSpace(
+        space=LayoutSpace(
             stages=(2, 3),
             blocks=(1, 3),
             channels=(8, 12, 16, 24, 32),
@@ -91,7 +90,7 @@ SETUPS = {
         held_out_images=4_000,
         rungs=(3, 9),
         reduction_factor=3,
-        space=SearchSpace(
+        space=LayoutSpace(
             stages=(3,),
             blocks=(1, 2),
             channels=(8, 12, 16, 24, 32, 48, 64),

@@ -71,7 +71,7 @@ def only_training(name: str, path: Path, flags: dict[str, Any]) -> Training:
     recipe = config.recipe.fixed
     if points.size != 1 or recipe is None:
         raise ValueError(f"{path.name}: {points.size} layouts and recipes; give a file with one of each")
-    return training(name, config, config.space.listed[0], recipe)
+    return training(name, config, config.space.listed_layouts[0], recipe)
 
 
 def training(name: str, config: RunConfig, layout: ResNetLayout, recipe: Recipe) -> Training:

@@ -12,11 +12,11 @@ import numpy as np
 from benchmarks.analytic_layouts import Floats, analytic_accuracy
 from benchmarks.nas_bench_201 import TablePoints, cell_params, read_table
 from model_zoo import count_params
-from search.batch import LayoutBatch
 from search.encoding import Values
-from search.enumeration import enumerate_batches
+from search.layouts import LayoutSpace
+from search.layouts.batch import LayoutBatch
+from search.layouts.enumeration import enumerate_batches
 from search.points import Points, SearchPoints
-from search.space import SearchSpace
 
 
 class Outcome(NamedTuple):
@@ -42,7 +42,7 @@ class Problem:
     """The lowest accuracy of a feasible point."""
 
 
-def layouts_problem(space: SearchSpace) -> Problem:
+def layouts_problem(space: LayoutSpace) -> Problem:
     """The analytic function over the layouts of `space`, its optimum by enumeration.
 
     Widths are put in order before they are judged: only the window makes a proposal infeasible, which favours the

@@ -20,10 +20,10 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState
 
+from search.layouts import LayoutSpace
 from search.points import SearchPoints
 from search.recipe_space import RecipeSpace
 from search.sampler import FeasibleSampler, SpaceExhausted
-from search.space import SearchSpace
 
 RECIPE: dict[str, Any] = {
     "optimizer": ["nesterov", "adamw"],
@@ -70,7 +70,7 @@ def main() -> dict[str, Any]:
     parser.add_argument("--proposals", type=int, default=40)
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    points = SearchPoints(SearchSpace(), RecipeSpace.model_validate(RECIPE))
+    points = SearchPoints(LayoutSpace(), RecipeSpace.model_validate(RECIPE))
     alone = study_with(TPESampler(seed=0, multivariate=True, constant_liar=True), points, given.trials)
     base = TPESampler(seed=0, multivariate=True, constant_liar=True)
     wrapped = study_with(FeasibleSampler(base, points), points, given.trials)

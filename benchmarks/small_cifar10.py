@@ -33,7 +33,7 @@ def seed_a(flags: dict[str, Any]) -> Training:
     own = ["space.layouts=['arora-resnet12']", "recipe.precision='auto'"]
     config = compose(CONFIGS / "arora.toml", None, flags, own)
     (recipe,) = (r for r in config.recipe.in_order() if (r.optimizer, r.learning_rate) == ("sgd", 0.1))
-    return training(SEED_A, config, config.space.listed[0], recipe)
+    return training(SEED_A, config, config.space.listed_layouts[0], recipe)
 
 
 def ours(epochs: int, flags: dict[str, Any]) -> Training:

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from search.dimensions import layout_bounds
-from search.enumeration import count_feasible, count_total, enumerate_batches, enumerate_layouts, sample_uniform
-from search.layout_index import ChainIndex, index_of_space
+from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, sample_uniform
+from search.layouts.dimensions import layout_bounds
+from search.layouts.enumeration import count_total, enumerate_batches
+from search.layouts.index import ChainIndex, index_of_space
 from search.neighbours import Neighbours
-from search.space import SearchSpace
 
 PROPOSALS = 100
 WALKED = 200_000
@@ -54,7 +54,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def counted(choices: dict[str, Any]) -> dict[str, Any]:
     """Size, count, seconds and memory of one space."""
-    space = SearchSpace.model_validate(choices)
+    space = LayoutSpace.model_validate(choices)
     feasible, seconds = timed(lambda: count_feasible(space))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {"total": count_total(space), "feasible": feasible, "count_s": round(seconds, 3), "peak_mib": peak_mib}
@@ -62,7 +62,7 @@ def counted(choices: dict[str, Any]) -> dict[str, Any]:
 
 def nearest_ms(choices: dict[str, Any]) -> float:
     """Median milliseconds from a uniform proposal, most of which are infeasible, to the nearest feasible layout."""
-    space = SearchSpace.model_validate(choices)
+    space = LayoutSpace.model_validate(choices)
     neighbours, draw, times = Neighbours(space), np.random.default_rng(0), []
     for _ in range(PROPOSALS):
         proposal = {name: int(draw.integers(low, high + 1)) for name, (low, high) in layout_bounds(space).items()}
@@ -73,7 +73,7 @@ def nearest_ms(choices: dict[str, Any]) -> float:
 def main() -> dict[str, Any]:
     """The figures."""
     spaces = {name: counted(choices) for name, choices in SPACES.items()}
-    space = SearchSpace()
+    space = LayoutSpace()
     _, index_s = timed(lambda: ChainIndex(space))
     index_of_space(space)
     walked, walk_s = timed(lambda: sum(len(batch) for batch in enumerate_batches(space)))

@@ -26,8 +26,7 @@ import torch
 from benchmarks.roofline import MachineRates, copy_rate, matmul_rate, step_seconds
 from benchmarks.training_arms import ARMS, Arm, Job
 from model_zoo import PRESETS, ResNetLayout, count_flops, count_params
-from search.enumeration import sample_uniform
-from search.space import SearchSpace
+from search.layouts import LayoutSpace, sample_uniform
 from trainables.devices import resolve_precision
 from trainables.recipe import Recipe
 
@@ -43,7 +42,7 @@ orders, and ours multiplies in bfloat16 where the device does."""
 
 def median_layout() -> ResNetLayout:
     """The layout of median FLOPs of 501 drawn uniformly from the default space."""
-    layouts = list(sample_uniform(SearchSpace(), 501, np.random.default_rng(0)))
+    layouts = list(sample_uniform(LayoutSpace(), 501, np.random.default_rng(0)))
     return sorted(layouts, key=count_flops)[len(layouts) // 2]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from search.composition import default_floor, validated
 from search.config import RunConfig
 from search.errors import ConfigError, ResumeError
-from search.space import SearchSpace
+from search.layouts import LayoutSpace
 from trainables.errors import DatasetError
 from trainables.recipe import Recipe
 from trainables.schedule import rung_epochs
@@ -121,7 +121,7 @@ def _exists(key: str) -> bool:
     table, dot, inner = key.partition(".")
     if not dot:
         return table in RunConfig.model_fields and table not in ("space", "recipe")
-    return inner in SearchSpace.model_fields if table == "space" else inner in {*Recipe.model_fields, "families"}
+    return inner in LayoutSpace.model_fields if table == "space" else inner in {*Recipe.model_fields, "families"}
 
 
 def _reason(key: str) -> str:

@@ -16,7 +16,7 @@ from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
 from search.process import leave  # noqa: E402
 from search.run import run_command  # noqa: E402
-from search.space_command import space_command  # noqa: E402
+from search.space import space_command  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(name="parambudget", help="The best residual network under a parameter budget.", rich_markup_mode=None)

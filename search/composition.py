@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from search.config import RunConfig
 from search.defaults import dataset_defaults
 from search.errors import ConfigError
-from search.problems import listed, problems_of, refuse_misplaced
+from search.problems import one_line, problems_of, refuse_misplaced
 from search.recipe_table import over_defaults
 from trainables.datasets import DatasetInfo, dataset_info
 
@@ -94,9 +94,9 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
             for problem in problems_of(error, RunConfig)
             if not problem.startswith(("recipe.epochs:", "recipe.seed:"))
         ]
-        raise ConfigError(listed(problems)) from None
+        raise ConfigError(one_line(problems)) from None
     if problems:
-        raise ConfigError(listed(problems))
+        raise ConfigError(one_line(problems))
     return config
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from search.annealing import unannealed
-from search.dimensions import layout_bounds
+from search.layouts import LayoutSpace
+from search.layouts.chains import size_problems
+from search.layouts.dimensions import layout_bounds
 from search.recipe_space import RecipeSpace
-from search.space import SearchSpace
 from trainables.datasets import DatasetInfo, dataset_info
 from trainables.execution import Compile
 from trainables.recipe import READ_WITH, USUAL_RATE
@@ -90,7 +91,7 @@ class RunConfig(BaseModel):
     """Finished trials whose checkpoints are kept: the best ones."""
     disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
     """Most bytes that the run's folder may take; as many as the disk has when not given."""
-    space: SearchSpace = SearchSpace()
+    space: LayoutSpace = LayoutSpace()
     """Layouts that are searched."""
     recipe: RecipeSpace = RecipeSpace()
     """How each is trained: fields that are fixed, chosen or ranged; epochs and seed are those of the run."""
@@ -114,6 +115,7 @@ class RunConfig(BaseModel):
         if self.sampler == "grid" and self.recipe.size is None:
             ranges = ", ".join(f"recipe.{name}" for name in self.recipe.continuous)
             problems.append(f"sampler: grid given, but {ranges} is a range; give a list of values")
+        problems += [f"space.{problem}" for problem in size_problems(self.space)]
         problems += [
             f"recipe.families.{name}: a layout has a dimension of this name; choose another"
             for name in layout_bounds(self.space)

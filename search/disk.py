@@ -13,7 +13,7 @@ from model_zoo.block_form import PLAIN
 from results import RunState
 from search.config import RunConfig
 from search.errors import ResourceError
-from search.space import SearchSpace
+from search.layouts import LayoutSpace
 from search.standing import checkpoint_path
 from search.text import size_text
 from trainables.checkpoint_size import checkpoint_bytes, file_bytes, text_bytes
@@ -74,7 +74,7 @@ def largest_checkpoint(config: RunConfig) -> int:
     ]
     space = config.space
     if space.layouts:
-        feasible = [layout for layout in space.listed if space.contains(layout)] or space.listed
+        feasible = [layout for layout in space.listed_layouts if space.contains(layout)] or space.listed_layouts
         return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes) + DIGITS
     blocks, corner = max(space.stages) * space.blocks[1], _corner(space)
     params = min(space.max_params, count_params(corner)) if space.forms == (PLAIN,) else space.max_params
@@ -87,7 +87,7 @@ def largest_checkpoint(config: RunConfig) -> int:
     )
 
 
-def _corner(space: SearchSpace) -> ResNetLayout:
+def _corner(space: LayoutSpace) -> ResNetLayout:
     """The layout with the most of everything, feasible or not."""
     stages, width = max(space.stages), max(space.channels)
     return ResNetLayout(

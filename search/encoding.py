@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 
 from model_zoo import ResNetLayout
-from search.batch import LayoutBatch
-from search.dimensions import form_values, layout_bounds
-from search.space import SearchSpace
+from search.layouts import LayoutSpace
+from search.layouts.batch import LayoutBatch
+from search.layouts.dimensions import form_values, layout_bounds
 
 Values = dict[str, int | float]
 """A value for each of a study's dimensions."""
 
 
-def layout_dimensions(space: SearchSpace) -> dict[str, IntDistribution]:
-    """Optuna's dimensions of a layout, as `search.dimensions` has them."""
+def layout_dimensions(space: LayoutSpace) -> dict[str, IntDistribution]:
+    """Optuna's dimensions of a layout, as `search.layouts.dimensions` has them."""
     return {name: IntDistribution(low, high) for name, (low, high) in layout_bounds(space).items()}
 
 
-def encode_layout(space: SearchSpace, layout: ResNetLayout) -> dict[str, int]:
+def encode_layout(space: LayoutSpace, layout: ResNetLayout) -> dict[str, int]:
     """The values of a layout that the space offers; `decode_layout` inverts it.
 
     A stage that the layout does not have gets the width, and the first stride and kernel, of no consequence.
@@ -51,7 +51,7 @@ def encode_layout(space: SearchSpace, layout: ResNetLayout) -> dict[str, int]:
     return {name: values[name] for name in layout_bounds(space)}
 
 
-def encode_batch(space: SearchSpace, batch: LayoutBatch) -> dict[str, NDArray[np.float64]]:
+def encode_batch(space: LayoutSpace, batch: LayoutBatch) -> dict[str, NDArray[np.float64]]:
     """For each dimension the values of a batch of layouts that the space offers, (N,), as `encode_layout` has them.
 
     NaN stands for a stage's width, stride and kernel where a layout does not have the stage.
@@ -79,7 +79,7 @@ def encode_batch(space: SearchSpace, batch: LayoutBatch) -> dict[str, NDArray[np
     return {name: values[name] for name in layout_bounds(space)}
 
 
-def decode_layout(space: SearchSpace, values: Mapping[str, int | float]) -> ResNetLayout:
+def decode_layout(space: LayoutSpace, values: Mapping[str, int | float]) -> ResNetLayout:
     """The layout with these values.
 
     Raises:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from search.config import RunConfig
 from search.defaults import DATASET_DEFAULTS
 from search.errors import ConfigError
-from search.space import SearchSpace
+from search.layouts import LayoutSpace
 
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -20,7 +20,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def config_flag(key: str, *names: str, metavar: str | None = None) -> Any:
     """The option for `key` of the configuration (`space.key` for one of the space), described by the model."""
-    model: type[BaseModel] = SearchSpace if key.startswith("space.") else RunConfig
+    model: type[BaseModel] = LayoutSpace if key.startswith("space.") else RunConfig
     field = model.model_fields[key.rpartition(".")[2]]
     shown = _defaults(key, field.default)
     text = f"{' '.join((field.description or '').split())}{shown}"

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.complexity import head_params, stage_params, stem_params
-from search.batch import Column
-from search.chains import Chain
-from search.dimensions import form_values
+from search.layouts.batch import Column
+from search.layouts.chains import Chain
+from search.layouts.dimensions import form_values
 
 Distances = NDArray[np.float64]
 

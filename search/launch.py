@@ -22,9 +22,9 @@ from search.config import RunConfig
 from search.disk import forecast, require_room
 from search.disk_watch import PatientRecord
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay
-from search.enumeration import require_feasible
 from search.errors import ResourceError, ResumeError
 from search.halt import terminated_like_interrupted
+from search.layouts import require_feasible
 from search.ray_session import check_address, check_local_resources
 from search.reuse import ReusableResults, same_images, sources_of
 from search.runs import change_config, existing_run_folder, new_run_folder, read_config, read_data, write_run_file

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from model_zoo import ResNetLayout
-from search.batch import Column, LayoutBatch, joined
-from search.chains import Chain, chains
-from search.dimensions import layout_spans
 from search.encoding import encode_batch
-from search.enumeration import enumerate_batches, sample_uniform
 from search.growth import Axes, Distances, Grown, Growth
-from search.layout_index import assembled, index_of_space
-from search.space import SearchSpace
+from search.layouts import LayoutSpace, sample_uniform
+from search.layouts.batch import Column, LayoutBatch, joined
+from search.layouts.chains import Chain, chains
+from search.layouts.dimensions import layout_spans
+from search.layouts.enumeration import enumerate_batches
+from search.layouts.index import assembled, index_of_space
 
 FIRST_RADIUS = 0.03
 """Squared, beyond the least distance that a layout of any size has; then so many times as far."""
@@ -67,7 +67,7 @@ class Joined(NamedTuple):
 class Neighbours:
     """The feasible layouts of `space` around proposals."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: LayoutSpace) -> None:
         self.space = space
         self._spans = layout_spans(space)
         self._chains = [] if space.layouts else list(chains(space))

@@ -14,12 +14,12 @@ from results.wording import counted
 from search.changes import Change
 from search.config import RunConfig
 from search.disk import DiskForecast, forecast
-from search.enumeration import sample_uniform
 from search.errors import ConfigError
+from search.layouts import sample_uniform
+from search.layouts.report import SpaceReport, make_report
+from search.layouts.report_text import print_report
 from search.pace import hours_of
 from search.sharing import TRAINING_PASSES
-from search.space_print import print_report
-from search.space_report import SpaceReport, make_report
 from search.text import clock, flops_text
 from search.warm_start import first_points
 from trainables.splits import VAL_FRACTION

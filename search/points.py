@@ -12,11 +12,10 @@ from optuna.distributions import BaseDistribution
 
 from model_zoo import ResNetLayout
 from search.encoding import Values, decode_layout, encode_layout, layout_dimensions
-from search.enumeration import count_feasible, enumerate_layouts, sample_uniform
 from search.errors import EmptySpaceError
+from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, sample_uniform
 from search.neighbours import Neighbours
 from search.recipe_space import RecipeSpace
-from search.space import SearchSpace
 from trainables.recipe import Recipe
 
 Point = tuple[ResNetLayout, Recipe]
@@ -49,7 +48,7 @@ class Points(Protocol):
 class SearchPoints:
     """The feasible layouts of `space`, each with every recipe of `recipes`."""
 
-    def __init__(self, space: SearchSpace, recipes: RecipeSpace | None = None) -> None:
+    def __init__(self, space: LayoutSpace, recipes: RecipeSpace | None = None) -> None:
         self.space = space
         self.recipes = recipes if recipes is not None else RecipeSpace()
         self._decoded: tuple[Mapping[str, int | float], Point | None] = {}, None

@@ -12,12 +12,12 @@ from pydantic.fields import FieldInfo
 
 from results.wording import remedy_of
 from search.errors import ConfigError
+from search.layouts import LayoutSpace
 from search.recipe_table import RUN_FIELDS
-from search.space import SearchSpace
 from trainables.recipe import Recipe
 
 _TABLES: dict[str, set[str]] = {
-    "space": set(SearchSpace.model_fields),
+    "space": set(LayoutSpace.model_fields),
     "recipe": set(Recipe.model_fields) - set(RUN_FIELDS),
 }
 """The keys of each table of a configuration."""
@@ -28,7 +28,7 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
     return list(dict.fromkeys(_sentence(item, model) for item in error.errors(include_url=False)))
 
 
-def listed(problems: list[str]) -> str:
+def one_line(problems: list[str]) -> str:
     """The problems as one line."""
     if len(problems) == 1:
         return problems[0]
@@ -60,7 +60,7 @@ def refuse_misplaced(file: Path, content: Mapping[str, Any], model: type[BaseMod
         if (names := [name for name in content if name in keys])
     ]
     if problems:
-        raise ConfigError(listed(problems))
+        raise ConfigError(one_line(problems))
 
 
 def _sentence(item: Any, model: type[BaseModel]) -> str:

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.config import SamplerName
 from search.encoding import Values
+from search.layouts import LayoutSpace
 from search.points import Points, SearchPoints
-from search.space import SearchSpace
 
 STARTUP_TRIALS = 10
 """Finished trials before a model is asked; until then points are drawn uniformly. Optuna's own default."""
@@ -48,7 +48,7 @@ class FeasibleSampler(BaseSampler):
     def __init__(
         self,
         base: BaseSampler | None,
-        points: Points | SearchSpace,
+        points: Points | LayoutSpace,
         *,
         seed: int = 0,
         startup_trials: int = STARTUP_TRIALS,
@@ -57,7 +57,7 @@ class FeasibleSampler(BaseSampler):
     ) -> None:
         self.base, self.seed, self.replicates = base, seed, replicates
         self.uniform_share = uniform_share
-        self.points: Points = SearchPoints(points) if isinstance(points, SearchSpace) else points
+        self.points: Points = SearchPoints(points) if isinstance(points, LayoutSpace) else points
         self.startup_trials = startup_trials
         self._counts: Counter[Hashable] = Counter()
         self._taken: dict[int, tuple[Hashable, Values]] = {}  # what each trial is, by its number

@@ -15,8 +15,8 @@ import numpy as np
 
 from model_zoo import PRESETS, count_activation_bytes, count_flops, count_params
 from search.config import RunConfig
-from search.enumeration import sample_uniform
 from search.errors import ResourceError
+from search.layouts import sample_uniform
 from search.machine import available_cpus
 from trainables.known_datasets import DatasetInfo
 

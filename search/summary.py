@@ -13,7 +13,7 @@ from rich.console import Console
 from results import RunState
 from results.wording import counted
 from search.config import RunConfig
-from search.enumeration import count_in_window
+from search.layouts.enumeration import count_in_window
 from search.standing import ranked, with_weights
 from search.text import clock
 

@@ -70,7 +70,7 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
     [
         ("search.run", {"torch", "ray", "pandas", "optuna", "duckdb"}),
         ("results.leaderboard", {"torch", "ray", "pandas", "optuna", "duckdb"}),
-        ("search.space_command", {"torch", "ray", "pandas", "optuna"}),
+        ("search.space", {"torch", "ray", "pandas", "optuna"}),
         ("model_zoo", {"torch"}),
         ("trainables.ray_trainable", {"torch", "torchvision", "plotly"}),
     ],

@@ -31,7 +31,7 @@ from benchmarks.replays import (
 )
 from benchmarks.strategies import full_trainings, halving, short_then_top
 from model_zoo import ResNetLayout
-from search.space import SearchSpace
+from search.layouts import LayoutSpace
 from tests.early_stopping_fixtures import HAND, HAND_SETUP, hand_pool, shifted
 from trainables.datasets import TrainingSet, load_training_set
 from trainables.recipe import Recipe
@@ -141,7 +141,7 @@ TINY = Setup(
     held_out_images=20,
     rungs=(1, 3),
     reduction_factor=3,
-    space=SearchSpace(
+    space=LayoutSpace(
         stages=(2,), blocks=(1, 2), channels=(8, 12), first_strides=(2,), in_channels=1, min_params=0, max_params=20_000
     ),
     recipe=Recipe(batch_size=16, precision="float32"),

@@ -38,7 +38,7 @@ def test_both_see_all_training_images_and_the_split_of_the_searches() -> None:
 
 def test_ours_is_the_shipped_layout_within_its_budget_and_anneals_at_the_end() -> None:
     ours = small_cifar10.ours(7, {"seed": 3})
-    (listed,) = compose(CONFIGS / "recipes" / "small-200k.toml", None, {}, []).space.listed
+    (listed,) = compose(CONFIGS / "recipes" / "small-200k.toml", None, {}, []).space.listed_layouts
     assert ours.layout == listed
     assert count_params(ours.layout) <= small_cifar10.MAX_PARAMS
     assert (ours.recipe.epochs, ours.recipe.seed) == (7, 3)

@@ -24,9 +24,9 @@ from benchmarks.problems import Problem, batch_accuracy, layouts_problem
 from benchmarks.regret import Run, Tally, figures, markdown
 from benchmarks.sampler import ARMS, DEFAULT, REFERENCE, compare, main, search
 from model_zoo import ResNetLayout
-from search.enumeration import enumerate_batches, enumerate_layouts
+from search.layouts import LayoutSpace, enumerate_layouts
+from search.layouts.enumeration import enumerate_batches
 from search.sampler import FeasibleSampler, make_sampler
-from search.space import SearchSpace
 
 CELLS = ["".join(cell) for cell in itertools.product("0123", repeat=EDGES)]
 BUDGET = sorted(map(cell_params, CELLS))[len(CELLS) // 3]
@@ -53,15 +53,15 @@ def written(path: Path, content: Any) -> tuple[Path, str]:
 
 
 @pytest.fixture(scope="module")
-def small_space() -> SearchSpace:
+def small_space() -> LayoutSpace:
     """A space of a few thousand layouts, of which a part is in the window."""
-    return SearchSpace(
+    return LayoutSpace(
         stages=(2, 3), blocks=(1, 4), channels=(16, 24, 32, 48, 64, 96), min_params=150_000, max_params=250_000
     )
 
 
 @pytest.fixture(scope="module")
-def problem(small_space: SearchSpace) -> Problem:
+def problem(small_space: LayoutSpace) -> Problem:
     """The analytic objective over the small space."""
     return layouts_problem(small_space)
 
@@ -141,7 +141,7 @@ def test_the_nearest_cell_is_the_first_of_the_least_distance_that_is_not_used() 
 
 
 def test_the_optimum_of_the_layouts_is_the_best_of_all_evaluated_one_by_one(
-    small_space: SearchSpace, problem: Problem
+    small_space: LayoutSpace, problem: Problem
 ) -> None:
     single = [problem.evaluate(values) for values in problem.points.in_order()]
     accuracies = [outcome.accuracy for outcome in single if outcome.accuracy is not None]
@@ -152,7 +152,7 @@ def test_the_optimum_of_the_layouts_is_the_best_of_all_evaluated_one_by_one(
     assert (problem.optimum, problem.worst) == pytest.approx((max(accuracies), min(accuracies)), abs=1e-12)
 
 
-def test_a_layout_outside_the_window_has_no_accuracy_and_an_excess(small_space: SearchSpace, problem: Problem) -> None:
+def test_a_layout_outside_the_window_has_no_accuracy_and_an_excess(small_space: LayoutSpace, problem: Problem) -> None:
     lowest = {name: getattr(d, "low", 0) for name, d in problem.points.dimensions.items()}
     judged = [
         problem.evaluate(lowest | {name: getattr(d, "high", 0), "width_2": width})

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from model_zoo import LayoutError, ResNetLayout
-from search.chains import chains
-from search.dimensions import layout_bounds
 from search.encoding import decode_layout, encode_layout
-from search.enumeration import count_combinations, count_feasible, count_total, layout_at, sample_uniform
 from search.errors import EmptySpaceError
+from search.layouts import LayoutSpace, count_feasible, sample_uniform
+from search.layouts.chains import chains
+from search.layouts.dimensions import layout_bounds
+from search.layouts.enumeration import count_combinations, count_total, layout_at
+from search.layouts.report import make_report
 from search.neighbours import Neighbours
-from search.space import SearchSpace
-from search.space_report import make_report
 from tests.zoo_fixtures import brute_force
 
 SMALL: dict[str, Any] = {"stages": [2], "blocks": [1, 2], "channels": [4, 8, 12], "min_params": 0}
@@ -39,7 +39,7 @@ OLD: dict[str, Any] = {
 
 
 def test_a_space_without_the_choices_keeps_its_numbers_and_its_dimensions() -> None:
-    default, old = SearchSpace(), SearchSpace.model_validate(OLD)
+    default, old = LayoutSpace(), LayoutSpace.model_validate(OLD)
     numbered = {0: "1-1-14x16-16-128", 1_000_000: "13-10-1-15x32-32-32-128", 2_392_051: "10-1-1-1x96-256-256-256"}
     assert {number: layout_at(default, number).layout_id for number in numbered} == numbered
     assert list(layout_bounds(default)) == [f"{name}_{i}" for i in range(1, 5) for name in ("blocks", "width")]
@@ -51,7 +51,7 @@ def test_a_space_without_the_choices_keeps_its_numbers_and_its_dimensions() -> N
 
 
 def test_the_choices_are_ordinal_dimensions_in_their_own_order() -> None:
-    space = SearchSpace.model_validate(SMALL | EVERYTHING)
+    space = LayoutSpace.model_validate(SMALL | EVERYTHING)
     assert space.block_types == ("basic", "preactivation", "bottleneck")
     assert space.activations == ("relu", "silu", "gelu")
     bounds = list(layout_bounds(space).items())[-4:]
@@ -63,7 +63,7 @@ def test_the_choices_are_ordinal_dimensions_in_their_own_order() -> None:
 
 
 def test_a_proposal_whose_blocks_do_not_fit_its_widths_is_moved_to_one_that_does() -> None:
-    space = SearchSpace.model_validate(SMALL | EVERYTHING)
+    space = LayoutSpace.model_validate(SMALL | EVERYTHING)
     proposal = encode_layout(space, ResNetLayout((1, 1), (4, 4), block="bottleneck")) | {"groups": 2}
     with pytest.raises(LayoutError, match="groups: 4 does not divide the inner width 1"):
         decode_layout(space, proposal)
@@ -73,7 +73,7 @@ def test_a_proposal_whose_blocks_do_not_fit_its_widths_is_moved_to_one_that_does
 
 
 def test_what_does_not_fit_is_left_out_and_counted() -> None:
-    space = SearchSpace.model_validate(SMALL | EVERYTHING | {"activations": ["relu"]})
+    space = LayoutSpace.model_validate(SMALL | EVERYTHING | {"activations": ["relu"]})
     feasible = set(brute_force(space))
     report = make_report(space, 0, 0)
     # 6 pairs of widths in order, 4 of blocks; 27 forms.
@@ -92,14 +92,14 @@ def test_a_space_in_which_nothing_fits_says_why() -> None:
         ({"groups": [12], "channel_order": "increasing"}, "groups: 12 does not divide the 4 channels"),
         ({"groups": [4], "stem_channels": [6]}, "groups: 4 does not divide the 6 channels of the stem"),
     ):
-        space = SearchSpace.model_validate(SMALL | changed)
+        space = LayoutSpace.model_validate(SMALL | changed)
         assert list(chains(space)) == []
         with pytest.raises(EmptySpaceError, match=f"^block_types, groups, squeeze_ratios: {message}"):
             make_report(space, 1, 0)
 
 
 def test_many_draws_from_a_large_space_of_all_forms_are_feasible() -> None:
-    space = SearchSpace.model_validate(EVERYTHING | {"min_params": 4_900_000})
+    space = LayoutSpace.model_validate(EVERYTHING | {"min_params": 4_900_000})
     batch = sample_uniform(space, 3_000, np.random.default_rng(0))
     assert np.array_equal(batch.params, batch.counted_params())
     assert all(space.contains(layout) for layout in batch)  # which builds each, so its blocks fit
@@ -108,7 +108,7 @@ def test_many_draws_from_a_large_space_of_all_forms_are_feasible() -> None:
 
 def test_a_list_of_layouts_may_hold_any_form() -> None:
     ids = ["1-1x8-8", "1-2x16-32+blockbottleneck+groups4+squeeze8+actgelu", "2-1x8-16+blockpreactivation+actsilu"]
-    space = SearchSpace.model_validate({"layouts": ids, "min_params": 0})
+    space = LayoutSpace.model_validate({"layouts": ids, "min_params": 0})
     assert space.block_types == ("basic", "preactivation", "bottleneck")
     assert (space.groups, space.squeeze_ratios, space.activations) == ((1, 4), (0, 8), ("relu", "silu", "gelu"))
     for text in ids:

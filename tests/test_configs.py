@@ -10,7 +10,7 @@ import pytest
 from model_zoo import PRESETS, count_params
 from search.composition import compose
 from search.config import RunConfig
-from search.enumeration import count_feasible, enumerate_layouts
+from search.layouts import count_feasible, enumerate_layouts
 from search.points import SearchPoints
 from tests.cli import ROOT, run
 from trainables.recipe import Recipe
@@ -52,7 +52,7 @@ def test_each_says_what_it_would_do_and_runs_scaled_down(path: Path, tmp_path: P
 
 def test_seed_a_is_the_grid_of_its_45_models() -> None:
     config = composed("arora")
-    assert set(config.space.listed) == {preset for name, preset in PRESETS.items() if name.startswith("arora")}
+    assert set(config.space.listed_layouts) == {preset for name, preset in PRESETS.items() if name.startswith("arora")}
     grid = recipes("arora")
     assert {(r.optimizer, r.learning_rate) for r in grid} == {
         (optimizer, rate) for optimizer in ("adam", "sgd", "adadelta") for rate in (0.1, 0.01, 0.001)
@@ -66,13 +66,15 @@ def test_seed_a_is_the_grid_of_its_45_models() -> None:
 
 def test_seed_a_s_best_model_is_its_resnet_10_under_one_cycle() -> None:
     (recipe,) = recipes("arora-one-cycle")
-    assert composed("arora-one-cycle").space.listed == (PRESETS["arora-resnet10"],)
+    assert composed("arora-one-cycle").space.listed_layouts == (PRESETS["arora-resnet10"],)
     assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == ("sgd", 0.001, "one-cycle")
 
 
 def test_seed_b_is_its_table_of_layouts_with_every_optimizer_rate_schedule_and_augmentation() -> None:
     config = composed("cerberus")
-    assert set(config.space.listed) == {preset for name, preset in PRESETS.items() if name.startswith("cerberus")}
+    assert set(config.space.listed_layouts) == {
+        preset for name, preset in PRESETS.items() if name.startswith("cerberus")
+    }
     grid = recipes("cerberus")
     assert len(grid) == 4 * 2 * 2 * 4
     assert {(r.optimizer, r.adaptive_clipping > 0) for r in grid} == {
@@ -93,7 +95,7 @@ def test_seed_b_is_its_table_of_layouts_with_every_optimizer_rate_schedule_and_a
 def test_the_anchor_s_is_resnet_26_by_the_recipe_that_reached_97() -> None:
     config = composed("recipes/resnet26-97")
     (recipe,) = recipes("recipes/resnet26-97")
-    (layout,) = config.space.listed
+    (layout,) = config.space.listed_layouts
     assert (layout.blocks, layout.channels, count_params(layout)) == ((4, 5, 3), (64, 128, 256), 4_992_586)
     assert (config.replicates, config.trials, recipe.epochs, recipe.batch_size) == (3, 3, 200, 128)
     assert (recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.weight_decay) == ("sgd", 0.1, 0.9, 5e-4)
@@ -108,7 +110,7 @@ def test_the_anchor_s_is_resnet_26_by_the_recipe_that_reached_97() -> None:
 def test_a_recipe_s_layout_is_within_its_budget_and_ends_annealed(name: str, most: int) -> None:
     config = composed(name)
     (recipe,) = recipes(name)
-    assert [count_params(layout) <= most for layout in config.space.listed] == [True]
+    assert [count_params(layout) <= most for layout in config.space.listed_layouts] == [True]
     assert config.rungs == (config.max_epochs,)
     assert learning_rate(recipe, 10 * recipe.epochs - 1, 10, config.rungs) == 0
     assert config.data_arguments["train_images"] is None

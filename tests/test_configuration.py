@@ -9,9 +9,9 @@ from PIL import Image
 
 from search.composition import compose
 from search.defaults import DATASET_DEFAULTS
-from search.enumeration import require_feasible
 from search.errors import ConfigError, ResourceError, ResumeError
 from search.flags import config_flag, seconds
+from search.layouts import require_feasible
 from search.ray_session import fitting_concurrency
 from search.runs import new_run_folder, read_config, write_run_file
 from trainables.datasets import DATASETS

@@ -30,7 +30,7 @@ from search.disk_watch import DiskWatch, PatientRecord
 from search.display import SilentDisplay
 from search.errors import ConfigError, ResourceError
 from search.flags import size_bytes
-from search.space import SearchSpace
+from search.layouts import LayoutSpace
 from search.standing import checkpoint_path
 from search.text import size_text
 from tests.disk_fixtures import fill, small_disk
@@ -93,7 +93,7 @@ def test_sizes_are_shown_with_binary_prefixes(size: float, text: str) -> None:
 
 @settings(max_examples=30)
 @given(spaces())
-def test_no_layout_of_a_space_has_a_larger_checkpoint_than_the_bound(space: SearchSpace) -> None:
+def test_no_layout_of_a_space_has_a_larger_checkpoint_than_the_bound(space: LayoutSpace) -> None:
     config = compose(None, None, {}, ["recipe.optimizer=['sgd','adam']"]).model_copy(update={"space": space})
     sizes = [checkpoint_bytes(layout, Recipe(optimizer="adam")) for layout in brute_force(space)]
     assert max(sizes, default=0) <= largest_checkpoint(config)

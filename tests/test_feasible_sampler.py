@@ -14,10 +14,9 @@ from optuna.trial import Trial, TrialState
 
 from model_zoo import ResNetLayout
 from search.encoding import Values
-from search.enumeration import enumerate_layouts
+from search.layouts import LayoutSpace, enumerate_layouts
 from search.points import Point, SearchPoints
 from search.sampler import FeasibleSampler, SpaceExhausted
-from search.space import SearchSpace
 from tests.recipe_fixtures import space_of
 from tests.zoo_fixtures import brute_force, even
 
@@ -30,7 +29,7 @@ SMALL: dict[str, Any] = {
     "min_params": 4_000,
     "max_params": 4_300,
 }
-MIDDLE = SearchSpace.model_validate(
+MIDDLE = LayoutSpace.model_validate(
     {"stages": [2], "blocks": [1, 64], "channels": [8, 16, 24, 32], "min_params": 50_000, "max_params": 2_000_000}
 )
 """39,485 feasible layouts."""
@@ -58,8 +57,8 @@ BASES: dict[str, tuple[Callable[[], BaseSampler], int]] = {
 """Base samplers, and for how many trials each is asked."""
 
 
-def space(**changed: Any) -> SearchSpace:
-    return SearchSpace.model_validate(SMALL | changed)
+def space(**changed: Any) -> LayoutSpace:
+    return LayoutSpace.model_validate(SMALL | changed)
 
 
 def suggested(trial: Trial, points: SearchPoints) -> Values:

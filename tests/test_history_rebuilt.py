@@ -11,16 +11,16 @@ from optuna.study import Study
 
 from model_zoo import count_flops, count_params
 from results import Record, read_record
-from search.enumeration import layout_at
 from search.history import Asked, History
+from search.layouts import LayoutSpace
+from search.layouts.enumeration import layout_at
 from search.points import Point, SearchPoints
 from search.recipe_space import RecipeSpace
 from search.sampler import SAMPLERS
-from search.space import SearchSpace
 from tests.recipe_fixtures import INFINITE, space_of
 from tests.results_fixtures import report, start_session
 
-SPACE = SearchSpace.model_validate(
+SPACE = LayoutSpace.model_validate(
     {"stages": [2, 3], "blocks": [1, 4], "channels": [8, 12, 16, 24], "min_params": 8_000, "max_params": 40_000}
 )
 RECIPES = space_of({"epochs": 8, "optimizer": ["sgd", "adam"], "momentum": [0.5, 0.9]})

@@ -8,23 +8,22 @@ import pytest
 from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout
-from search.enumeration import enumerate_layouts
+from search.layouts import LayoutSpace, enumerate_layouts
 from search.neighbours import Neighbours
-from search.space import SearchSpace
 
 
 def test_a_list_of_layouts_is_the_space_of_those_layouts_alone() -> None:
-    space = SearchSpace.model_validate(
+    space = LayoutSpace.model_validate(
         {"layouts": ["cerberus-resnet24", "3-5-3x64-128-256", "2-2x8-16+stem4"], "min_params": 0, "classes": 7}
     )
     own = ResNetLayout((2, 2), (8, 16), stem_channels=4, classes=7)
-    assert space.listed == (ResNetLayout((3, 5, 3), (64, 128, 256), classes=7), own)
-    assert set(enumerate_layouts(space)) == set(space.listed)
+    assert space.listed_layouts == (ResNetLayout((3, 5, 3), (64, 128, 256), classes=7), own)
+    assert set(enumerate_layouts(space)) == set(space.listed_layouts)
     assert space.contains(own)
     assert not space.contains(PRESETS["cerberus-resnet24"])  # for images of ten classes
     ten = space.model_copy(update={"classes": 10})
     assert ten.contains(PRESETS["cerberus-resnet24"])
-    assert SearchSpace.model_validate_json(space.model_dump_json()) == space
+    assert LayoutSpace.model_validate_json(space.model_dump_json()) == space
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_a_list_of_layouts_is_the_space_of_those_layouts_alone() -> None:
 )
 def test_a_wrong_list_of_layouts_is_refused(table: dict[str, Any], messages: list[str]) -> None:
     with pytest.raises(ValidationError) as caught:
-        SearchSpace.model_validate(table)
+        LayoutSpace.model_validate(table)
     for message in messages:
         assert message in str(caught.value)
 
@@ -68,7 +67,7 @@ def test_a_long_list_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ResNetLayout, "from_id", counted)
     ids = [f"{a}-{b}x16-32" for a in range(1, 51) for b in range(1, 51)]
-    space = SearchSpace.model_validate({"layouts": ids, "min_params": 0, "max_params": 2**40})
+    space = LayoutSpace.model_validate({"layouts": ids, "min_params": 0, "max_params": 2**40})
     nearest = next(Neighbours(space).around({"blocks_1": 40, "blocks_2": 7}))
     assert nearest == (0, from_id("40-7x16-32"))
     assert all(space.contains(layout) for layout in enumerate_layouts(space))

@@ -15,19 +15,17 @@ from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout, count_params
 from model_zoo.complexity import head_params, stage_params, stem_params
-from search.batch import LayoutBatch, joined
-from search.enumeration import (
-    count_feasible,
+from search.layouts import LayoutSpace, count_feasible, enumerate_layouts
+from search.layouts.batch import LayoutBatch, joined
+from search.layouts.enumeration import (
     count_in_window,
     count_total,
     count_up_to,
     ends_in_window,
     enumerate_batches,
-    enumerate_layouts,
     index_of,
     layout_at,
 )
-from search.space import SearchSpace
 from tests.zoo_fixtures import FIGURES, brute_force, layouts, spaces, unbounded
 
 VAST: dict[str, Any] = {
@@ -41,7 +39,7 @@ UNIT = 8
 """All terms of `VAST` are multiples of it, for widths and classes are."""
 
 
-def in_window_only(space: SearchSpace) -> SearchSpace:
+def in_window_only(space: LayoutSpace) -> LayoutSpace:
     """`space` with its parameter window as the only condition."""
     window = {name: getattr(space, name) for name in ("min_params", "max_params")}
     return unbounded(space).model_copy(update=window)
@@ -49,7 +47,7 @@ def in_window_only(space: SearchSpace) -> SearchSpace:
 
 @settings(max_examples=60)
 @given(space=spaces())
-def test_counts_and_walks_are_those_of_brute_force(space: SearchSpace) -> None:
+def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     expected = set(brute_force(space))
     walked = list(enumerate_layouts(space))
     assert Counter(walked) == Counter(expected)
@@ -62,15 +60,15 @@ def test_counts_and_walks_are_those_of_brute_force(space: SearchSpace) -> None:
 
 @settings(max_examples=25)
 @given(space=spaces(max_stages=5))
-def test_walks_are_stable_for_equal_spaces(space: SearchSpace) -> None:
+def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     walked = list(enumerate_layouts(space))
-    same = SearchSpace.model_validate_json(space.model_dump_json())
+    same = LayoutSpace.model_validate_json(space.model_dump_json())
     assert list(enumerate_layouts(same)) == walked
 
 
 @settings(max_examples=40)
 @given(space=spaces(), other=layouts(max_blocks=4, max_channels=9))
-def test_numbers_and_layouts_are_inverse(space: SearchSpace, other: ResNetLayout) -> None:
+def test_numbers_and_layouts_are_inverse(space: LayoutSpace, other: ResNetLayout) -> None:
     space = in_window_only(space)
     numbered = list(enumerate_layouts(space))
     assert [layout_at(space, i) for i in range(len(numbered))] == numbered
@@ -86,7 +84,7 @@ def test_numbers_and_layouts_are_inverse(space: SearchSpace, other: ResNetLayout
 
 @settings(max_examples=40)
 @given(space=spaces())
-def test_columns_are_the_figures_of_each_layout(space: SearchSpace) -> None:
+def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
     batches = list(enumerate_batches(space))
     if not batches:
         return
@@ -107,7 +105,7 @@ def test_columns_are_the_figures_of_each_layout(space: SearchSpace) -> None:
 @settings(max_examples=40)
 @given(space=spaces(), data=st.data())
 def test_the_ends_and_the_counts_up_to_an_edge_are_those_of_brute_force(
-    space: SearchSpace, data: st.DataObject
+    space: LayoutSpace, data: st.DataObject
 ) -> None:
     space = in_window_only(space)
     params = sorted(count_params(layout) for layout in set(brute_force(space)))
@@ -121,7 +119,7 @@ def test_the_ends_and_the_counts_up_to_an_edge_are_those_of_brute_force(
 
 def test_layouts_whose_stem_is_a_little_narrower_than_the_widest_stage_are_counted() -> None:
     # Their first stage has a skip convolution, which one behind the widest stem has not, so they are the largest.
-    space = SearchSpace.model_validate(
+    space = LayoutSpace.model_validate(
         {
             "stages": [2],
             "blocks": [1, 1],
@@ -136,7 +134,7 @@ def test_layouts_whose_stem_is_a_little_narrower_than_the_widest_stage_are_count
     assert count_feasible(space) == 2
 
 
-def by_parameters(space: SearchSpace) -> NDArray[np.int64]:
+def by_parameters(space: LayoutSpace) -> NDArray[np.int64]:
     """How many layouts have so many units of parameters, (max_params / UNIT + 1,), one stage after the other.
 
     For a space with one number of stages, nondecreasing widths and only blocks and widths to choose.
@@ -172,7 +170,7 @@ def by_parameters(space: SearchSpace) -> NDArray[np.int64]:
 
 
 def test_more_than_ten_to_the_ten_layouts_are_counted_as_by_adding_up_stage_after_stage() -> None:
-    space = SearchSpace.model_validate(VAST)
+    space = LayoutSpace.model_validate(VAST)
     by_units = by_parameters(space)
     tracemalloc.start()
     try:
@@ -196,7 +194,7 @@ def test_more_than_ten_to_the_ten_layouts_are_counted_as_by_adding_up_stage_afte
 
 
 def test_layouts_of_a_vast_space_are_found_by_their_numbers() -> None:
-    space = SearchSpace.model_validate(VAST)
+    space = LayoutSpace.model_validate(VAST)
     count = count_in_window(space)
     for number in [*np.random.default_rng(0).integers(count, size=200).tolist(), 0, count - 1]:
         layout = layout_at(space, number)
@@ -205,4 +203,4 @@ def test_layouts_of_a_vast_space_are_found_by_their_numbers() -> None:
 
 
 def test_the_default_space_has_the_documented_size() -> None:
-    assert (count_total(SearchSpace()), count_feasible(SearchSpace())) == (66_772_992, 2_392_052)
+    assert (count_total(LayoutSpace()), count_feasible(LayoutSpace())) == (66_772_992, 2_392_052)

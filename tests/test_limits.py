@@ -16,10 +16,10 @@ from search.changes import changed
 from search.composition import compose
 from search.config import RunConfig
 from search.endings import settle
-from search.enumeration import count_feasible
 from search.errors import SearchError
 from search.history import History
 from search.kept_network import require_ranked_epoch
+from search.layouts import count_feasible
 from search.limits import enforce_limits, reopen
 from search.points import SearchPoints
 from search.sampler import SpaceExhausted

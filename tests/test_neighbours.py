@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from optuna.distributions import IntDistribution
 
 from model_zoo import PRESETS, ResNetLayout
-from search.dimensions import layout_bounds
 from search.encoding import decode_layout, encode_layout, layout_dimensions
-from search.enumeration import enumerate_layouts, sample_uniform
+from search.layouts import LayoutSpace, enumerate_layouts, sample_uniform
+from search.layouts.dimensions import layout_bounds
 from search.neighbours import TIE, Neighbours
-from search.space import SearchSpace
 from tests.zoo_fixtures import brute_force, even, spaces, unbounded
 
 DEEP: dict[str, Any] = {
@@ -30,13 +29,13 @@ DEEP: dict[str, Any] = {
 }
 
 
-def proposals(space: SearchSpace) -> st.SearchStrategy[dict[str, int]]:
+def proposals(space: LayoutSpace) -> st.SearchStrategy[dict[str, int]]:
     """Values for some or all dimensions, infeasible ones included."""
     values = {name: st.integers(low, high) for name, (low, high) in layout_bounds(space).items()}
     return st.one_of(st.fixed_dictionaries(values), st.fixed_dictionaries({}, optional=values))
 
 
-def distance(space: SearchSpace, proposal: Mapping[str, float], layout: ResNetLayout) -> float:
+def distance(space: LayoutSpace, proposal: Mapping[str, float], layout: ResNetLayout) -> float:
     """The squared distance that `search.neighbours` defines, from one layout's dimensions."""
     total, values = 0.0, encode_layout(space, layout)
     for name, (low, high) in layout_bounds(space).items():
@@ -46,7 +45,7 @@ def distance(space: SearchSpace, proposal: Mapping[str, float], layout: ResNetLa
     return total
 
 
-def assert_in_order(space: SearchSpace, proposal: Mapping[str, float], feasible: set[ResNetLayout]) -> None:
+def assert_in_order(space: LayoutSpace, proposal: Mapping[str, float], feasible: set[ResNetLayout]) -> None:
     """That all of `feasible`, and each once, come in the order of their distances from `proposal`."""
     found = list(Neighbours(space).around(proposal))
     assert Counter(layout for _, layout in found) == Counter(feasible)
@@ -58,7 +57,7 @@ def assert_in_order(space: SearchSpace, proposal: Mapping[str, float], feasible:
 @settings(max_examples=80)
 @given(space=spaces(), data=st.data())
 def test_all_feasible_layouts_come_once_in_the_order_of_their_distances(
-    space: SearchSpace, data: st.DataObject
+    space: LayoutSpace, data: st.DataObject
 ) -> None:
     assert_in_order(space, data.draw(proposals(space)), set(brute_force(space)))
 
@@ -68,7 +67,7 @@ def test_all_feasible_layouts_come_once_in_the_order_of_their_distances(
 )
 @pytest.mark.parametrize("named", [1.0, 0.5])
 def test_layouts_of_six_stages_too_come_in_the_order_of_their_distances(changed: dict[str, Any], named: float) -> None:
-    space = SearchSpace.model_validate(DEEP | changed)
+    space = LayoutSpace.model_validate(DEEP | changed)
     feasible = set(enumerate_layouts(space))
     assert len(feasible) > 250
     generator = np.random.default_rng(0)
@@ -78,7 +77,7 @@ def test_layouts_of_six_stages_too_come_in_the_order_of_their_distances(changed:
 
 
 def test_what_is_nearest_to_a_proposal_out_of_order_is_in_order() -> None:
-    space = SearchSpace.model_validate(DEEP)
+    space = LayoutSpace.model_validate(DEEP)
     proposal = {f"width_{i}": i % 2 for i in range(1, 7)} | {f"blocks_{i}": 4 for i in range(1, 7)}
     _, nearest = next(Neighbours(space).around(proposal))
     assert not space.contains(decode_layout(space, proposal))
@@ -87,7 +86,7 @@ def test_what_is_nearest_to_a_proposal_out_of_order_is_in_order() -> None:
 
 
 def test_a_stage_that_is_absent_before_one_that_is_there_is_moved_to_a_layout() -> None:
-    space = SearchSpace.model_validate(
+    space = LayoutSpace.model_validate(
         {"stages": [2, 4, 5], "blocks": [1, 2], "channels": [4, 8], "min_params": 4_000, "max_params": 9_000}
     )
     proposal = {"blocks_1": 1, "blocks_2": 2, "blocks_3": 0, "blocks_4": 2, "blocks_5": 0, "width_4": 1}
@@ -96,7 +95,7 @@ def test_a_stage_that_is_absent_before_one_that_is_there_is_moved_to_a_layout() 
 
 
 def test_layouts_of_a_list_come_in_the_order_of_their_distances() -> None:
-    space = SearchSpace.model_validate(
+    space = LayoutSpace.model_validate(
         {"layouts": list(PRESETS), "min_params": 100_000, "max_params": 10**7, "max_depth": 40}
     )
     feasible = set(brute_force(space))
@@ -106,7 +105,7 @@ def test_layouts_of_a_list_come_in_the_order_of_their_distances() -> None:
 
 
 def test_around_a_feasible_layout_it_is_itself_the_first() -> None:
-    space = SearchSpace()
+    space = LayoutSpace()
     neighbours = Neighbours(space)
     for layout in sample_uniform(space, 5, np.random.default_rng(4)):
         found = list(islice(neighbours.around(encode_layout(space, layout)), 300))
@@ -116,7 +115,7 @@ def test_around_a_feasible_layout_it_is_itself_the_first() -> None:
 
 
 def test_the_nearest_of_the_default_space_is_the_nearest_of_all_that_were_drawn() -> None:
-    space, generator = SearchSpace(), np.random.default_rng(0)
+    space, generator = LayoutSpace(), np.random.default_rng(0)
     drawn = list(sample_uniform(space, 3_000, generator))
     neighbours = Neighbours(space)
     for _ in range(5):
@@ -127,13 +126,13 @@ def test_the_nearest_of_the_default_space_is_the_nearest_of_all_that_were_drawn(
 
 
 def test_an_empty_space_has_no_neighbours() -> None:
-    space = SearchSpace.model_validate({"stages": [2], "blocks": [1, 2], "channels": [4], "min_params": 10**6})
+    space = LayoutSpace.model_validate({"stages": [2], "blocks": [1, 2], "channels": [4], "min_params": 10**6})
     assert list(Neighbours(space).around({"blocks_1": 1})) == []
 
 
 @settings(max_examples=60)
 @given(space=spaces(max_stages=5))
-def test_a_layout_and_its_values_are_inverse(space: SearchSpace) -> None:
+def test_a_layout_and_its_values_are_inverse(space: LayoutSpace) -> None:
     dimensions = layout_dimensions(space)
     assert all(isinstance(d, IntDistribution) and not d.single() for d in dimensions.values())
     offered = set(islice(brute_force(unbounded(space)), 200))
@@ -146,7 +145,7 @@ def test_a_layout_and_its_values_are_inverse(space: SearchSpace) -> None:
 
 
 def test_a_stage_that_a_layout_does_not_have_is_one_of_zero_blocks() -> None:
-    space = SearchSpace.model_validate({"stages": [2, 4], "blocks": [3, 5], "channels": [4, 8], "min_params": 0})
+    space = LayoutSpace.model_validate({"stages": [2, 4], "blocks": [3, 5], "channels": [4, 8], "min_params": 0})
     bounds = layout_bounds(space)
     assert [bounds[f"blocks_{i}"] for i in range(1, 5)] == [(3, 5), (3, 5), (0, 3), (0, 3)]
     short = encode_layout(space, ResNetLayout((3, 5), (4, 8)))

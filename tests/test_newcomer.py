@@ -24,8 +24,11 @@ def test_a_list_of_words_needs_no_quotes() -> None:
     config = compose(None, None, {}, ["recipe.optimizer=[nesterov, muon]", "space.block_types=[basic,bottleneck]"])
     assert config.recipe.values_of("optimizer") == ["nesterov", "muon"]
     assert config.space.block_types == ("basic", "bottleneck")
-    listed = compose(None, None, {}, ["space.layouts=[1-1-3x16-16-16, 2-1x8-12+actsilu]"])
-    assert [layout.layout_id for layout in listed.space.listed] == ["1-1-3x16-16-16+in1", "2-1x8-12+actsilu+in1"]
+    listed = compose(None, None, {}, ["space.layouts=[1-1-3x16-16-16, 2-1x8-12+actsilu]"]).space.listed_layouts
+    assert [layout.layout_id for layout in listed] == [
+        "1-1-3x16-16-16+in1",
+        "2-1x8-12+actsilu+in1",
+    ]
     with pytest.raises(ConfigError, match="adamm"):
         compose(None, None, {}, ["recipe.optimizer=[sgd,adamm]"])
 

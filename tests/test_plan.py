@@ -11,10 +11,10 @@ import pytest
 from model_zoo import PRESETS
 from results import Record
 from search.composition import compose, validated
+from search.layouts.report import make_report
 from search.machine import available_cpus
 from search.plan import expected_epochs, hours_text, make_plan
 from search.runs import write_run_file
-from search.space_report import make_report
 from search.text import flops_text
 from search.warm_start import first_points
 from tests.cli import run

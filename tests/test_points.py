@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from search.encoding import encode_layout, layout_dimensions
-from search.enumeration import enumerate_layouts
 from search.errors import ConfigError
+from search.layouts import LayoutSpace, enumerate_layouts
 from search.neighbours import TIE, Neighbours
 from search.points import Point, SearchPoints
 from search.recipe_space import RecipeSpace
-from search.space import SearchSpace
 from tests.recipe_fixtures import INFINITE, finite_tables, space_of
 from tests.zoo_fixtures import brute_force, even, nothing, spaces
 
@@ -27,7 +26,7 @@ RECIPES: dict[str, Any] = {"optimizer": ["sgd", "adam"], "momentum": [0.5, 0.9],
 
 
 def points_of(recipes: dict[str, Any] | str = RECIPES, **changed: Any) -> SearchPoints:
-    return SearchPoints(SearchSpace.model_validate(SMALL | changed), space_of(recipes))
+    return SearchPoints(LayoutSpace.model_validate(SMALL | changed), space_of(recipes))
 
 
 def every(points: SearchPoints) -> set[Point]:
@@ -38,7 +37,7 @@ def every(points: SearchPoints) -> set[Point]:
 @settings(max_examples=20)
 @given(space=spaces(max_stages=3), table=finite_tables)
 def test_points_are_listed_once_and_each_is_what_its_values_decode_to(
-    space: SearchSpace, table: dict[str, Any]
+    space: LayoutSpace, table: dict[str, Any]
 ) -> None:
     points = SearchPoints(space, space_of(table))
     expected = every(points)
@@ -72,7 +71,7 @@ def test_what_has_no_place_is_not_encoded() -> None:
     points = points_of()
     layout, recipe = points.decode(next(points.in_order()))
     assert points.encode(layout, recipe.model_copy(update={"cutout": 6})) is None
-    outside = next(brute_force(SearchSpace.model_validate(SMALL | {"channels": [6]})))
+    outside = next(brute_force(LayoutSpace.model_validate(SMALL | {"channels": [6]})))
     assert points.encode(outside, recipe) is None
 
 
@@ -157,7 +156,7 @@ def test_nothing_is_drawn_from_an_empty_space(changed: dict[str, Any]) -> None:
 
 @settings(max_examples=15)
 @given(space=spaces(max_stages=3), data=st.data())
-def test_without_recipes_points_are_layouts(space: SearchSpace, data: st.DataObject) -> None:
+def test_without_recipes_points_are_layouts(space: LayoutSpace, data: st.DataObject) -> None:
     points = SearchPoints(space)
     assert points.recipes == RecipeSpace()
     layouts = list(enumerate_layouts(space))

@@ -53,11 +53,11 @@ def test_the_other_commands_are_understood(line: str, tmp_path: Path) -> None:
 
 
 def test_every_key_the_readme_names_exists() -> None:
-    from search.space import SearchSpace
+    from search.layouts import LayoutSpace
     from trainables.recipe import Recipe
 
     for owner, key in re.findall(r"`(space|recipe)\.(\w+)`", README):
-        assert key in {"space": SearchSpace, "recipe": Recipe}[owner].model_fields
+        assert key in {"space": LayoutSpace, "recipe": Recipe}[owner].model_fields
 
 
 @pytest.mark.parametrize("module", ["search.run", "search.space", "search.evaluate", "results.leaderboard"])

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from scipy.stats import chisquare
 
 from model_zoo import PRESETS
-from search.enumeration import count_up_to, sample_uniform
 from search.errors import EmptySpaceError
-from search.space import SearchSpace
+from search.layouts import LayoutSpace, sample_uniform
+from search.layouts.enumeration import count_up_to
 from tests.zoo_fixtures import brute_force, even, spaces
 
 SMALL: dict[str, Any] = {
@@ -41,7 +41,7 @@ LIKELY = 1e-4
     ],
 )
 def test_every_feasible_layout_is_as_likely_as_any_other(changed: dict[str, Any]) -> None:
-    space = SearchSpace.model_validate(SMALL | changed)
+    space = LayoutSpace.model_validate(SMALL | changed)
     feasible = set(brute_force(space))
     assert 20 < len(feasible) < 2000
     drawn = Counter(sample_uniform(space, 60 * len(feasible), np.random.default_rng(2)))
@@ -50,7 +50,7 @@ def test_every_feasible_layout_is_as_likely_as_any_other(changed: dict[str, Any]
 
 
 def test_draws_of_one_layout_at_a_time_are_uniform_too() -> None:
-    space = SearchSpace.model_validate(SMALL | {"predicate": even, "kernels": [3]})
+    space = LayoutSpace.model_validate(SMALL | {"predicate": even, "kernels": [3]})
     feasible, generator = set(brute_force(space)), np.random.default_rng(0)
     drawn = Counter(sample_uniform(space, 1, generator)[0] for _ in range(40 * len(feasible)))
     assert drawn.keys() == feasible
@@ -59,7 +59,7 @@ def test_draws_of_one_layout_at_a_time_are_uniform_too() -> None:
 
 @pytest.mark.parametrize("predicate", [None, even])
 def test_layouts_of_a_list_are_drawn_uniformly(predicate: object) -> None:
-    space = SearchSpace.model_validate(
+    space = LayoutSpace.model_validate(
         {"layouts": list(PRESETS), "min_params": 100_000, "max_params": 10**7, "predicate": predicate}
     )
     feasible = set(brute_force(space))
@@ -73,8 +73,8 @@ def test_layouts_of_a_list_are_drawn_uniformly(predicate: object) -> None:
 def test_the_few_layouts_that_a_predicate_leaves_are_drawn_uniformly(
     refused: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.enumeration.MOST_REFUSED", refused)  # with 0 all are walked at once
-    everything = SearchSpace.model_validate(SMALL)
+    monkeypatch.setattr("search.layouts.enumeration.MOST_REFUSED", refused)  # with 0 all are walked at once
+    everything = LayoutSpace.model_validate(SMALL)
     rare = sorted(brute_force(everything), key=lambda layout: layout.layout_id)[::40]
     space = everything.model_copy(update={"predicate": set(rare).__contains__})
     generator = np.random.default_rng(1)
@@ -84,7 +84,7 @@ def test_the_few_layouts_that_a_predicate_leaves_are_drawn_uniformly(
 
 
 def test_no_infeasible_layout_is_among_a_million_draws_from_a_vast_space() -> None:
-    space = SearchSpace.model_validate(
+    space = LayoutSpace.model_validate(
         {
             "stages": [4, 5],
             "blocks": [1, 8],
@@ -123,7 +123,7 @@ def test_no_infeasible_layout_is_among_a_million_draws_from_a_vast_space() -> No
 
 @settings(max_examples=40)
 @given(space=spaces())
-def test_draws_are_feasible_and_an_empty_space_has_none(space: SearchSpace) -> None:
+def test_draws_are_feasible_and_an_empty_space_has_none(space: LayoutSpace) -> None:
     feasible = set(brute_force(space))
     generator = np.random.default_rng(0)
     if feasible:
@@ -142,7 +142,7 @@ def test_a_predicate_that_refuses_all_is_asked_about_each_layout_a_few_times_onl
         asked.append(layout)
         return False
 
-    space = SearchSpace.model_validate(SMALL)
+    space = LayoutSpace.model_validate(SMALL)
     inside = len(set(brute_force(space)))
     with pytest.raises(EmptySpaceError, match=f"predicate: all {inside:,} layouts"):
         sample_uniform(space.model_copy(update={"predicate": refuses}), 1, np.random.default_rng(0))
@@ -150,6 +150,6 @@ def test_a_predicate_that_refuses_all_is_asked_about_each_layout_a_few_times_onl
 
 
 def test_the_generator_alone_decides_the_draws() -> None:
-    space = SearchSpace.model_validate(SMALL | {"max_depth": 14})
+    space = LayoutSpace.model_validate(SMALL | {"max_depth": 14})
     first, again, other = (list(sample_uniform(space, 20, np.random.default_rng(seed))) for seed in (5, 5, 6))
     assert first == again != other

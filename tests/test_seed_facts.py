@@ -43,7 +43,7 @@ def test_a_filters_of_3_and_of_5() -> None:
         layout = ResNetLayout(seed.blocks, seed.channels, seed.strides, kernels, skip_kernel=seed.skip_kernel)
         assert space.contains(layout)
         listed = compose(None, None, {"dataset": "cifar10", "space": {"layouts": [layout.layout_id]}}, []).space
-        assert listed.listed == (layout,)
+        assert listed.listed_layouts == (layout,)
 
 
 def test_b_batches_of_128_with_patience_5_and_rotations_of_10_degrees() -> None:

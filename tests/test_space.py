@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout, count_params
-from search.chains import MAX_HALF, chains
 from search.composition import read_toml
-from search.enumeration import count_feasible, enumerate_layouts, require_feasible
-from search.errors import EmptySpaceError
-from search.space import SearchSpace
+from search.config import RunConfig
+from search.errors import ConfigError, EmptySpaceError
+from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, require_feasible
+from search.layouts.chains import MAX_HALF, chains
 from tests.zoo_fixtures import FIGURES, brute_force, even, fulfils, layouts, nothing, spaces, unbounded
 
 SMALL: dict[str, Any] = {"stages": [2], "blocks": [1, 3], "channels": [4, 8], "min_params": 0, "max_params": 10**6}
@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {"stages": [2], "blocks": [1, 3], "channels": [4, 8], "m
 
 @settings(max_examples=60)
 @given(space=spaces(max_stages=3), other=layouts(max_blocks=4, max_channels=9))
-def test_a_space_contains_the_feasible_layouts_and_nothing_else(space: SearchSpace, other: ResNetLayout) -> None:
+def test_a_space_contains_the_feasible_layouts_and_nothing_else(space: LayoutSpace, other: ResNetLayout) -> None:
     offered = set(brute_force(unbounded(space)))
     feasible = set(brute_force(space))
     wider = unbounded(space).model_copy(update={"blocks": (1, space.blocks[1] + 1), "channel_order": "free"})
@@ -40,7 +40,7 @@ def test_a_space_contains_the_feasible_layouts_and_nothing_else(space: SearchSpa
 def test_every_preset_is_expressible(name: str) -> None:
     preset = PRESETS[name]
     params = count_params(preset)
-    space = SearchSpace.model_validate(
+    space = LayoutSpace.model_validate(
         {
             "stages": [preset.stages],
             "blocks": [1, 16],
@@ -58,8 +58,8 @@ def test_every_preset_is_expressible(name: str) -> None:
     assert not space.model_copy(update={"max_params": params - 1}).contains(preset)
 
 
-def window(low: int, high: int, **others: Any) -> SearchSpace:
-    return SearchSpace.model_validate(SMALL | {"min_params": low, "max_params": high} | others)
+def window(low: int, high: int, **others: Any) -> LayoutSpace:
+    return LayoutSpace.model_validate(SMALL | {"min_params": low, "max_params": high} | others)
 
 
 def test_the_bound_that_empties_a_space_is_named_with_the_nearest_counts() -> None:
@@ -92,7 +92,7 @@ def test_the_bound_that_empties_a_space_is_named_with_the_nearest_counts() -> No
 
 @settings(max_examples=60)
 @given(space=spaces())
-def test_only_an_empty_space_is_refused_and_its_message_has_the_true_neighbours(space: SearchSpace) -> None:
+def test_only_an_empty_space_is_refused_and_its_message_has_the_true_neighbours(space: LayoutSpace) -> None:
     if next(brute_force(space), None) is not None:
         require_feasible(space)
         return
@@ -117,7 +117,7 @@ def test_only_an_empty_space_is_refused_and_its_message_has_the_true_neighbours(
 
 def test_all_problems_of_fields_are_listed_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
-        SearchSpace.model_validate(
+        LayoutSpace.model_validate(
             {
                 "stages": [1, 7],
                 "blocks": [0, 2],
@@ -167,7 +167,7 @@ def test_all_problems_of_fields_are_listed_at_once() -> None:
 def test_all_problems_between_fields_are_listed_at_once() -> None:
     crossed = {f"min_{figure}": 9 for figure in FIGURES} | {f"max_{figure}": 8 for figure in FIGURES}
     with pytest.raises(ValidationError) as caught:
-        SearchSpace.model_validate({"blocks": [3, 1], "channels": [8], "channel_order": "increasing", **crossed})
+        LayoutSpace.model_validate({"blocks": [3, 1], "channels": [8], "channel_order": "increasing", **crossed})
     message = str(caught.value)
     assert "blocks: 3 to 1 is empty; give [fewest, most]" in message
     for figure in FIGURES:
@@ -185,13 +185,17 @@ def test_a_space_too_large_to_count_is_refused_with_its_size(
 ) -> None:
     table = {"stages": [stages], "blocks": [1, blocks], "channels": list(range(8, 8 + widths)), "channel_order": "free"}
     message = f"{halves:,} combinations for half the stages exceed {MAX_HALF:,}; give fewer choices or fewer stages"
-    with pytest.raises(ValidationError, match=re.escape(message)):
-        SearchSpace.model_validate(table)
+    space = LayoutSpace.model_validate(table)
+    with pytest.raises(ValidationError, match=re.escape(f"space.blocks, channels, strides, kernels: {message}")):
+        RunConfig(space=space)
+    for count in (count_feasible, lambda space: next(enumerate_layouts(space))):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            count(space)
 
 
 @settings(max_examples=40)
 @given(space=spaces().filter(lambda space: not space.layouts))
-def test_the_halves_are_as_many_as_brute_force_finds(space: SearchSpace) -> None:
+def test_the_halves_are_as_many_as_brute_force_finds(space: LayoutSpace) -> None:
     everything = list(set(brute_force(unbounded(space))))
     for chain in chains(space):
         mine = [
@@ -219,14 +223,16 @@ def test_the_halves_are_as_many_as_brute_force_finds(space: SearchSpace) -> None
 
 def test_a_budget_too_large_to_be_coded_is_refused() -> None:
     table = {"stages": [6], "channels": [2**16 - i for i in range(10)], "min_params": 0, "max_params": 2**62}
-    with pytest.raises(
-        ValidationError, match=r"max_params: 4,611,686,018,427,387,904 is too large for so many choices"
-    ):
-        SearchSpace.model_validate(table)
+    message = r"space\.max_params: 4,611,686,018,427,387,904 is too large for so many choices"
+    space = LayoutSpace.model_validate(table)
+    with pytest.raises(ValidationError, match=message):
+        RunConfig(space=space)
+    with pytest.raises(ConfigError, match=message):
+        count_feasible(space)
 
 
 def test_choices_are_sorted_and_without_repeats() -> None:
-    space = SearchSpace.model_validate(SMALL | {"channels": [8, 4, 8], "kernels": [5, 3], "conv_biases": [True, False]})
+    space = LayoutSpace.model_validate(SMALL | {"channels": [8, 4, 8], "kernels": [5, 3], "conv_biases": [True, False]})
     assert (space.channels, space.kernels, space.conv_biases) == ((4, 8), (3, 5), (False, True))
 
 
@@ -235,14 +241,14 @@ def test_a_space_is_loaded_from_a_file_with_its_predicate_by_import_path(tmp_pat
     file.write_text(
         'stages = [2]\nblocks = [1, 3]\nchannels = [4, 8]\nmin_params = 0\npredicate = "tests.zoo_fixtures.even"\n'
     )
-    space = SearchSpace.model_validate(read_toml(file))
+    space = LayoutSpace.model_validate(read_toml(file))
     assert space.predicate is even
     assert set(enumerate_layouts(space)) == {layout for layout in brute_force(space) if sum(layout.blocks) % 2 == 0}
-    assert SearchSpace.model_validate_json(space.model_dump_json()) == space
+    assert LayoutSpace.model_validate_json(space.model_dump_json()) == space
 
 
 @settings(max_examples=30)
 @given(space=spaces())
-def test_json_keeps_a_space(space: SearchSpace) -> None:
-    assert SearchSpace.model_validate_json(space.model_dump_json()) == space
-    assert SearchSpace.model_validate(space.model_dump(mode="json")) == space
+def test_json_keeps_a_space(space: LayoutSpace) -> None:
+    assert LayoutSpace.model_validate_json(space.model_dump_json()) == space
+    assert LayoutSpace.model_validate(space.model_dump(mode="json")) == space

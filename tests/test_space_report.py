@@ -13,9 +13,9 @@ from rich.console import Console
 
 from model_zoo import LayoutError, ResNetLayout
 from search.errors import EmptySpaceError
-from search.space import SearchSpace
-from search.space_print import print_report
-from search.space_report import BINS, SpaceReport, make_report
+from search.layouts import LayoutSpace
+from search.layouts.report import BINS, SpaceReport, make_report
+from search.layouts.report_text import print_report
 from tests.zoo_fixtures import FIGURES, brute_force, combinations, even, spaces, unbounded
 
 SMALL: dict[str, Any] = {
@@ -34,12 +34,12 @@ def printed(report: SpaceReport) -> str:
     return text.getvalue()
 
 
-def row(layout: ResNetLayout, space: SearchSpace) -> dict[str, Any]:
+def row(layout: ResNetLayout, space: LayoutSpace) -> dict[str, Any]:
     figures = {name: figure(layout, space.image_size) for name, figure in FIGURES.items()}
     return figures | {"layout_id": layout.layout_id}
 
 
-def misfitting(space: SearchSpace) -> set[tuple[Any, ...]]:
+def misfitting(space: LayoutSpace) -> set[tuple[Any, ...]]:
     """The combinations of choices that cannot be built, stems by their channels."""
     found = set()
     for fields in combinations(space):
@@ -53,7 +53,7 @@ def misfitting(space: SearchSpace) -> set[tuple[Any, ...]]:
 
 @settings(max_examples=60)
 @given(space=spaces())
-def test_an_exact_report_is_that_of_brute_force_and_its_removals_sum_up(space: SearchSpace) -> None:
+def test_an_exact_report_is_that_of_brute_force_and_its_removals_sum_up(space: LayoutSpace) -> None:
     feasible = set(brute_force(space))
     if not feasible:
         with pytest.raises(EmptySpaceError):
@@ -85,7 +85,7 @@ def test_an_exact_report_is_that_of_brute_force_and_its_removals_sum_up(space: S
 
 @pytest.mark.parametrize("changed", [{}, {"max_depth": 14}, {"predicate": even}])
 def test_samples_are_no_more_than_there_are_layouts(changed: dict[str, Any]) -> None:
-    space = SearchSpace.model_validate(SMALL | {"stages": [2], "channels": [16, 24]} | changed)
+    space = LayoutSpace.model_validate(SMALL | {"stages": [2], "channels": [16, 24]} | changed)
     feasible = {layout.layout_id for layout in brute_force(space)}
     for samples in (0, 1, len(feasible) - 1, len(feasible), 10 * len(feasible)):
         shown = [cells["layout_id"] for cells in make_report(space, samples, 0).samples]
@@ -98,10 +98,10 @@ def test_samples_are_no_more_than_there_are_layouts(changed: dict[str, Any]) -> 
 def test_estimates_are_within_five_standard_errors(
     seed: int, predicate: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space = SearchSpace.model_validate(SMALL | FILTERED | {"predicate": predicate})
+    space = LayoutSpace.model_validate(SMALL | FILTERED | {"predicate": predicate})
     exact = make_report(space, 0, seed)
     for name, limit in (("MOST_WALKED", 50), ("MOST_ASKED", 50), ("DRAWN", 400), ("DRAWN_TO_ASK", 300)):
-        monkeypatch.setattr(f"search.space_report.{name}", limit)
+        monkeypatch.setattr(f"search.layouts.report.{name}", limit)
     report = make_report(space, 4, seed)
     assert report.total == exact.total
     assert report.standard_error > 0
@@ -123,11 +123,11 @@ def test_estimates_are_within_five_standard_errors(
 
 
 def test_an_estimate_of_none_or_all_is_no_certainty(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = SearchSpace.model_validate(SMALL)
+    everything = LayoutSpace.model_validate(SMALL)
     within = len(set(brute_force(everything)))
     one = next(brute_force(everything))
     for name, limit in (("MOST_ASKED", 50), ("DRAWN_TO_ASK", 60)):
-        monkeypatch.setattr(f"search.space_report.{name}", limit)
+        monkeypatch.setattr(f"search.layouts.report.{name}", limit)
     rare = make_report(everything.model_copy(update={"predicate": one.__eq__}), 5, 0)
     common = make_report(everything.model_copy(update={"predicate": one.__ne__}), 5, 0)
     assert abs(rare.feasible - 1) <= 5 * rare.standard_error
@@ -141,7 +141,7 @@ def test_an_estimate_of_none_or_all_is_no_certainty(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_report_on_a_large_unfiltered_space_is_exact() -> None:
-    report = make_report(SearchSpace(), 5, 0)
+    report = make_report(LayoutSpace(), 5, 0)
     assert report.standard_error == 0
     assert report.feasible == sum(report.counts) == 2_392_052
     assert report.total - sum(removal.layouts for removal in report.removed) == report.feasible
@@ -156,7 +156,7 @@ def test_the_report_on_a_large_unfiltered_space_is_exact() -> None:
 
 
 def test_what_is_printed_names_windows_and_shows_every_bin() -> None:
-    space = SearchSpace.model_validate(SMALL | {"min_depth": 8, "max_depth": 12, "min_flops": 10})
+    space = LayoutSpace.model_validate(SMALL | {"min_depth": 8, "max_depth": 12, "min_flops": 10})
     report = make_report(space, 2, 0)
     text = printed(report)
     assert "depth from 8 to 12" in text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model_zoo import PRESETS, LayoutError, ResNetLayout, count_flops, count_params
 from model_zoo.block_form import ACTIVATIONS, BLOCKS
 from model_zoo.memory import count_activation_bytes
-from search.space import SearchSpace
+from search.layouts import LayoutSpace
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ def nothing(layout: ResNetLayout) -> bool:
     return False
 
 
-def unbounded(space: SearchSpace) -> SearchSpace:
+def unbounded(space: LayoutSpace) -> LayoutSpace:
     """`space` without its windows and predicate."""
     open_ = {f"min_{name}": 0 for name in FIGURES} | {f"max_{name}": None for name in FIGURES}
     return space.model_copy(update=open_ | {"max_params": 2**62, "predicate": None})
@@ -134,7 +134,7 @@ def tables_of_layouts(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def spaces(draw: st.DrawFn, max_stages: int = 4) -> SearchSpace:
+def spaces(draw: st.DrawFn, max_stages: int = 4) -> LayoutSpace:
     """Spaces of at most a few thousand layouts that vary in every field; some have no feasible layout."""
     facts = {
         "in_channels": draw(st.integers(1, 3)),
@@ -144,7 +144,7 @@ def spaces(draw: st.DrawFn, max_stages: int = 4) -> SearchSpace:
         "max_params": 2**40,
     }
     table = draw(st.one_of(*[tables_of_choices(max_stages)] * 4, tables_of_layouts()))
-    space = SearchSpace.model_validate(table | facts)
+    space = LayoutSpace.model_validate(table | facts)
     inside = list(brute_force(space))
     if not inside:
         return space
@@ -162,7 +162,7 @@ def spaces(draw: st.DrawFn, max_stages: int = 4) -> SearchSpace:
     return space.model_copy(update=windows)
 
 
-def fulfils(space: SearchSpace, layout: ResNetLayout) -> bool:
+def fulfils(space: LayoutSpace, layout: ResNetLayout) -> bool:
     """Whether the windows and the predicate of `space` accept `layout`."""
     for name, figure in FIGURES.items():
         value, most = figure(layout, space.image_size), getattr(space, f"max_{name}")
@@ -171,19 +171,19 @@ def fulfils(space: SearchSpace, layout: ResNetLayout) -> bool:
     return space.predicate is None or space.predicate(layout)
 
 
-def brute_force(space: SearchSpace) -> Iterator[ResNetLayout]:
+def brute_force(space: LayoutSpace) -> Iterator[ResNetLayout]:
     """Every feasible layout of `space`, perhaps twice, by building and judging each combination of choices."""
     offered = _of_list(space) if space.layouts else _of_choices(space)
     return (layout for layout in offered if fulfils(space, layout))
 
 
-def _of_list(space: SearchSpace) -> Iterator[ResNetLayout]:
+def _of_list(space: LayoutSpace) -> Iterator[ResNetLayout]:
     for entry in space.layouts:
         layout = PRESETS.get(entry) or ResNetLayout.from_id(entry)
         yield dataclasses.replace(layout, in_channels=space.in_channels, classes=space.classes)
 
 
-def _of_choices(space: SearchSpace) -> Iterator[ResNetLayout]:
+def _of_choices(space: LayoutSpace) -> Iterator[ResNetLayout]:
     for fields in combinations(space):
         try:
             yield ResNetLayout(*fields[:7], space.in_channels, space.classes, *fields[7:])
@@ -191,7 +191,7 @@ def _of_choices(space: SearchSpace) -> Iterator[ResNetLayout]:
             continue
 
 
-def combinations(space: SearchSpace) -> Iterator[tuple[Any, ...]]:
+def combinations(space: LayoutSpace) -> Iterator[tuple[Any, ...]]:
     """The fields of every combination of choices whose widths are in order, without those of the images."""
     steps = {"free": lambda a, b: True, "nondecreasing": lambda a, b: a <= b, "increasing": lambda a, b: a < b}
     in_order = steps[space.channel_order]

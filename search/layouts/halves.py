@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.complexity import head_params, stem_params
-from search.chains import Chain, Keys
+from search.layouts.chains import Chain, Keys
 
 Column = NDArray[np.int64]
 Partial = tuple[Keys, Keys]

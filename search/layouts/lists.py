@@ -33,7 +33,7 @@ def read_layouts(given: Any) -> list[ResNetLayout]:
 
 
 @functools.lru_cache(maxsize=4)
-def listed(given: tuple[str, ...], in_channels: int, classes: int) -> dict[ResNetLayout, None]:
+def read_list(given: tuple[str, ...], in_channels: int, classes: int) -> dict[ResNetLayout, None]:
     """The layouts of a list, each once, for images of so many channels and classes; kept, for each is asked about."""
     found = [dataclasses.replace(layout, in_channels=in_channels, classes=classes) for layout in read_layouts(given)]
     return dict.fromkeys(found)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout, count_flops, count_params
 from model_zoo.memory import count_activation_bytes
-from search.batch import LayoutBatch
-from search.enumeration import (
+from search.layouts.batch import LayoutBatch
+from search.layouts.enumeration import (
     count_combinations,
     count_in_window,
     count_total,
@@ -22,9 +22,9 @@ from search.enumeration import (
     require_feasible,
     sample_uniform,
 )
-from search.filters import Filter
-from search.layout_index import index_of_space
-from search.space import SearchSpace
+from search.layouts.filters import Filter
+from search.layouts.index import index_of_space
+from search.layouts.space import LayoutSpace
 
 BINS = 10
 
@@ -88,7 +88,7 @@ class SpaceReport:
         return cls(**values | {"removed": [Removal(**removal) for removal in values["removed"]]})
 
 
-def make_report(space: SearchSpace, samples: int, seed: int) -> SpaceReport:
+def make_report(space: LayoutSpace, samples: int, seed: int) -> SpaceReport:
     """The report on `space`; exact, except where conditions beside the parameter window meet too many layouts.
 
     Raises:
@@ -138,7 +138,7 @@ class _Judged(NamedTuple):
     largest: ResNetLayout
 
 
-def _judge(space: SearchSpace, within: int, edges: NDArray[np.float64], generator: np.random.Generator) -> _Judged:
+def _judge(space: LayoutSpace, within: int, edges: NDArray[np.float64], generator: np.random.Generator) -> _Judged:
     """Asks the conditions beside the parameter window about every layout in it, or about a sample where it is large."""
     index, asked = index_of_space(space), space.predicate is not None
     if within <= (MOST_ASKED if asked else MOST_WALKED):
@@ -167,7 +167,7 @@ def _judge(space: SearchSpace, within: int, edges: NDArray[np.float64], generato
     return _Judged(removed, max(1, feasible), error, scaled.tolist(), ends[0], ends[1])
 
 
-def _accepted(space: SearchSpace, i: int, batch: LayoutBatch) -> NDArray[np.bool_]:
+def _accepted(space: LayoutSpace, i: int, batch: LayoutBatch) -> NDArray[np.bool_]:
     """Which layouts of `batch` condition `i` accepts: the windows, then the predicate."""
     if i < len(space.filters):
         return space.filters[i].accepts(batch)
@@ -190,7 +190,7 @@ def _scaled(layouts: int, draws: int, within: int) -> tuple[int, float]:
     return round(within * layouts / draws), within * math.sqrt(share * (1 - share) / draws)
 
 
-def _samples(space: SearchSpace, samples: int, judged: _Judged, generator: np.random.Generator) -> list[dict[str, Any]]:
+def _samples(space: LayoutSpace, samples: int, judged: _Judged, generator: np.random.Generator) -> list[dict[str, Any]]:
     """Rows of different layouts drawn uniformly; fewer than `samples` where there are no more."""
     drawn: dict[ResNetLayout, None] = {}
     if judged.standard_error == 0 and judged.feasible <= 2 * samples:  # draws would mostly be repeats
@@ -204,7 +204,7 @@ def _samples(space: SearchSpace, samples: int, judged: _Judged, generator: np.ra
     return sorted((_row(layout, space) for layout in drawn), key=lambda row: (row["params"], row["layout_id"]))
 
 
-def _row(layout: ResNetLayout, space: SearchSpace) -> dict[str, Any]:
+def _row(layout: ResNetLayout, space: LayoutSpace) -> dict[str, Any]:
     return {
         "layout_id": layout.layout_id,
         "params": count_params(layout),

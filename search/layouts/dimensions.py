@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from model_zoo.block_form import BlockForm
-from search.space import SearchSpace
+from search.layouts.space import LayoutSpace
 
 
-def layout_bounds(space: SearchSpace) -> dict[str, tuple[int, int]]:
+def layout_bounds(space: LayoutSpace) -> dict[str, tuple[int, int]]:
     """The lowest and the highest value of each dimension of a layout; choices of one value have none.
 
     `blocks_i` of a stage that some layouts do not have counts from 0, which is its absence; of a stage that all have
@@ -29,12 +29,12 @@ def layout_bounds(space: SearchSpace) -> dict[str, tuple[int, int]]:
     return {name: (low, high) for name, (low, high) in bounds.items() if low < high}
 
 
-def layout_spans(space: SearchSpace) -> dict[str, int]:
+def layout_spans(space: LayoutSpace) -> dict[str, int]:
     """How far the values of each dimension of a layout lie apart at most."""
     return {name: high - low for name, (low, high) in layout_bounds(space).items()}
 
 
-def form_values(space: SearchSpace, form: BlockForm) -> dict[str, int]:
+def form_values(space: LayoutSpace, form: BlockForm) -> dict[str, int]:
     """The values of the dimensions that say what the blocks of a layout have in common."""
     return {
         "block": space.block_types.index(form.block),

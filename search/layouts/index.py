@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout, count_params
-from search.batch import Column, LayoutBatch, joined
-from search.chains import Chain, Keys, chains
-from search.halves import back_keys, front_keys, runs
-from search.space import SearchSpace
+from search.layouts.batch import Column, LayoutBatch, joined
+from search.layouts.chains import Chain, Keys, chains, require_countable
+from search.layouts.halves import back_keys, front_keys, runs
+from search.layouts.space import LayoutSpace
 
 BATCH = 2**16
 """Layouts of a batch of a walk (about 10 MB)."""
@@ -154,7 +154,7 @@ class ChainIndex:
     parameters, its choices, the layout's parameters, the back's choices.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: LayoutSpace) -> None:
         self.space = space
         met: dict[Hashable, list[Meeting]] = {}  # activations have no parameters: their chains meet alike
         self._meetings: list[Meeting] = []
@@ -230,8 +230,8 @@ class ChainIndex:
 class ListIndex:
     """The numbered layouts of a space that is a list of them, in the list's order."""
 
-    def __init__(self, space: SearchSpace) -> None:
-        self._layouts = [x for x in space.listed if space.min_params <= count_params(x) <= space.max_params]
+    def __init__(self, space: LayoutSpace) -> None:
+        self._layouts = [x for x in space.listed_layouts if space.min_params <= count_params(x) <= space.max_params]
         self._numbers = {layout: number for number, layout in enumerate(self._layouts)}
         self.count = len(self._layouts)
 
@@ -254,6 +254,11 @@ class ListIndex:
 
 
 @functools.lru_cache(maxsize=4)
-def index_of_space(space: SearchSpace) -> LayoutIndex:
-    """The index of `space`, kept for the next call."""
+def index_of_space(space: LayoutSpace) -> LayoutIndex:
+    """The index of `space`, kept for the next call.
+
+    Raises:
+        ConfigError: it has more layouts than can be counted by halves of their stages.
+    """
+    require_countable(space)
     return ListIndex(space) if space.layouts else ChainIndex(space)

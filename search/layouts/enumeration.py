@@ -1,7 +1,8 @@
 """Counting, walking, numbering and drawing the feasible layouts of a space, exactly.
 
-The parameter window is met by construction, however large the space (`search.chains`). Other windows and a predicate
-are asked of each layout, so counting under them takes a walk; `search.space_report` samples where that is too long.
+The parameter window is met by construction, however large the space (`search.layouts.chains`). Other windows and a
+predicate are asked of each layout, so counting under them takes a walk; `search.layouts.report` samples where that is
+too long.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from model_zoo import ResNetLayout, count_params
-from search.batch import LayoutBatch, joined
-from search.chains import MAX_KEY_BITS, Chain, chains
 from search.errors import EmptySpaceError
-from search.halves import back_keys, front_keys, runs
-from search.layout_index import index_of_space, meetings
-from search.space import SearchSpace
+from search.layouts.batch import LayoutBatch, joined
+from search.layouts.chains import MAX_KEY_BITS, Chain, chains, require_countable
+from search.layouts.halves import back_keys, front_keys, runs
+from search.layouts.index import index_of_space, meetings
+from search.layouts.space import LayoutSpace
 
 LEAST_DRAWS, DRAWS_AT_ONCE = 2**4, 2**14
 """Draws that conditions are asked about in one go: a few at first, for one layout is what a sampler wants."""
@@ -26,22 +27,22 @@ MOST_REFUSED = 2**20
 """Draws in a row that conditions may refuse before the rest is walked; as many as the window has layouts, if fewer."""
 
 
-def count_total(space: SearchSpace) -> int:
+def count_total(space: LayoutSpace) -> int:
     """The number of layouts that can be built, before the parameter window and all other conditions."""
-    return len(space.listed) if space.layouts else sum(chain.total for chain in chains(space))
+    return len(space.listed_layouts) if space.layouts else sum(chain.total for chain in chains(space))
 
 
-def count_combinations(space: SearchSpace) -> int:
+def count_combinations(space: LayoutSpace) -> int:
     """The number of layouts before all conditions but the order of channels: also those whose blocks do not fit."""
     if space.layouts:
-        return len(space.listed)
+        return len(space.listed_layouts)
     plain = space.model_copy(
         update={"block_types": ("basic",), "groups": (1,), "squeeze_ratios": (0,), "activations": ("relu",)}
     )
     return len(space.forms) * count_total(plain)
 
 
-def count_in_window(space: SearchSpace) -> int:
+def count_in_window(space: LayoutSpace) -> int:
     """The number of layouts inside the parameter window, other conditions not asked."""
     if space.layouts:
         return index_of_space(space).count
@@ -53,7 +54,7 @@ def count_in_window(space: SearchSpace) -> int:
     return total * len(space.activations)
 
 
-def count_up_to(space: SearchSpace, edges: Sequence[int]) -> list[int]:
+def count_up_to(space: LayoutSpace, edges: Sequence[int]) -> list[int]:
     """For each of `edges` the number of layouts inside the parameter window with at most so many parameters."""
     if space.layouts:
         params = np.concatenate([batch.params for batch in index_of_space(space).walk()] or [np.zeros(0, np.int64)])
@@ -67,25 +68,26 @@ def count_up_to(space: SearchSpace, edges: Sequence[int]) -> list[int]:
     return [total * len(space.activations) for total in totals]
 
 
-def _chains_of_one_activation(space: SearchSpace) -> Iterator[Chain]:
+def _chains_of_one_activation(space: LayoutSpace) -> Iterator[Chain]:
     """The chains with the first activation: the others have no other parameters."""
+    require_countable(space)
     return chains(space.model_copy(update={"activations": space.activations[:1]}))
 
 
-def ends_in_window(space: SearchSpace) -> tuple[ResNetLayout, ResNetLayout] | None:
+def ends_in_window(space: LayoutSpace) -> tuple[ResNetLayout, ResNetLayout] | None:
     """A layout with the fewest and one with the most parameters inside the window; None when it is empty."""
     index = index_of_space(space)
     return None if index.count == 0 else index.ends()
 
 
-def count_feasible(space: SearchSpace) -> int:
+def count_feasible(space: LayoutSpace) -> int:
     """The number of feasible layouts, exactly: at once without other conditions, by a walk with them."""
     if not space.is_filtered:
         return count_in_window(space)
     return sum(len(batch) for batch in enumerate_batches(space))
 
 
-def enumerate_batches(space: SearchSpace) -> Iterator[LayoutBatch]:
+def enumerate_batches(space: LayoutSpace) -> Iterator[LayoutBatch]:
     """All feasible layouts once, in the order of their numbers, in batches of constant memory."""
     for batch in index_of_space(space).walk():
         kept = space.keep(batch) if space.is_filtered else batch
@@ -93,7 +95,7 @@ def enumerate_batches(space: SearchSpace) -> Iterator[LayoutBatch]:
             yield kept
 
 
-def enumerate_layouts(space: SearchSpace) -> Iterator[ResNetLayout]:
+def enumerate_layouts(space: LayoutSpace) -> Iterator[ResNetLayout]:
     """All feasible layouts once, in the order of their numbers, without building a network."""
     for batch in index_of_space(space).walk():
         for layout in batch.select(space.passes(batch)) if space.filters else batch:
@@ -101,7 +103,7 @@ def enumerate_layouts(space: SearchSpace) -> Iterator[ResNetLayout]:
                 yield layout
 
 
-def layout_at(space: SearchSpace, number: int) -> ResNetLayout:
+def layout_at(space: LayoutSpace, number: int) -> ResNetLayout:
     """The layout with `number` among those inside the parameter window; `index_of` inverts it.
 
     Raises:
@@ -113,7 +115,7 @@ def layout_at(space: SearchSpace, number: int) -> ResNetLayout:
     return index.at(np.array([number]))[0]
 
 
-def index_of(space: SearchSpace, layout: ResNetLayout) -> int:
+def index_of(space: LayoutSpace, layout: ResNetLayout) -> int:
     """The number of `layout` among those inside the parameter window; `layout_at` inverts it.
 
     Raises:
@@ -121,11 +123,11 @@ def index_of(space: SearchSpace, layout: ResNetLayout) -> int:
     """
     number = index_of_space(space).number_of(layout)
     if number is None:
-        raise ValueError(f"{layout.layout_id} is not in the space's parameter window; see SearchSpace.offers")
+        raise ValueError(f"{layout.layout_id} is not in the space's parameter window; see LayoutSpace.offers")
     return number
 
 
-def sample_uniform(space: SearchSpace, n: int, generator: np.random.Generator) -> LayoutBatch:
+def sample_uniform(space: LayoutSpace, n: int, generator: np.random.Generator) -> LayoutBatch:
     """`n` layouts drawn uniformly, with replacement, from the feasible ones.
 
     The parameter window refuses nothing, since numbers are drawn; other windows and a predicate refuse draws.
@@ -149,12 +151,12 @@ def sample_uniform(space: SearchSpace, n: int, generator: np.random.Generator) -
     return joined(found).select(np.arange(n))
 
 
-def _nothing(space: SearchSpace) -> list[LayoutBatch]:
+def _nothing(space: LayoutSpace) -> list[LayoutBatch]:
     require_feasible(space)
     raise EmptySpaceError("no layout is feasible; widen the windows or loosen the predicate")
 
 
-def require_feasible(space: SearchSpace) -> None:
+def require_feasible(space: LayoutSpace) -> None:
     """Nothing, when the space has a feasible layout.
 
     Raises:
@@ -192,14 +194,14 @@ def require_feasible(space: SearchSpace) -> None:
     )
 
 
-def _misfit(space: SearchSpace) -> str:
+def _misfit(space: LayoutSpace) -> str:
     """Why the first form does not fit, where none does."""
     form = space.forms[0]
     problems = (form.problems(stem or width, (width,)) for stem in space.stem_channels for width in space.channels)
     return next((found[0].partition(";")[0] for found in problems if found), "too few widths that increase")
 
 
-def _shows_one(space: SearchSpace) -> bool:
+def _shows_one(space: LayoutSpace) -> bool:
     """Whether a few draws hold a feasible layout: where many are feasible, a walk may meet the first one late."""
     index = index_of_space(space)
     if not index.count or not space.is_filtered:
@@ -208,10 +210,10 @@ def _shows_one(space: SearchSpace) -> bool:
     return len(space.keep(index.at(numbers))) > 0
 
 
-def _nearest_outside(space: SearchSpace, side: str) -> int | None:
+def _nearest_outside(space: LayoutSpace, side: str) -> int | None:
     """The most parameters below the window, or the fewest above it; None where there are none."""
     if space.layouts:
-        counts = [count_params(layout) for layout in space.listed]
+        counts = [count_params(layout) for layout in space.listed_layouts]
         inside = [n for n in counts if (n < space.min_params if side == "below" else n > space.max_params)]
         return (max if side == "below" else min)(inside, default=None)
     window = (0, space.min_params - 1) if side == "below" else (space.max_params + 1, 2**MAX_KEY_BITS)

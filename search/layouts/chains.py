@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,8 @@ from numpy.typing import NDArray
 from model_zoo import ResNetLayout
 from model_zoo.block_form import BlockForm
 from model_zoo.complexity import head_params, stage_params, stem_params
-
-if TYPE_CHECKING:
-    from search.space import SearchSpace
+from search.errors import ConfigError
+from search.layouts.space import LayoutSpace
 
 MAX_HALF = 2**24
 """Most chains of one half (128 MiB of int64)."""
@@ -42,7 +40,7 @@ UNREACHABLE = 2**61
 class Chain:
     """All layouts of `space` with so many stages, one skip kernel, one choice of biases and one form of blocks."""
 
-    space: SearchSpace
+    space: LayoutSpace
     stages: int
     skip_kernel: int
     conv_bias: bool
@@ -236,9 +234,32 @@ class Chain:
         return code
 
 
-def chains(space: SearchSpace) -> Iterator[Chain]:
+def chains(space: LayoutSpace) -> Iterator[Chain]:
     """The chains that make up a space that is not a list of layouts; those without a layout are left out."""
     for shared in itertools.product(space.stages, space.skip_kernels, space.conv_biases, space.forms):
         chain = Chain(space, *shared)
         if chain.has_layouts:
             yield chain
+
+
+def size_problems(space: LayoutSpace) -> list[str]:
+    """What keeps the layouts of `space` from being counted by halves of their stages; nothing for a list of layouts."""
+    if space.layouts:
+        return []
+    longest = max((max(chain.half_sizes(chain.cut)) for chain in chains(space)), default=0)
+    if longest > MAX_HALF:
+        problem = f"blocks, channels, strides, kernels: {longest:,} combinations for half the stages exceed "
+        return [f"{problem}{MAX_HALF:,}; give fewer choices or fewer stages"]
+    if max((chain.key_bits for chain in chains(space)), default=0) > MAX_KEY_BITS:
+        return [f"max_params: {space.max_params:,} is too large for so many choices; lower it, or give fewer"]
+    return []
+
+
+def require_countable(space: LayoutSpace) -> None:
+    """Nothing, when the layouts of `space` can be counted by halves of their stages.
+
+    Raises:
+        ConfigError: they cannot; the message names the choices that are too many.
+    """
+    if problems := size_problems(space):
+        raise ConfigError("; ".join(f"space.{problem}" for problem in problems))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from search.space_report import SpaceReport
+from search.layouts.report import SpaceReport
 
 BAR_WIDTH = 30
 

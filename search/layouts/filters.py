@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.batch import Column, LayoutBatch
-
-if TYPE_CHECKING:
-    from search.space import SearchSpace
+from search.layouts.batch import Column, LayoutBatch
 
 
 class Filter(NamedTuple):
@@ -31,19 +28,3 @@ class Filter(NamedTuple):
         values = self.figure(batch)
         inside: NDArray[np.bool_] = values >= self.least
         return inside if self.most is None else inside & (values <= self.most)
-
-
-def filters_of(space: SearchSpace) -> tuple[Filter, ...]:
-    """The windows of `space` beside its parameter window that are not open on both sides."""
-    size = space.image_size
-    windows = (
-        Filter("depth", space.min_depth, space.max_depth, lambda batch: batch.depth),
-        Filter("flops", space.min_flops, space.max_flops, lambda batch: batch.flops(size)),
-        Filter(
-            "activation_bytes",
-            space.min_activation_bytes,
-            space.max_activation_bytes,
-            lambda batch: batch.activation_bytes(size),
-        ),
-    )
-    return tuple(window for window in windows if window.least > 0 or window.most is not None)

@@ -1,0 +1,6 @@
+"""The space of layouts: its choices and windows as data, counted, numbered, walked and drawn exactly."""
+
+from search.layouts.enumeration import count_feasible, enumerate_layouts, require_feasible, sample_uniform
+from search.layouts.space import LayoutSpace
+
+__all__ = ["LayoutSpace", "count_feasible", "enumerate_layouts", "require_feasible", "sample_uniform"]

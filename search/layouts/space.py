@@ -1,0 +1,243 @@
+"""The space of layouts as data: choices for every field of a layout, windows over its figures, and a predicate."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ImportString, field_validator, model_validator
+
+from model_zoo import ResNetLayout, count_params
+from model_zoo.block_form import ACTIVATIONS, BLOCKS, BlockForm
+from search.errors import PredicateError
+from search.layouts.batch import LayoutBatch
+from search.layouts.filters import Filter
+from search.layouts.lists import hull, read_layouts, read_list
+from search.layouts.predicates import imported_predicate
+
+Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**16)]  # so that no sum of parameters leaves 64 bits
+Figure = Annotated[int, Field(ge=0, le=2**62)]
+
+
+class LayoutSpace(BaseModel):
+    """Which layouts are searched: choices per field of `ResNetLayout`, a parameter window and a predicate.
+
+    Raises:
+        pydantic.ValidationError: a choice is outside what `ResNetLayout` accepts; it lists all problems.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    stages: tuple[Annotated[int, Field(ge=2, le=6)], ...] = (3, 4)
+    """Numbers of stages, 2 to 6."""
+    blocks: tuple[Count, Count] = (1, 16)
+    """Fewest and most blocks of a stage, inclusive."""
+    channels: tuple[Width, ...] = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+    """Widths a stage may have."""
+    channel_order: Literal["free", "nondecreasing", "increasing"] = "nondecreasing"
+    """How widths follow each other from stage to stage."""
+    strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (2,)
+    """Strides a stage after the first may have."""
+    first_strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (1,)
+    """Strides the first stage may have."""
+    kernels: tuple[Literal[3, 5], ...] = (3,)
+    """Kernel sides a stage may have."""
+    stem_channels: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
+    """Widths the stem may have; 0 stands for the width of the first stage."""
+    skip_kernels: tuple[Literal[1, 3], ...] = (1,)
+    """Kernel sides of skip convolutions."""
+    conv_biases: tuple[bool, ...] = (False,)
+    """Whether convolutions have a bias."""
+    block_types: tuple[Literal["basic", "preactivation", "bottleneck"], ...] = ("basic",)
+    """Kinds of blocks; a bottleneck's widths are its outputs, and it has a quarter of them inside."""
+    groups: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = (1,)
+    """Groups of the kxk convolutions of blocks; layouts whose widths they do not divide are left out."""
+    squeeze_ratios: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
+    """Reduction ratios of squeezes, 0 for none; layouts with a width below the ratio are left out."""
+    activations: tuple[Literal["relu", "silu", "gelu"], ...] = ("relu",)
+    """Activations, one for all of a network."""
+    layouts: tuple[str, ...] = ()
+    """Instead of all the choices above, these layouts alone: names of presets, or ids such as 3-5-3x64-128-256."""
+    in_channels: Width = 3
+    """Channels of the images; the data set's."""
+    classes: Annotated[int, Field(ge=2, le=2**20)] = 10
+    """Classes of the images; the data set's."""
+    image_size: tuple[Annotated[int, Field(ge=1, le=2**14)], Annotated[int, Field(ge=1, le=2**14)]] = (32, 32)
+    """Height and width of the images, pixels; the data set's."""
+    min_params: Annotated[int, Field(ge=0, le=2**62)] = 4_000_000
+    """Fewest trainable parameters, inclusive."""
+    max_params: Annotated[int, Field(ge=1, le=2**62)] = 5_000_000
+    """Most trainable parameters, inclusive: the budget."""
+    min_depth: Figure = 0
+    """Fewest weighted layers on the longest path (stem, two per block or three per bottleneck, linear), inclusive."""
+    max_depth: Figure | None = None
+    """Most weighted layers on the longest path, inclusive."""
+    min_flops: Figure = 0
+    """Fewest FLOPs of a forward pass on one image, inclusive."""
+    max_flops: Figure | None = None
+    """Most FLOPs of a forward pass on one image, inclusive."""
+    min_activation_bytes: Figure = 0
+    """Fewest bytes of activations of a float32 training step at its peak, per image, inclusive."""
+    max_activation_bytes: Figure | None = None
+    """Most bytes of activations of a float32 training step at its peak, per image, inclusive."""
+    predicate: ImportString[Callable[[ResNetLayout], bool]] | None = None
+    """Further condition on a layout: a callable, or its import path `package.module.function` in a file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed_choices(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not given.get("layouts"):
+            return given
+        choices = hull(read_layouts(given["layouts"]))
+        wrong = [name for name, value in choices.items() if name in given and _plain(given[name]) != value]
+        if wrong:
+            raise ValueError(
+                f"layouts: given together with {', '.join(wrong)}; a list of layouts needs no other choice"
+            )
+        return {**given, **choices}
+
+    @field_validator("predicate", mode="before")
+    @classmethod
+    def _imported(cls, given: Any) -> Any:
+        return imported_predicate(given) if isinstance(given, str) else given
+
+    @field_validator(
+        *("stages", "channels", "strides", "first_strides", "kernels", "stem_channels", "skip_kernels", "conv_biases"),
+        *("block_types", "groups", "squeeze_ratios", "activations"),
+    )
+    @classmethod
+    def _choices(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values:
+            raise ValueError("no choice given; give at least one")
+        named = BLOCKS + ACTIVATIONS
+        return tuple(sorted(set(values), key=lambda value: named.index(value) if value in named else value))
+
+    @model_validator(mode="after")
+    def _windows(self) -> LayoutSpace:
+        problems = []
+        if self.blocks[0] > self.blocks[1]:
+            problems.append(f"blocks: {self.blocks[0]} to {self.blocks[1]} is empty; give [fewest, most]")
+        for figure in ("params", "depth", "flops", "activation_bytes"):
+            least, most = getattr(self, f"min_{figure}"), getattr(self, f"max_{figure}")
+            if most is not None and least > most:
+                problems.append(
+                    f"min_{figure} {least:,} exceeds max_{figure} {most:,}; lower min_{figure} or raise max_{figure}"
+                )
+        if self.channel_order == "increasing" and max(self.stages) > len(self.channels):
+            given, stages = len(self.channels), max(self.stages)
+            problems.append(f"channels: {given} widths cannot increase over {stages} stages; add widths")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def listed_layouts(self) -> tuple[ResNetLayout, ...]:
+        """The layouts of a space that is a list of them, each once, for its images; empty for one made of choices."""
+        return tuple(read_list(self.layouts, self.in_channels, self.classes))
+
+    @property
+    def forms(self) -> tuple[BlockForm, ...]:
+        """Every choice of what the blocks of a layout have in common, whether it fits any width or not."""
+        chosen = itertools.product(self.block_types, self.groups, self.squeeze_ratios, self.activations)
+        return tuple(itertools.starmap(BlockForm, chosen))
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """The windows beside the parameter window that are not open on both sides."""
+        size = self.image_size
+        windows = (
+            Filter("depth", self.min_depth, self.max_depth, lambda batch: batch.depth),
+            Filter("flops", self.min_flops, self.max_flops, lambda batch: batch.flops(size)),
+            Filter(
+                "activation_bytes",
+                self.min_activation_bytes,
+                self.max_activation_bytes,
+                lambda batch: batch.activation_bytes(size),
+            ),
+        )
+        return tuple(window for window in windows if window.least > 0 or window.most is not None)
+
+    def contains(self, layout: ResNetLayout) -> bool:
+        """Whether `layout` is one of the feasible layouts."""
+        return (
+            self.offers(layout) and self.min_params <= count_params(layout) <= self.max_params and self.accepts(layout)
+        )
+
+    def offers(self, layout: ResNetLayout) -> bool:
+        """Whether `layout` is made of the space's choices, whatever its parameters and other figures."""
+        if self.layouts:
+            return layout in read_list(self.layouts, self.in_channels, self.classes)
+        lowest, highest = self.blocks
+        if not all(lowest <= b <= highest for b in layout.blocks) or layout.stages not in self.stages:
+            return False
+        if (layout.in_channels, layout.classes) != (self.in_channels, self.classes):
+            return False
+        stems = {stem or layout.channels[0] for stem in self.stem_channels}
+        return (
+            set(layout.channels) <= set(self.channels)
+            and self._in_order(layout.channels)
+            and layout.strides[0] in self.first_strides
+            and set(layout.strides[1:]) <= set(self.strides)
+            and set(layout.kernels) <= set(self.kernels)
+            and layout.stem_channels in stems
+            and layout.skip_kernel in self.skip_kernels
+            and layout.conv_bias in self.conv_biases
+            and layout.form in self.forms
+        )
+
+    def accepts(self, layout: ResNetLayout) -> bool:
+        """Whether the windows beside the parameter window and the predicate accept `layout`."""
+        if self.filters and not self.passes(LayoutBatch.of([layout]))[0]:
+            return False
+        return self.satisfies(layout)
+
+    def satisfies(self, layout: ResNetLayout) -> bool:
+        """Whether the predicate accepts `layout`; True without a predicate.
+
+        Raises:
+            PredicateError: it raises an exception.
+        """
+        if self.predicate is None:
+            return True
+        try:
+            return bool(self.predicate(layout))
+        except Exception as error:  # whatever the user's code raises
+            raise PredicateError(
+                f"space.predicate: {type(error).__name__}: {error}, for {layout.layout_id}; mend the function"
+            ) from error
+
+    def passes(self, batch: LayoutBatch) -> NDArray[np.bool_]:
+        """Which layouts of `batch` the windows beside the parameter window accept, (N,); the predicate is not asked."""
+        passed = np.ones(len(batch), dtype=np.bool_)
+        for window in self.filters:
+            passed &= window.accepts(batch)
+        return passed
+
+    def keep(self, batch: LayoutBatch) -> LayoutBatch:
+        """The layouts of `batch` that the windows beside the parameter window and the predicate accept."""
+        if self.filters:
+            batch = batch.select(self.passes(batch))
+        if self.predicate is not None:
+            batch = batch.select(np.array([self.satisfies(layout) for layout in batch], dtype=np.bool_))
+        return batch
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether anything but the choices and the parameter window decides who is feasible."""
+        return bool(self.filters) or self.predicate is not None
+
+    def _in_order(self, channels: tuple[int, ...]) -> bool:
+        pairs = list(itertools.pairwise(channels))
+        if self.channel_order == "free":
+            return True
+        if self.channel_order == "increasing":
+            return all(a < b for a, b in pairs)
+        return all(a <= b for a, b in pairs)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
