@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from search.layouts import LayoutSpace
 from search.points import SearchPoints
-from search.recipe_space import RecipeSpace
+from search.recipes import RecipeSpace
 from search.sampler import FeasibleSampler, SpaceExhausted
 
 RECIPE: dict[str, Any] = {

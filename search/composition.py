@@ -14,7 +14,7 @@ from search.config import RunConfig
 from search.defaults import dataset_defaults
 from search.errors import ConfigError
 from search.problems import one_line, problems_of, refuse_misplaced
-from search.recipe_table import over_defaults
+from search.recipes.table import over_defaults
 from trainables.datasets import DatasetInfo, dataset_info
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from search.annealing import unannealed
 from search.layouts import LayoutSpace
 from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
-from search.recipe_space import RecipeSpace
+from search.recipes import RecipeSpace
+from search.recipes.annealing import unannealed
 from trainables.datasets import DatasetInfo, dataset_info
 from trainables.execution import Compile
 from trainables.recipe import READ_WITH, USUAL_RATE

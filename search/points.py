@@ -15,7 +15,7 @@ from search.encoding import Values, decode_layout, encode_layout, layout_dimensi
 from search.errors import EmptySpaceError
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, sample_uniform
 from search.neighbours import Neighbours
-from search.recipe_space import RecipeSpace
+from search.recipes import RecipeSpace
 from trainables.recipe import Recipe
 
 Point = tuple[ResNetLayout, Recipe]

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from results.wording import remedy_of
 from search.errors import ConfigError
 from search.layouts import LayoutSpace
-from search.recipe_table import RUN_FIELDS
+from search.recipes.table import RUN_FIELDS
 from trainables.recipe import Recipe
 
 _TABLES: dict[str, set[str]] = {

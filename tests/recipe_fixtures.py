@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from search.recipe_space import RecipeSpace
+from search.recipes import RecipeSpace
 from trainables.recipe import Recipe
 
 Option = tuple[float, dict[str, Any]]

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 import pytest
 
-from search.annealing import unannealed
 from search.composition import compose
+from search.recipes.annealing import unannealed
 from tests.recipe_fixtures import space_of
 from trainables.recipe import Recipe, Schedule
 from trainables.schedule import learning_rate

@@ -15,7 +15,7 @@ from search.history import Asked, History
 from search.layouts import LayoutSpace
 from search.layouts.enumeration import layout_at
 from search.points import Point, SearchPoints
-from search.recipe_space import RecipeSpace
+from search.recipes import RecipeSpace
 from search.sampler import SAMPLERS
 from tests.recipe_fixtures import INFINITE, space_of
 from tests.results_fixtures import report, start_session

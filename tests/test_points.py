@@ -17,7 +17,7 @@ from search.errors import ConfigError
 from search.layouts import LayoutSpace, enumerate_layouts
 from search.neighbours import TIE, Neighbours
 from search.points import Point, SearchPoints
-from search.recipe_space import RecipeSpace
+from search.recipes import RecipeSpace
 from tests.recipe_fixtures import INFINITE, finite_tables, space_of
 from tests.zoo_fixtures import brute_force, even, nothing, spaces
 

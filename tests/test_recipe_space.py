@@ -18,8 +18,8 @@ from scipy import stats
 
 from search.composition import compose
 from search.errors import ConfigError
-from search.recipe_neighbours import Values
-from search.recipe_space import RecipeSpace
+from search.recipes import RecipeSpace
+from search.recipes.neighbours import Values
 from tests.cli import ROOT
 from tests.recipe_fixtures import INFINITE, finite_tables, products, space_of
 from trainables.recipe import Recipe
@@ -258,9 +258,9 @@ def test_bundles_of_optimizers_and_augmentations_make_one_grid() -> None:
 
 
 def test_a_configuration_can_hold_a_recipe_space_without_optuna() -> None:
-    code = "import sys, search.recipe_space; print(*sys.modules)"
+    code = "import sys, search.recipes.space; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    assert "search.recipe_choices" in loaded.split()
+    assert "search.recipes.dimensions" in loaded.split()
     assert not {"optuna", "torch", "ray", "pandas"} & set(loaded.split())
 
 

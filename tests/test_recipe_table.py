@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from search.recipe_combinations import MAX_COMBINATIONS, MAX_NAMED
-from search.recipe_space import RecipeSpace
-from search.recipe_table import over_defaults
+from search.recipes import RecipeSpace
+from search.recipes.combinations import MAX_COMBINATIONS, MAX_NAMED
+from search.recipes.table import over_defaults
 from tests.recipe_fixtures import space_of
 from trainables.recipe import Recipe
 

@@ -54,7 +54,7 @@ class Choice:
         """The number of the option nearest to `value`."""
         return min(max(round(value), 0), self.count - 1)
 
-    def place(self, value: Number) -> float:
+    def fraction(self, value: Number) -> float:
         """Where `value` lies, from 0 for the first option to 1 for the last."""
         return value / max(1, self.count - 1)
 
@@ -167,17 +167,17 @@ class Range:
         """The value nearest to `value`."""
         return min(max(value, self.low), self.high) if self.count is None else self.value_at(self.index(value))
 
-    def place(self, value: Number) -> float:
+    def fraction(self, value: Number) -> float:
         """Where `value` lies, from 0 at the low end to 1 at the high end."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def value_of(self, place: float) -> Number:
-        """The value at `place` in [0, 1]; the inverse of `place` up to rounding."""
+    def value_of(self, fraction: float) -> Number:
+        """The value at `fraction` in [0, 1]; the inverse of `fraction` up to rounding."""
         if self.log:
-            return self.nearest(self.low * (self.high / self.low) ** place)
-        return self.nearest(self.low + (self.high - self.low) * place)
+            return self.nearest(self.low * (self.high / self.low) ** fraction)
+        return self.nearest(self.low + (self.high - self.low) * fraction)
 
     def settings(self, value: Number) -> dict[str, Setting]:
         """What `value` sets.

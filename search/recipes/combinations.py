@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from search.recipe_choices import Choice, Number, Range
+from search.recipes.dimensions import Choice, Number, Range
 from trainables.recipe import Recipe
 
 MAX_COMBINATIONS = 10_000

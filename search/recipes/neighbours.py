@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from search.recipe_choices import Choice, Number, Range
+from search.recipes.dimensions import Choice, Number, Range
 from trainables.recipe import Recipe
 
 Values = dict[str, Number]
@@ -50,10 +50,10 @@ def neighbours(
         step = COARSEST_NUDGE / 2**halvings
         for steps in range(1, round(1 / step) + 1):
             for dim, sign in itertools.product(nudged, (-1, 1)):
-                place = dim.place(origin[dim.name]) + sign * steps * step
-                if 0 <= place <= 1:
+                fraction = dim.fraction(origin[dim.name]) + sign * steps * step
+                if 0 <= fraction <= 1:
                     offset = (steps * step) ** 2 if dim.name in values else 0.0
-                    yield from around(origin | {dim.name: dim.value_of(place)}, offset)
+                    yield from around(origin | {dim.name: dim.value_of(fraction)}, offset)
 
 
 def _origin(dim: Choice | Range, values: Mapping[str, Number]) -> Number:
@@ -67,13 +67,13 @@ def _origin(dim: Choice | Range, values: Mapping[str, Number]) -> Number:
 
 def _outward(dim: Choice | Range, start: Number, counts: bool) -> Iterator[tuple[float, Number]]:
     """The values of a dimension with steps and their squared distances from `start`, nearest first."""
-    here = dim.place(start)
+    here = dim.fraction(start)
     first = dim.index(start)
     last = (dim.count or 1) - 1
 
     def away(index: int) -> tuple[float, Number]:
         value = dim.value_at(index)
-        return ((dim.place(value) - here) ** 2 if counts else 0.0), value
+        return ((dim.fraction(value) - here) ** 2 if counts else 0.0), value
 
     below = map(away, range(first - 1, -1, -1))
     above = map(away, range(first + 1, last + 1))

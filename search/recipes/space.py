@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.errors import ConfigError
-from search.recipe_choices import Choice, Number, Range
-from search.recipe_combinations import Extent, contradictions, measured
-from search.recipe_neighbours import Values, neighbours
-from search.recipe_table import FAMILIES, RUN_FIELDS, Problem, read_table
+from search.recipes.combinations import Extent, contradictions, measured
+from search.recipes.dimensions import Choice, Number, Range
+from search.recipes.neighbours import Values, neighbours
+from search.recipes.table import FAMILIES, RUN_FIELDS, Problem, read_table
 from trainables.recipe import READ_WITH, Recipe, reads
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from results.wording import remedy_of
-from search.recipe_choices import Choice, Number, Range, Setting, shown
+from search.recipes.dimensions import Choice, Number, Range, Setting, shown
 from trainables.recipe import Recipe
 
 RUN_FIELDS = ("epochs", "seed")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Final
 
-from search.recipe_choices import Range
-from search.recipe_space import RecipeSpace
+from search.recipes.dimensions import Range
+from search.recipes.space import RecipeSpace
 from trainables.recipe import Recipe
 from trainables.schedule import learning_rate
 

@@ -1,0 +1,5 @@
+"""The space of recipes: fields that are fixed, chosen, ranged or bundled, and the recipes nearest to a proposal."""
+
+from search.recipes.space import RecipeSpace
+
+__all__ = ["RecipeSpace"]
