@@ -29,8 +29,8 @@ from rich.console import Console  # noqa: E402
 from benchmarks.zero_work import ZeroWork  # noqa: E402
 from search import tuning  # noqa: E402
 from search.asha import AshaScheduler  # noqa: E402
-from search.changes import changed  # noqa: E402
-from search.composition import compose  # noqa: E402
+from search.config import compose  # noqa: E402
+from search.config.changes import changed  # noqa: E402
 from search.disk_watch import PatientRecord  # noqa: E402
 from search.display import SilentDisplay  # noqa: E402
 from search.reuse import ReusableResults  # noqa: E402

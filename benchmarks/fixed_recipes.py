@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from model_zoo import ResNetLayout, count_flops, count_params
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.machine import available_cpus
 from search.points import SearchPoints
 from trainables.datasets import load_training_set

@@ -27,7 +27,7 @@ from benchmarks.nas_bench_201 import TableError, fetch
 from benchmarks.pictures import Line, Panel, draw
 from benchmarks.problems import Problem, layouts_problem, table_problem
 from benchmarks.regret import Run, Tally, by_arm, figures, markdown, mean_and_error
-from search.composition import compose
+from search.config import compose
 from search.encoding import Values
 from search.points import Points
 from search.sampler import FeasibleSampler, SeededAnew, make_sampler

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.fixed_recipes import CONFIGS, Curve, Training, facts, only_training, setting, train, training
 from benchmarks.training_arms import with_environment
 from model_zoo import count_params
-from search.composition import compose
+from search.config import compose
 from trainables.execution import environment
 
 MAX_PARAMS = 200_000

@@ -16,9 +16,9 @@ from rich.console import Console
 from results import RunNotFoundError, RunState, read_record
 from results.record import RECORD_NAME
 from results.wording import counted
-from search.changes import changed
-from search.composition import flags_of
 from search.config import RunConfig
+from search.config.changes import changed
+from search.config.composition import flags_of
 from search.disk import forecast, require_room
 from search.disk_watch import PatientRecord
 from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay

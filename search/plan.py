@@ -11,8 +11,8 @@ from rich.console import Console
 
 from results import RunState
 from results.wording import counted
-from search.changes import Change
 from search.config import RunConfig
+from search.config.changes import Change
 from search.disk import DiskForecast, forecast
 from search.errors import ConfigError
 from search.layouts import sample_uniform

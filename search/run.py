@@ -13,10 +13,9 @@ from typing import Annotated, Any  # noqa: E402
 import typer  # noqa: E402
 
 from results.console import run_app  # noqa: E402
-from search.composition import compose  # noqa: E402
-from search.config import RunConfig  # noqa: E402
+from search.config import RunConfig, compose  # noqa: E402
+from search.config.flags import config_flag, nested, seconds, size_bytes  # noqa: E402
 from search.errors import SearchError  # noqa: E402
-from search.flags import config_flag, nested, seconds, size_bytes  # noqa: E402
 from search.process import leave  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from results.files import replace_file, sync_folder
 from results.lock import RunLock
-from search.changes import Change
-from search.composition import validated
 from search.config import RunConfig
+from search.config.changes import Change
+from search.config.composition import validated
 from search.errors import ConfigError, ResumeError
 from search.machine import git_state, hardware, versions
 

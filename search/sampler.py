@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config import SamplerName
+from search.config.run_config import SamplerName
 from search.encoding import Values
 from search.layouts import LayoutSpace
 from search.points import Points, SearchPoints

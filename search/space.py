@@ -15,8 +15,8 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from results.console import run_app  # noqa: E402
-from search.composition import compose  # noqa: E402
-from search.flags import config_flag, nested  # noqa: E402
+from search.config import compose  # noqa: E402
+from search.config.flags import config_flag, nested  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from search.composition import compose
+from search.config import compose
 from search.recipes.annealing import unannealed
 from tests.recipe_fixtures import space_of
 from trainables.recipe import Recipe, Schedule

@@ -12,7 +12,7 @@ import torch
 from benchmarks import digits_speed, small_cifar10
 from benchmarks.fixed_recipes import CONFIGS, Curve, only_training, train
 from model_zoo import PRESETS, count_params
-from search.composition import compose
+from search.config import compose
 from trainables.datasets import load_training_set
 from trainables.training import Trainer
 

@@ -27,7 +27,7 @@ from benchmarks.chaos_points import AT_THE_END, POINTS
 from benchmarks.chaos_processes import clear, find_process, processes_of, stop, wait_until
 from results import read_record, write_tables
 from results.record import RECORD_NAME
-from search.composition import compose
+from search.config import compose
 from search.machine import available_cpus
 from search.runs import RUN_FILE, new_run_folder, read_config, write_run_file
 from tests.cli import TINY, start

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo import PRESETS, count_params
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.layouts import count_feasible, enumerate_layouts
 from search.points import SearchPoints
 from tests.cli import ROOT, run

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from search.composition import compose
-from search.defaults import DATASET_DEFAULTS
+from search.config import compose
+from search.config.dataset_defaults import DATASET_DEFAULTS
+from search.config.flags import config_flag, seconds
 from search.errors import ConfigError, ResourceError, ResumeError
-from search.flags import config_flag, seconds
 from search.layouts import require_feasible
 from search.ray_session import fitting_concurrency
 from search.runs import new_run_folder, read_config, write_run_file

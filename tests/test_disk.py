@@ -14,8 +14,8 @@ from rich.console import Console
 
 from model_zoo import PRESETS
 from results import TableWriter, read_record, read_run
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
+from search.config.flags import size_bytes
 from search.disk import (
     DIGITS,
     RESERVE,
@@ -29,7 +29,6 @@ from search.disk import (
 from search.disk_watch import DiskWatch, PatientRecord
 from search.display import SilentDisplay
 from search.errors import ConfigError, ResourceError
-from search.flags import size_bytes
 from search.layouts import LayoutSpace
 from search.standing import checkpoint_path
 from search.text import size_text

@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from results import Record
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.display import MIN_INTERVAL_S, LineDisplay, LiveDisplay
 from search.text import clock
 from tests.results_fixtures import run_trial, start_session, write_run

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from model_zoo import ResNetLayout
-from search.changes import CHANGEABLE
-from search.composition import compose
+from search.config import compose
+from search.config.changes import CHANGEABLE
 from tests.cli import ROOT
 from tests.training_fixtures import CPU, LAYOUT, assert_same_bits, small_recipe, small_set, small_trainer, state_of
 from trainables import execution

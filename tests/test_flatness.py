@@ -19,8 +19,7 @@ from benchmarks.zero_work import ZeroWork, accuracy_of
 from results import Record, RunState, read_record
 from search import standing, tuning
 from search.asha import AshaRungs, quantile
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.disk_watch import PatientRecord
 from search.display import LineDisplay, SilentDisplay
 from search.halt import Halt

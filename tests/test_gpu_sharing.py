@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks import concurrency
 from model_zoo import PRESETS, ResNetLayout, build, count_activation_bytes, count_params
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.errors import ConfigError, ResourceError
 from search.ray_session import fitting_concurrency
 from search.sharing import (

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from model_zoo import ResNetLayout, build
 from results import read_record, read_run
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.errors import ConfigError
 from search.evaluate import measure
 from search.kept_network import load_kept

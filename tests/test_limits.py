@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 from results import Record, RunState, rank_trials, read_record, read_run
 from results.leaderboard import app
 from search.asha import AshaRungs
-from search.changes import changed
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
+from search.config.changes import changed
 from search.endings import settle
 from search.errors import SearchError
 from search.history import History

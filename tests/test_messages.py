@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.composition import compose
+from search.config import compose
 from search.errors import ConfigError
 
 SETS = {

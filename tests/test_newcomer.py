@@ -13,7 +13,7 @@ from results.errors import ResultsError
 from results.leaderboard import app
 from results.ranking import rank_trials
 from results.rendering import OutputFormat, format_of
-from search.composition import compose
+from search.config import compose
 from search.errors import ConfigError
 from search.plan import make_plan
 from tests.cli import run

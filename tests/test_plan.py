@@ -10,7 +10,8 @@ import pytest
 
 from model_zoo import PRESETS
 from results import Record
-from search.composition import compose, validated
+from search.config import compose
+from search.config.composition import validated
 from search.layouts.report import make_report
 from search.machine import available_cpus
 from search.plan import expected_epochs, hours_text, make_plan

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.composition import compose
+from search.config import compose
 from search.errors import ConfigError
 from search.recipes import RecipeSpace
 from search.recipes.neighbours import Values

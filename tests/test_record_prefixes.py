@@ -20,8 +20,8 @@ from benchmarks.chaos_checks import record_problems
 from model_zoo import ResNetLayout
 from results import read_record
 from results.record import RECORD_NAME, replay
-from search.changes import changed
-from search.composition import compose
+from search.config import compose
+from search.config.changes import changed
 from search.reuse import ReusableResults
 from search.runs import RUN_FILE, change_config, read_config, write_run_file
 from search.standing import checkpoint_path

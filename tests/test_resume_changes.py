@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from results import Record, RecordLockedError, read_record, write_tables
-from search.changes import CHANGEABLE, FIXED, changed
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
+from search.config.changes import CHANGEABLE, FIXED, changed
 from search.errors import ConfigError, ResumeError
 from search.launch import resume_run
 from search.runs import change_config, existing_run_folder, read_config, write_run_file

@@ -11,8 +11,7 @@ import pytest
 
 from model_zoo import ResNetLayout
 from results import Record, rank_trials, read_record
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.errors import ConfigError
 from search.reuse import ReusableResults
 from search.runs import write_run_file

@@ -6,8 +6,7 @@ The grids, layouts and recipes themselves are in test_configs.py and test_preset
 from __future__ import annotations
 
 from model_zoo import PRESETS, ResNetLayout
-from search.composition import compose
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from tests.cli import ROOT
 from trainables.recipe import Recipe
 from trainables.splits import VAL_FRACTION

@@ -13,7 +13,7 @@ import pytest
 
 from results import Record
 from search.asha import AshaRungs
-from search.composition import compose
+from search.config import compose
 from search.endings import settle
 from search.halt import Halt, sigterm_kept, stop_on_signals, terminated_like_interrupted
 from search.tuning import HaltStopper

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout, count_params
-from search.composition import read_toml
 from search.config import RunConfig
+from search.config.composition import read_toml
 from search.errors import ConfigError, EmptySpaceError
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, require_feasible
 from search.layouts.chains import MAX_HALF, chains

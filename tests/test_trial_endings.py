@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.chaos_processes import is_worker, processes_of, send, wait_until
 from results import rank_trials, read_record
-from search.composition import compose
+from search.config import compose
 from search.runs import write_run_file
 from search.searcher import RecordSearcher
 from tests.cli import TINY, events, run, start

@@ -11,8 +11,8 @@ import pytest
 
 from model_zoo import PRESETS, ResNetLayout, count_params
 from results import Record, RunState
-from search.composition import validated
 from search.config import RunConfig
+from search.config.composition import validated
 from search.errors import ConfigError
 from search.history import History
 from search.points import SearchPoints

@@ -9,7 +9,7 @@ import pytest
 from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
 from results.console import run_app
-from search.composition import compose
+from search.config import compose
 from search.evaluate import app
 from search.runs import write_run_file
 from search.searcher import REPORT_FIELDS

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from search.composition import default_floor, validated
-from search.config import RunConfig
+from search.config.composition import default_floor, validated
+from search.config.run_config import RunConfig
 from search.errors import ConfigError, ResumeError
 from search.layouts import LayoutSpace
 from trainables.errors import DatasetError

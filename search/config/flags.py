@@ -9,8 +9,8 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
-from search.config import RunConfig
-from search.defaults import DATASET_DEFAULTS
+from search.config.dataset_defaults import DATASET_DEFAULTS
+from search.config.run_config import RunConfig
 from search.errors import ConfigError
 from search.layouts import LayoutSpace
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from search.config import RunConfig
-from search.defaults import dataset_defaults
+from search.config.dataset_defaults import dataset_defaults
+from search.config.problems import one_line, problems_of, refuse_misplaced
+from search.config.run_config import RunConfig
 from search.errors import ConfigError
-from search.problems import one_line, problems_of, refuse_misplaced
 from search.recipes.table import over_defaults
 from trainables.datasets import DatasetInfo, dataset_info
 
