@@ -22,9 +22,9 @@ from results.record import RECORD_NAME
 from results.tables import EPOCHS_NAME, TRIALS_NAME
 from search.asha import AshaRungs
 from search.config import RunConfig
-from search.history import History
-from search.points import SearchPoints
 from search.runs import read_config
+from search.sampling import JointSpace
+from search.sampling.study import RunStudy
 from search.standing import checkpoint_path, ranked
 from trainables.checkpoints import read
 from trainables.errors import CheckpointError
@@ -54,8 +54,9 @@ def record_problems(folder: Path, trials: int) -> list[str]:
     found += _session_problems(events)
     found += _epoch_problems(events)
     found += _rung_problems(events, config, AshaRungs(config.rungs, config.reduction_factor).replay(state))
-    points = SearchPoints(config.space, config.recipe)
-    return [*found, *_study_problems(History(points, config.sampler, config.seed, state, config.replicates), events)]
+    candidates = JointSpace(config.space, config.recipe)
+    study = RunStudy(candidates, config.sampler, config.seed, state, config.replicates)
+    return [*found, *_study_problems(study, events)]
 
 
 def differences(storage: Path, one: str, other: str) -> list[str]:
@@ -219,7 +220,7 @@ def _checkpoint_problems(folder: Path, keep: int) -> Iterator[str]:
             yield f"checkpoints: trial {trial.trial} holds epoch {report['epoch']}, ranked by {trial.rung_epoch}"
 
 
-def _study_problems(history: History, events: Events) -> Iterator[str]:
+def _study_problems(history: RunStudy, events: Events) -> Iterator[str]:
     """The study against the lines of the record: states, parameters, values at rungs, final values."""
     states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
     max_epochs = _of(events, "limits")[-1]["max_epochs"]

@@ -16,7 +16,7 @@ import torch
 from model_zoo import ResNetLayout, count_flops, count_params
 from search.config import RunConfig, compose
 from search.machine import available_cpus
-from search.points import SearchPoints
+from search.sampling import JointSpace
 from trainables.datasets import load_training_set
 from trainables.execution import prepare_process
 from trainables.recipe import Recipe
@@ -66,10 +66,10 @@ def only_training(name: str, path: Path, flags: dict[str, Any]) -> Training:
         ValueError: it holds another number of them than one.
     """
     config = compose(path, None, flags, [])
-    points = SearchPoints(config.space, config.recipe)
+    candidates = JointSpace(config.space, config.recipe)
     recipe = config.recipe.fixed
-    if points.size != 1 or recipe is None:
-        raise ValueError(f"{path.name}: {points.size} layouts and recipes; give a file with one of each")
+    if candidates.size != 1 or recipe is None:
+        raise ValueError(f"{path.name}: {candidates.size} layouts and recipes; give a file with one of each")
     return training(name, config, config.space.listed_layouts[0], recipe)
 
 

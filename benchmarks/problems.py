@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.analytic_layouts import Floats, analytic_accuracy
-from benchmarks.nas_bench_201 import TablePoints, cell_params, read_table
+from benchmarks.nas_bench_201 import TableCells, cell_params, read_table
 from model_zoo import count_params
-from search.encoding import Values
 from search.layouts import LayoutSpace
 from search.layouts.batch import LayoutBatch
 from search.layouts.enumeration import enumerate_batches
-from search.points import Points, SearchPoints
+from search.sampling import CandidateSpace, JointSpace
+from search.sampling.joint_space import Values
 
 
 class Outcome(NamedTuple):
@@ -35,7 +35,7 @@ class Problem:
 
     name: str
     title: str
-    points: Points
+    candidates: CandidateSpace[Any]
     evaluate: Callable[[Values], Outcome]
     optimum: float
     worst: float
@@ -48,7 +48,7 @@ def layouts_problem(space: LayoutSpace) -> Problem:
     Widths are put in order before they are judged: only the window makes a proposal infeasible, which favours the
     samplers that know nothing of the order.
     """
-    points = SearchPoints(space)
+    candidates = JointSpace(space)
     lowest, highest, count = np.inf, -np.inf, 0
     for batch in enumerate_batches(space):
         accuracies = batch_accuracy(batch)
@@ -56,7 +56,7 @@ def layouts_problem(space: LayoutSpace) -> Problem:
         count += len(batch)
 
     def evaluate(values: Values) -> Outcome:
-        layout, _ = points.decode(_widths_in_order(values, points.decode(values)[0].stages))
+        layout, _ = candidates.decode(_widths_in_order(values, candidates.decode(values).layout.stages))
         params = count_params(layout)
         excess = max(params - space.max_params, space.min_params - params) / space.max_params
         if excess > 0:
@@ -64,23 +64,23 @@ def layouts_problem(space: LayoutSpace) -> Problem:
         (accuracy,) = analytic_accuracy(np.array([layout.blocks]), np.array([layout.channels]), np.array([params]))
         return Outcome(layout, float(accuracy), excess)
 
-    return Problem("layouts", f"An analytic function of {count:,} layouts", points, evaluate, highest, lowest)
+    return Problem("layouts", f"An analytic function of {count:,} layouts", candidates, evaluate, highest, lowest)
 
 
 def table_problem(path: Path, quantile: float) -> Problem:
     """NAS-Bench-201's cells for CIFAR-10 of at most their `quantile` of parameters."""
     accuracies = read_table(path)
     budget = int(np.quantile([cell_params(cell) for cell in accuracies], quantile, method="inverted_cdf"))
-    points = TablePoints(accuracies, budget)
-    feasible = [accuracies[points.cell(values)] for values in points.in_order()]
+    candidates = TableCells(accuracies, budget)
+    feasible = [accuracies[cell] for cell in candidates.in_order()]
 
     def evaluate(values: Values) -> Outcome:
-        cell = points.cell(values)
+        cell = candidates.decode(values)
         excess = cell_params(cell) / budget - 1
         return Outcome(cell, None if excess > 0 else accuracies[cell], excess)
 
     title = f"NAS-Bench-201, {len(feasible):,} of its {len(accuracies):,} cells"
-    return Problem("table", title, points, evaluate, max(feasible), min(feasible))
+    return Problem("table", title, candidates, evaluate, max(feasible), min(feasible))
 
 
 def batch_accuracy(batch: LayoutBatch) -> Floats:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -28,9 +29,9 @@ from benchmarks.pictures import Line, Panel, draw
 from benchmarks.problems import Problem, layouts_problem, table_problem
 from benchmarks.regret import Run, Tally, by_arm, figures, markdown, mean_and_error
 from search.config import compose
-from search.encoding import Values
-from search.points import Points
-from search.sampler import FeasibleSampler, SeededAnew, make_sampler
+from search.sampling import CandidateSpace, FeasibleSampler
+from search.sampling.feasible_sampler import SeededAnew, make_sampler
+from search.sampling.joint_space import Values
 
 REFERENCE = "run"
 MARKS = (50, 100, 200)
@@ -43,8 +44,8 @@ class Arm:
     """A way to search."""
 
     label: str
-    sampler: Callable[[Points, int], BaseSampler]
-    """The sampler over points with a seed."""
+    sampler: Callable[[CandidateSpace[Any], int], BaseSampler]
+    """The sampler over candidates with a seed."""
     constrained: bool = False
     """Whether an infeasible trial is told how far it is outside, beside an accuracy of 0."""
 
@@ -61,19 +62,19 @@ def _gp(seed: int) -> BaseSampler:
     return GPSampler(seed=seed)
 
 
-def _ours(base: Callable[[int], BaseSampler] | None) -> Callable[[Points, int], BaseSampler]:
-    def make(points: Points, seed: int) -> BaseSampler:
-        return FeasibleSampler(None if base is None else SeededAnew(base, seed), points, seed=seed)
+def _ours(base: Callable[[int], BaseSampler] | None) -> Callable[[CandidateSpace[Any], int], BaseSampler]:
+    def make(candidates: CandidateSpace[Any], seed: int) -> BaseSampler:
+        return FeasibleSampler(None if base is None else SeededAnew(base, seed), candidates, seed=seed)
 
     return make
 
 
-def _as_run(points: Points, seed: int) -> BaseSampler:
-    return make_sampler("tpe", points, seed)
+def _as_run(candidates: CandidateSpace[Any], seed: int) -> BaseSampler:
+    return make_sampler("tpe", candidates, seed)
 
 
-def _stock(base: Callable[[int], BaseSampler]) -> Callable[[Points, int], BaseSampler]:
-    return lambda points, seed: base(seed)
+def _stock(base: Callable[[int], BaseSampler]) -> Callable[[CandidateSpace[Any], int], BaseSampler]:
+    return lambda candidates, seed: base(seed)
 
 
 ARMS = {
@@ -96,12 +97,12 @@ DEFAULT = [name for name in ARMS if name != "feasible-gp"]
 def search(problem: Problem, name: str, seed: int, trials: int) -> Run:
     """One run of `trials` trials, one after the other."""
     arm = ARMS[name]
-    study = optuna.create_study(direction="maximize", sampler=arm.sampler(problem.points, seed))
+    study = optuna.create_study(direction="maximize", sampler=arm.sampler(problem.candidates, seed))
     tally = Tally(problem.optimum, problem.worst)
     started = time.perf_counter()
     for _ in range(trials):
         trial = study.ask()
-        outcome = problem.evaluate(_suggested(trial, problem.points))
+        outcome = problem.evaluate(_suggested(trial, problem.candidates))
         tally.add(outcome.key, outcome.accuracy)
         if arm.constrained:
             trial.set_constraint("params", outcome.excess)
@@ -166,9 +167,9 @@ def _problem(name: str, table: Path | None, cache: Path) -> Problem:
     return layouts_problem(compose(None, None, {"dataset": "cifar10"}, []).space)
 
 
-def _suggested(trial: optuna.Trial, points: Points) -> Values:
+def _suggested(trial: optuna.Trial, candidates: CandidateSpace[Any]) -> Values:
     values: Values = {}
-    for name, dimension in points.dimensions.items():
+    for name, dimension in candidates.dimensions.items():
         if isinstance(dimension, IntDistribution):
             values[name] = trial.suggest_int(
                 name, dimension.low, dimension.high, step=dimension.step, log=dimension.log

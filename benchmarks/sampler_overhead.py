@@ -21,9 +21,9 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState
 
 from search.layouts import LayoutSpace
-from search.points import SearchPoints
 from search.recipes import RecipeSpace
-from search.sampler import FeasibleSampler, SpaceExhausted
+from search.sampling import FeasibleSampler, JointSpace
+from search.sampling.feasible_sampler import SpaceExhausted
 
 RECIPE: dict[str, Any] = {
     "optimizer": ["nesterov", "adamw"],
@@ -34,11 +34,11 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def ask(study: optuna.Study, points: SearchPoints) -> float:
+def ask(study: optuna.Study, candidates: JointSpace) -> float:
     """Seconds of one proposal, all its dimensions asked for; the trial is told as failed, which TPE leaves out."""
     started = time.perf_counter()
     trial = study.ask()
-    for name, dimension in points.dimensions.items():
+    for name, dimension in candidates.dimensions.items():
         if isinstance(dimension, FloatDistribution):
             trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
         else:
@@ -48,17 +48,17 @@ def ask(study: optuna.Study, points: SearchPoints) -> float:
     return seconds
 
 
-def study_with(sampler: BaseSampler, points: SearchPoints, trials: int) -> optuna.Study:
-    """A study of so many finished trials at uniform points, deeper networks better."""
+def study_with(sampler: BaseSampler, candidates: JointSpace, trials: int) -> optuna.Study:
+    """A study of so many finished trials of uniform draws, deeper networks better."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
     draw = np.random.default_rng(0)
     for _ in range(trials):
-        values = points.draw(draw, frozenset())
-        if values is None:
+        candidate = candidates.draw(draw, frozenset())
+        if candidate is None:
             raise SpaceExhausted
-        layout, recipe = points.decode(values)
+        layout, recipe = candidate
         score = layout.depth / 100 - abs(np.log10(recipe.learning_rate) + 1)
-        dimensions = dict(points.dimensions)
+        values, dimensions = candidates.encode(candidate), dict(candidates.dimensions)
         study.add_trial(optuna.trial.create_trial(value=score, params=values, distributions=dimensions))
     return study
 
@@ -70,18 +70,18 @@ def main() -> dict[str, Any]:
     parser.add_argument("--proposals", type=int, default=40)
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    points = SearchPoints(LayoutSpace(), RecipeSpace.model_validate(RECIPE))
-    alone = study_with(TPESampler(seed=0, multivariate=True, constant_liar=True), points, given.trials)
+    candidates = JointSpace(LayoutSpace(), RecipeSpace.model_validate(RECIPE))
+    alone = study_with(TPESampler(seed=0, multivariate=True, constant_liar=True), candidates, given.trials)
     base = TPESampler(seed=0, multivariate=True, constant_liar=True)
-    wrapped = study_with(FeasibleSampler(base, points), points, given.trials)
+    wrapped = study_with(FeasibleSampler(base, candidates), candidates, given.trials)
     times: dict[str, list[float]] = {"alone": [], "wrapped": []}
     for _ in range(given.proposals):
-        times["alone"].append(ask(alone, points))
-        times["wrapped"].append(ask(wrapped, points))
+        times["alone"].append(ask(alone, candidates))
+        times["wrapped"].append(ask(wrapped, candidates))
     medians = {name: 1000 * float(np.median(seconds)) for name, seconds in times.items()}
     return {
         "trials": given.trials,
-        "dimensions": len(points.dimensions),
+        "dimensions": len(candidates.dimensions),
         "tpe_ms": round(medians["alone"], 2),
         "feasible_tpe_ms": round(medians["wrapped"], 2),
         "ratio": round(medians["wrapped"] / medians["alone"], 3),

@@ -23,7 +23,7 @@ from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, sampl
 from search.layouts.dimensions import layout_bounds
 from search.layouts.enumeration import count_total, enumerate_batches
 from search.layouts.index import ChainIndex, index_of_space
-from search.neighbours import Neighbours
+from search.sampling.neighbours import Neighbours
 
 PROPOSALS = 100
 WALKED = 200_000

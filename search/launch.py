@@ -31,7 +31,7 @@ from search.runs import change_config, existing_run_folder, new_run_folder, read
 from search.sharing import with_share
 from search.standing import ranked
 from search.summary import BUDGETS, shown_name, shown_place, summarise, write_json
-from search.warm_start import first_points, point_to_dict
+from search.warm_start import candidate_to_dict, first_candidates
 from trainables.datasets import load_training_set
 
 Say = Callable[[str], None]
@@ -53,13 +53,13 @@ def launch(
     require_feasible(config.space)
     folder = new_run_folder(storage, name, config.dataset)
     _require_room(config, folder, concurrency, RunState())
-    first, left_out = first_points(config, storage)
+    first, left_out = first_candidates(config, storage)
     for sentence in [*config.notes, *left_out]:
         say(sentence)
     # prepared once, before any trial asks for it
     data = load_training_set(**config.data_arguments, on_message=say).identity
     reusable = ReusableResults(config, data, sources_of(config.reuse, storage))
-    write_run_file(folder, config, [point_to_dict(point) for point in first], data)
+    write_run_file(folder, config, [candidate_to_dict(candidate) for candidate in first], data)
     say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {_listed(config.rungs)} epochs")
     return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
 

@@ -21,7 +21,7 @@ from search.layouts.report_text import print_report
 from search.pace import hours_of
 from search.sharing import TRAINING_PASSES
 from search.text import clock, flops_text
-from search.warm_start import first_points
+from search.warm_start import first_candidates
 from trainables.splits import VAL_FRACTION
 
 COST_SAMPLES = 200
@@ -35,7 +35,7 @@ def make_plan(config: RunConfig, storage: Path, concurrency: int = 1) -> dict[st
         EmptySpaceError: no layout is feasible.
         ConfigError: a warm start's name is unknown.
     """
-    first, left_out = first_points(config, storage)
+    first, left_out = first_candidates(config, storage)
     report = make_report(config.space, samples=5, seed=config.seed)
     recipes = config.recipe.size
     trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)

@@ -22,11 +22,12 @@ from search.config import RunConfig
 from search.disk_watch import DiskWatch
 from search.endings import Endings
 from search.halt import Halt
-from search.history import History
-from search.points import Point, SearchPoints
 from search.ray_session import dead_processes
 from search.reuse import ReusableResults, take_checkpoint
-from search.sampler import SpaceExhausted
+from search.sampling import JointSpace
+from search.sampling.feasible_sampler import SpaceExhausted
+from search.sampling.joint_space import Candidate
+from search.sampling.study import RunStudy
 from search.standing import Leaders, checkpoint_path
 from trainables.recipe import Recipe
 
@@ -58,7 +59,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         halt: Halt,
         rungs: AshaRungs,
         reusable: ReusableResults,
-        first: Sequence[Point] = (),
+        first: Sequence[Candidate] = (),
         roomier: Mapping[str, float] | None = None,
         disk: DiskWatch | None = None,
     ) -> None:
@@ -73,11 +74,11 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self.running: set[int] = set()
         """Trials that this session has launched and that have not ended."""
         self.exhausted = False
-        """Whether every feasible point has been tried."""
+        """Whether every feasible candidate has been tried."""
         self._endings = Endings(config, halt, roomier)
         self._image_size = config.space.image_size
-        points = SearchPoints(config.space, config.recipe)
-        self.history = History(points, config.sampler, config.seed, record.state, config.replicates, first)
+        candidates = JointSpace(config.space, config.recipe)
+        self.study = RunStudy(candidates, config.sampler, config.seed, record.state, config.replicates, first)
         self._leaders = Leaders(record.state, config.keep_checkpoints)
         self._open = deque(sorted(n for n, trial in record.state.trials.items() if not trial.ended))
         self._numbers: dict[str, int] = {}
@@ -126,7 +127,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _ask(self) -> int:
         """The number of a new trial, in the record."""
-        number, layout, recipe, proposal = self.history.ask()
+        number, layout, recipe, proposal = self.study.ask()
         self.record.append(
             "suggested",
             trial=number,
@@ -202,7 +203,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         fields = {name: result[name] for name in REPORT_FIELDS}
         new = self.record.append("report", trial=number, session=self.session, reused=reused, **fields)
         if new and result["rung"] is not None:
-            self.history.report(number, result["epoch"], result["val_accuracy"])
+            self.study.report(number, result["epoch"], result["val_accuracy"])
         if self.config.epoch_budget is not None and self.record.state.epochs >= self.config.epoch_budget:
             self.halt.stop("epoch-budget")
 
@@ -212,7 +213,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self._open.append(number)
         elif self.record.append("ended", trial=number, status=status, error=error):
             trial = self.record.state.trials[number]
-            self.history.tell(number, status, trial.val_accuracy)
+            self.study.tell(number, status, trial.val_accuracy)
             self._endings.stop_if_all_fail_alike(status, error)
             if (no_leader := self._leaders.end(trial)) is not None:
                 checkpoint_path(self.folder, no_leader.trial).unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from search.ray_session import ENVIRONMENT, dead_processes, ray_session, roomier
 from search.reuse import ReusableResults
 from search.runs import read_first
 from search.standing import drop_checkpoints, session_training_time_s
-from search.warm_start import stored_points
+from search.warm_start import stored_candidates
 from search.watchdog import watched
 
 os.environ.update(ENVIRONMENT)
@@ -141,7 +141,7 @@ def run_session(
             require_room(config, folder, forecast(config, min(concurrency, left), epochs))
         resources = config.resources
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
-        first = stored_points(config, read_first(folder))
+        first = stored_candidates(config, read_first(folder))
         room = roomier(config, concurrency)
         searcher = RecordSearcher(config, folder, record, session, halt, rungs, reusable, first, room, disk)
         # a second Ctrl-C does not wait for what is at work

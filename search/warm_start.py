@@ -1,4 +1,4 @@
-"""Points that are tried first: presets, and the best trials of earlier runs."""
+"""Candidates that are tried first: presets, and the best trials of earlier runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from results import TrialState, read_record
 from results.record import RECORD_NAME
 from search.config import RunConfig
 from search.errors import ConfigError
-from search.points import Point, SearchPoints
+from search.sampling import JointSpace
+from search.sampling.joint_space import Candidate
 from search.standing import ranked
 from trainables.recipe import Recipe
 
@@ -22,8 +23,8 @@ BEST = 3
 """Trials taken of a run that no number is given for."""
 
 
-def first_points(config: RunConfig, storage: Path) -> tuple[list[Point], list[str]]:
-    """The points that `config.warm_start` names, each once, and a sentence for each that is left out.
+def first_candidates(config: RunConfig, storage: Path) -> tuple[list[Candidate], list[str]]:
+    """The candidates that `config.warm_start` names, each once, and a sentence for each that is left out.
 
     A preset has the recipe's usual values, a run's trial its own recipe, or the usual one where its own is not in the
     space of recipes.
@@ -31,8 +32,8 @@ def first_points(config: RunConfig, storage: Path) -> tuple[list[Point], list[st
     Raises:
         ConfigError: a name is neither a preset nor a run, or takes no trial of it.
     """
-    points = SearchPoints(config.space, config.recipe)
-    found: dict[Point, None] = {}
+    candidates = JointSpace(config.space, config.recipe)
+    found: dict[Candidate, None] = {}
     left_out = []
     for name in config.warm_start:
         for label, given, recipe_fields in _named(name, storage):
@@ -41,34 +42,34 @@ def first_points(config: RunConfig, storage: Path) -> tuple[list[Point], list[st
             if reason:
                 left_out.append(f"warm start: {label} left out, {reason}")
                 continue
-            recipe = points.recipes.decode({})
+            recipe = candidates.recipes.decode({})
             if recipe_fields is not None:
                 follows = {name: getattr(recipe, name) for name in ("epochs", "seed", "keep_weights")}
-                own, why = _own(points, recipe_fields | follows)
+                own, why = _own(candidates, recipe_fields | follows)
                 if own is None:
                     left_out.append(f"warm start: {label} has the usual recipe, since of its own {why}")
                 recipe = own or recipe
-            found[layout, recipe] = None
+            found[Candidate(layout, recipe)] = None
     return list(found), left_out
 
 
-def point_to_dict(point: Point) -> dict[str, Any]:
-    """A point as JSON-compatible values; `point_from_dict` inverts it."""
-    layout, recipe = point
+def candidate_to_dict(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as JSON-compatible values; `candidate_from_dict` inverts it."""
+    layout, recipe = candidate
     return {"layout": layout.to_dict(), "recipe": recipe.model_dump(mode="json")}
 
 
-def point_from_dict(values: dict[str, Any]) -> Point:
-    """The point whose `point_to_dict` is `values`."""
-    return ResNetLayout.from_dict(values["layout"]), Recipe(**values["recipe"])
+def candidate_from_dict(values: dict[str, Any]) -> Candidate:
+    """The candidate whose `candidate_to_dict` is `values`."""
+    return Candidate(ResNetLayout.from_dict(values["layout"]), Recipe(**values["recipe"]))
 
 
-def stored_points(config: RunConfig, stored: Sequence[dict[str, Any]]) -> list[Point]:
-    """The points that a run keeps as `stored`, as far as they are feasible under `config`, with its epochs."""
-    points = map(point_from_dict, stored)
+def stored_candidates(config: RunConfig, stored: Sequence[dict[str, Any]]) -> list[Candidate]:
+    """The candidates that a run keeps as `stored`, as far as they are feasible under `config`, with its epochs."""
+    candidates = map(candidate_from_dict, stored)
     return [
-        (layout, recipe.model_copy(update={"epochs": config.max_epochs}))
-        for layout, recipe in points
+        Candidate(layout, recipe.model_copy(update={"epochs": config.max_epochs}))
+        for layout, recipe in candidates
         if _why_not(config, layout) is None
     ]
 
@@ -101,13 +102,13 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[s
         yield f"{folder.name} trial {trial.trial}", ResNetLayout.from_dict(trial.layout), trial.settings
 
 
-def _own(points: SearchPoints, fields: dict[str, Any]) -> tuple[Recipe | None, str | None]:
+def _own(candidates: JointSpace, fields: dict[str, Any]) -> tuple[Recipe | None, str | None]:
     """The recipe with `fields`, or None and why the space of recipes has none such."""
     try:
         recipe = Recipe(**fields).canonical()
     except ValidationError as error:  # its values may contradict the number of epochs now
         return None, error.errors()[0]["msg"].removeprefix("Value error, ")
-    why = points.recipes.why_not(recipe)
+    why = candidates.recipes.why_not(recipe)
     return (None, why) if why else (recipe, None)
 
 

@@ -18,7 +18,7 @@ import torch
 from optuna.samplers import BaseSampler
 from torch import nn
 
-from benchmarks.nas_bench_201 import EDGES, MEMBER, OPERATIONS, TableError, TablePoints, cell_params, fetch, read_table
+from benchmarks.nas_bench_201 import EDGES, MEMBER, OPERATIONS, TableCells, TableError, cell_params, fetch, read_table
 from benchmarks.pictures import Line, Panel, draw
 from benchmarks.problems import Problem, batch_accuracy, layouts_problem
 from benchmarks.regret import Run, Tally, figures, markdown
@@ -26,7 +26,8 @@ from benchmarks.sampler import ARMS, DEFAULT, REFERENCE, compare, main, search
 from model_zoo import ResNetLayout
 from search.layouts import LayoutSpace, enumerate_layouts
 from search.layouts.enumeration import enumerate_batches
-from search.sampler import FeasibleSampler, make_sampler
+from search.sampling import FeasibleSampler
+from search.sampling.feasible_sampler import make_sampler
 
 CELLS = ["".join(cell) for cell in itertools.product("0123", repeat=EDGES)]
 BUDGET = sorted(map(cell_params, CELLS))[len(CELLS) // 3]
@@ -120,32 +121,34 @@ def test_the_package_holds_the_published_table(tmp_path: Path) -> None:
 
 
 def test_the_nearest_cell_is_the_first_of_the_least_distance_that_is_not_used() -> None:
-    points = TablePoints({cell: accuracy_of(cell) for cell in CELLS}, BUDGET)
+    cells = TableCells({cell: accuracy_of(cell) for cell in CELLS}, BUDGET)
     generator = np.random.default_rng(0)
-    everything = list(points.in_order())
-    assert {points.key(values) for values in everything} == {cell for cell in CELLS if cell_params(cell) <= BUDGET}
+    everything = list(cells.in_order())
+    assert set(everything) == {cell for cell in CELLS if cell_params(cell) <= BUDGET}
+    assert [cells.decode(cells.encode(cell)) for cell in everything] == everything
     for _ in range(20):
-        wanted = {name: int(generator.integers(len(OPERATIONS))) for name in points.dimensions}
-        used = {points.key(everything[i]) for i in generator.permutation(len(everything))[: len(everything) // 2]}
-        away = [sum((values[name] - wanted[name]) ** 2 for name in wanted) for values in everything]
-        free = [i for i, values in enumerate(everything) if points.key(values) not in used]
-        assert points.nearest(wanted, used) == everything[min(free, key=lambda i: (away[i], i))]
-        drawn = points.draw(generator, used)
+        wanted = {name: int(generator.integers(len(OPERATIONS))) for name in cells.dimensions}
+        used = {everything[i] for i in generator.permutation(len(everything))[: len(everything) // 2]}
+        away = [sum((cells.encode(cell)[name] - wanted[name]) ** 2 for name in wanted) for cell in everything]
+        free = [i for i, cell in enumerate(everything) if cell not in used]
+        assert cells.nearest(wanted, used) == everything[min(free, key=lambda i: (away[i], i))]
+        drawn = cells.draw(generator, used)
         assert drawn in everything
-        assert points.key(drawn or {}) not in used
-    all_used = set(map(points.key, everything))
-    assert points.nearest(everything[0], all_used) is None
-    assert points.draw(generator, all_used) is None
+        assert drawn not in used
+    all_used = set(everything)
+    assert cells.nearest(cells.encode(everything[0]), all_used) is None
+    assert cells.draw(generator, all_used) is None
     last = everything[7]
-    assert points.draw(generator, all_used - {points.key(last)}) == last
+    assert cells.draw(generator, all_used - {last}) == last
 
 
 def test_the_optimum_of_the_layouts_is_the_best_of_all_evaluated_one_by_one(
     small_space: LayoutSpace, problem: Problem
 ) -> None:
-    single = [problem.evaluate(values) for values in problem.points.in_order()]
+    every = [problem.candidates.encode(candidate) for candidate in problem.candidates.in_order()]
+    single = [problem.evaluate(values) for values in every if values is not None]
     accuracies = [outcome.accuracy for outcome in single if outcome.accuracy is not None]
-    assert len(accuracies) == len(single)
+    assert len(accuracies) == len(single) == len(every)
     assert [outcome.key for outcome in single] == list(enumerate_layouts(small_space))
     batches = np.concatenate([batch_accuracy(batch) for batch in enumerate_batches(small_space)])
     assert accuracies == pytest.approx(batches.tolist(), abs=1e-12)
@@ -153,10 +156,10 @@ def test_the_optimum_of_the_layouts_is_the_best_of_all_evaluated_one_by_one(
 
 
 def test_a_layout_outside_the_window_has_no_accuracy_and_an_excess(small_space: LayoutSpace, problem: Problem) -> None:
-    lowest = {name: getattr(d, "low", 0) for name, d in problem.points.dimensions.items()}
+    lowest = {name: getattr(d, "low", 0) for name, d in problem.candidates.dimensions.items()}
     judged = [
         problem.evaluate(lowest | {name: getattr(d, "high", 0), "width_2": width})
-        for name, d in problem.points.dimensions.items()
+        for name, d in problem.candidates.dimensions.items()
         for width in range(len(small_space.channels))
     ]
     for outcome in judged:
@@ -194,7 +197,7 @@ def test_an_arm_is_the_same_run_for_the_same_seed_and_ours_waste_no_trial(proble
     run, again = (search(problem, name, seed=1, trials=15) for _ in range(2))
     assert run.regrets == again.regrets
     assert (run.trials, run.regrets[0]) == (15, (0, pytest.approx(problem.optimum - problem.worst)))
-    if isinstance(ARMS[name].sampler(problem.points, 1), FeasibleSampler):
+    if isinstance(ARMS[name].sampler(problem.candidates, 1), FeasibleSampler):
         assert (run.infeasible, run.duplicates) == (0, 0)
         assert len(run.regrets) > 1
     else:
@@ -205,12 +208,12 @@ def test_one_of_the_arms_is_the_sampler_that_a_search_uses(problem: Problem) -> 
     def proposed(sampler: BaseSampler) -> list[Any]:
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for number in range(16):
-            trial = study.ask(dict(problem.points.dimensions))
+            trial = study.ask(dict(problem.candidates.dimensions))
             study.tell(trial, -float(number))
         return [trial.params for trial in study.trials]
 
-    used = proposed(make_sampler("tpe", problem.points, 3))
-    assert proposed(ARMS["run"].sampler(problem.points, 3)) == used
+    used = proposed(make_sampler("tpe", problem.candidates, 3))
+    assert proposed(ARMS["run"].sampler(problem.candidates, 3)) == used
 
 
 def test_a_run_that_the_rows_hold_is_not_repeated(tmp_path: Path, problem: Problem) -> None:

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from model_zoo import LayoutError, ResNetLayout
-from search.encoding import decode_layout, encode_layout
 from search.errors import EmptySpaceError
 from search.layouts import LayoutSpace, count_feasible, sample_uniform
 from search.layouts.chains import chains
-from search.layouts.dimensions import layout_bounds
+from search.layouts.dimensions import decode_layout, encode_layout, layout_bounds
 from search.layouts.enumeration import count_combinations, count_total, layout_at
 from search.layouts.report import make_report
-from search.neighbours import Neighbours
+from search.sampling.neighbours import Neighbours
 from tests.zoo_fixtures import brute_force
 
 SMALL: dict[str, Any] = {"stages": [2], "blocks": [1, 2], "channels": [4, 8, 12], "min_params": 0}

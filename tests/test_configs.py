@@ -10,7 +10,7 @@ import pytest
 from model_zoo import PRESETS, count_params
 from search.config import RunConfig, compose
 from search.layouts import count_feasible, enumerate_layouts
-from search.points import SearchPoints
+from search.sampling import JointSpace
 from tests.cli import ROOT, run
 from trainables.recipe import Recipe
 from trainables.schedule import learning_rate
@@ -29,7 +29,7 @@ def recipes(name: str) -> list[Recipe]:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_each_is_valid_and_holds_something_to_search(path: Path) -> None:
     config = compose(path, None, {}, [])
-    size = SearchPoints(config.space, config.recipe).size
+    size = JointSpace(config.space, config.recipe).size
     assert config.sampler != "grid" or (size or 0) * config.replicates == config.trials
     assert next(enumerate_layouts(config.space), None) is not None
 

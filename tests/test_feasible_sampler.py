@@ -13,10 +13,10 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, R
 from optuna.trial import Trial, TrialState
 
 from model_zoo import ResNetLayout
-from search.encoding import Values
 from search.layouts import LayoutSpace, enumerate_layouts
-from search.points import Point, SearchPoints
-from search.sampler import FeasibleSampler, SpaceExhausted
+from search.sampling import FeasibleSampler, JointSpace
+from search.sampling.feasible_sampler import SpaceExhausted
+from search.sampling.joint_space import Candidate, Values
 from tests.recipe_fixtures import space_of
 from tests.zoo_fixtures import brute_force, even
 
@@ -61,7 +61,7 @@ def space(**changed: Any) -> LayoutSpace:
     return LayoutSpace.model_validate(SMALL | changed)
 
 
-def suggested(trial: Trial, points: SearchPoints) -> Values:
+def suggested(trial: Trial, points: JointSpace) -> Values:
     """What a trial suggests for every dimension, as an objective asks."""
     values: Values = {}
     for name, d in points.dimensions.items():
@@ -73,21 +73,22 @@ def suggested(trial: Trial, points: SearchPoints) -> Values:
     return values
 
 
-def score(point: Point) -> float:
+def score(point: Candidate) -> float:
     """An accuracy with one best layout: deep first stages, a wide last one."""
     layout, recipe = point
     return (layout.blocks[0] / 16 + layout.channels[-1] / 64 + (layout.stages == 3)) / 3 - recipe.cutout / 100
 
 
-def optimized(sampler: FeasibleSampler, trials: int) -> tuple[optuna.Study, list[Point]]:
+def optimized(sampler: FeasibleSampler[Candidate], trials: int) -> tuple[optuna.Study, list[Candidate]]:
     """A study after so many trials, and the point that each ran."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    points, ran = sampler.points, list[Point]()
-    assert isinstance(points, SearchPoints)
+    points, ran = sampler.candidates, list[Candidate]()
+    assert isinstance(points, JointSpace)
     study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def objective(trial: Trial) -> float:
         ran.append(points.decode(suggested(trial, points)))
+        assert sampler.candidate(trial.number) == ran[-1]
         return score(ran[-1])
 
     study.optimize(objective, n_trials=trials)
@@ -97,7 +98,7 @@ def optimized(sampler: FeasibleSampler, trials: int) -> tuple[optuna.Study, list
 @pytest.mark.parametrize("name", BASES)
 def test_whatever_the_base_proposes_points_are_feasible_and_none_is_run_twice(name: str) -> None:
     make, trials = BASES[name]
-    points = SearchPoints(MIDDLE, space_of({"cutout": [0, 4, 8], "learning_rate": [0.05, 0.1]}))
+    points = JointSpace(MIDDLE, space_of({"cutout": [0, 4, 8], "learning_rate": [0.05, 0.1]}))
     study, ran = optimized(FeasibleSampler(make(), points, seed=3, startup_trials=STARTUP), trials)
     assert len(ran) == trials
     assert all(MIDDLE.contains(layout) for layout, _ in ran)
@@ -118,7 +119,7 @@ def test_whatever_the_base_proposes_points_are_feasible_and_none_is_run_twice(na
     ],
 )
 def test_of_thousands_of_proposals_none_is_infeasible_and_none_a_repeat(base: BaseSampler | None, trials: int) -> None:
-    _, ran = optimized(FeasibleSampler(base, MIDDLE, startup_trials=0), trials)
+    _, ran = optimized(FeasibleSampler(base, JointSpace(MIDDLE), startup_trials=0), trials)
     layouts = [layout for layout, _ in ran]
     assert len(set(layouts)) == trials
     assert all(MIDDLE.contains(layout) for layout in layouts)
@@ -130,7 +131,7 @@ def test_a_space_smaller_than_the_trials_is_run_as_often_as_it_may_be_and_then_e
     make: Callable[[], BaseSampler | None], replicates: int
 ) -> None:
     searched = space(stages=[2], max_params=7_000, predicate=even)
-    points = SearchPoints(searched)
+    points = JointSpace(searched)
     sampler = FeasibleSampler(make(), points, startup_trials=3, replicates=replicates)
     expected = set(brute_force(searched))
     assert 15 < len(expected) < 60
@@ -148,7 +149,7 @@ def test_repeats_are_those_of_layout_and_recipe_together(make: Callable[[], Base
     layouts = set(brute_force(searched))
     # Momentum is no difference under adam: three recipes, not four.
     size = 3 * len(layouts)
-    points = SearchPoints(searched, recipes)
+    points = JointSpace(searched, recipes)
     study, ran = optimized(FeasibleSampler(make(), points, startup_trials=5), size)
     assert set(ran) == {(layout, recipe) for layout in layouts for recipe in recipes.in_order()}
     assert len(set(ran)) == size > 15
@@ -159,7 +160,7 @@ def test_repeats_are_those_of_layout_and_recipe_together(make: Callable[[], Base
 
 def test_ranges_of_the_recipe_are_proposed_within_their_bounds() -> None:
     recipes = space_of("learning_rate = {low = 0.01, high = 0.5, log = true}\ncutout = {low = 0, high = 8, step = 2}")
-    points = SearchPoints(space(), recipes)
+    points = JointSpace(space(), recipes)
     study, ran = optimized(FeasibleSampler(TPESampler(seed=0), points), 40)
     assert len(set(ran)) == 40
     assert all(0.01 <= recipe.learning_rate <= 0.5 and recipe.cutout in range(0, 9, 2) for _, recipe in ran)
@@ -169,8 +170,8 @@ def test_ranges_of_the_recipe_are_proposed_within_their_bounds() -> None:
 @pytest.mark.parametrize("make", [lambda: None, lambda: RandomSampler(seed=1)])
 def test_enqueued_trials_are_kept_as_they_are_and_not_proposed_again(make: Callable[[], BaseSampler | None]) -> None:
     searched = space(stages=[2], max_params=4_600)
-    points = SearchPoints(searched)
-    wanted = list(points.in_order())[5:8]
+    points = JointSpace(searched)
+    wanted = [points.encode(candidate) for candidate in list(points.in_order())[5:8]]
     outside = {name: d.low for name, d in points.dimensions.items()}  # type: ignore[attr-defined]
     assert not searched.contains(points.decode(outside)[0])
     study = optuna.create_study(sampler=FeasibleSampler(make(), points, startup_trials=0))
@@ -186,7 +187,7 @@ def test_enqueued_trials_are_kept_as_they_are_and_not_proposed_again(make: Calla
 
 
 def test_a_trial_enqueued_with_some_of_the_dimensions_is_refused() -> None:
-    points = SearchPoints(space())
+    points = JointSpace(space())
     study = optuna.create_study(sampler=FeasibleSampler(None, points))
     study.enqueue_trial({"blocks_1": 1})
     with pytest.raises(
@@ -196,7 +197,7 @@ def test_a_trial_enqueued_with_some_of_the_dimensions_is_refused() -> None:
 
 
 def test_trials_of_an_earlier_sampler_are_not_proposed_again() -> None:
-    points = SearchPoints(space(stages=[2], max_params=7_000))
+    points = JointSpace(space(stages=[2], max_params=7_000))
     study, before = optimized(FeasibleSampler(None, points, seed=0), 10)
     study.sampler = FeasibleSampler(RandomSampler(seed=0), points, seed=1, startup_trials=0)
     after = [points.decode(suggested(study.ask(), points)) for _ in range(10)]
@@ -205,7 +206,7 @@ def test_trials_of_an_earlier_sampler_are_not_proposed_again() -> None:
 
 def test_the_seed_alone_decides_the_draws() -> None:
     def layouts(seed: int) -> list[ResNetLayout]:
-        return [layout for layout, _ in optimized(FeasibleSampler(None, space(), seed=seed), 15)[1]]
+        return [layout for layout, _ in optimized(FeasibleSampler(None, JointSpace(space()), seed=seed), 15)[1]]
 
     np.random.seed(1)  # noqa: NPY002  # the global generator must not matter
     first = layouts(0)
@@ -216,6 +217,6 @@ def test_the_seed_alone_decides_the_draws() -> None:
 
 
 def test_a_name_that_is_no_dimension_is_refused() -> None:
-    study = optuna.create_study(sampler=FeasibleSampler(None, space()))
-    with pytest.raises(KeyError, match="dropout is not a dimension of the proposed point"):
+    study = optuna.create_study(sampler=FeasibleSampler(None, JointSpace(space())))
+    with pytest.raises(KeyError, match="dropout is not a dimension of a candidate"):
         study.ask().suggest_float("dropout", 0, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,12 +11,13 @@ from optuna.study import Study
 
 from model_zoo import count_flops, count_params
 from results import Record, read_record
-from search.history import Asked, History
+from search.config.run_config import SamplerName
 from search.layouts import LayoutSpace
 from search.layouts.enumeration import layout_at
-from search.points import Point, SearchPoints
 from search.recipes import RecipeSpace
-from search.sampler import SAMPLERS
+from search.sampling import JointSpace
+from search.sampling.joint_space import Candidate
+from search.sampling.study import Asked, RunStudy
 from tests.recipe_fixtures import INFINITE, space_of
 from tests.results_fixtures import report, start_session
 
@@ -25,6 +26,7 @@ SPACE = LayoutSpace.model_validate(
 )
 RECIPES = space_of({"epochs": 8, "optimizer": ["sgd", "adam"], "momentum": [0.5, 0.9]})
 RUNGS = (2, 4, 8)
+SAMPLERS = get_args(SamplerName)
 OPEN = 3
 """Trials at a time."""
 
@@ -60,38 +62,38 @@ class Driver:
         *,
         restarts: bool = False,
         recipes: RecipeSpace = RECIPES,
-        **history: Any,
+        **options: Any,
     ) -> None:
         self.folder, self.sampler, self.trials, self.restarts = folder, sampler, trials, restarts
-        self.points, self.history = SearchPoints(SPACE, recipes), history
+        self.candidates, self.options = JointSpace(SPACE, recipes), options
         self.asked: list[Asked] = []
         self.steps = self.rebuilt = 0
 
     @property
-    def ran(self) -> list[Point]:
+    def ran(self) -> list[Candidate]:
         """What was run, seeds included."""
-        return [(asked.layout, asked.recipe) for asked in self.asked]
+        return [Candidate(asked.layout, asked.recipe) for asked in self.asked]
 
     def run(self) -> Driver:
         outcomes = np.random.default_rng(5)
         with Record(self.folder) as record:
             start_session(record)
-            history = History(self.points, self.sampler, 7, record.state, **self.history)
+            study = RunStudy(self.candidates, self.sampler, 7, record.state, **self.options)
             while len(self.asked) < self.trials:
                 open_trials = [number for number, trial in record.state.trials.items() if not trial.ended]
                 if len(open_trials) < OPEN:
-                    self.asked.append(history.ask())
+                    self.asked.append(study.ask())
                     suggested(record, self.asked[-1])
                 else:
-                    self._advance(record, history, open_trials[int(outcomes.integers(OPEN))], outcomes)
+                    self._advance(record, study, open_trials[int(outcomes.integers(OPEN))], outcomes)
                 self.steps += 1
                 if self.restarts and self.steps % 7 == 0:
-                    again = History(self.points, self.sampler, 7, read_record(self.folder), **self.history)
-                    assert contents(again.study) == contents(history.study)
-                    history, self.rebuilt = again, self.rebuilt + 1
+                    again = RunStudy(self.candidates, self.sampler, 7, read_record(self.folder), **self.options)
+                    assert contents(again.study) == contents(study.study)
+                    study, self.rebuilt = again, self.rebuilt + 1
         return self
 
-    def _advance(self, record: Record, history: History, number: int, outcomes: np.random.Generator) -> None:
+    def _advance(self, record: Record, study: RunStudy, number: int, outcomes: np.random.Generator) -> None:
         trial = record.state.trials[number]
         ending = str(outcomes.choice(["stopped", "diverged", "failed", "none"], p=[0.1, 0.05, 0.05, 0.8]))
         if ending == "stopped" and trial.epochs not in RUNGS:
@@ -101,12 +103,12 @@ class Driver:
             rung = RUNGS.index(epoch) + 1 if epoch in RUNGS else None
             record.append("report", **report(number, epoch, rung, value))
             if rung is not None:
-                history.report(number, epoch, value)
+                study.report(number, epoch, value)
             if epoch == RUNGS[-1]:
                 ending = "completed"
         if ending != "none":
             record.append("ended", trial=number, status=ending, error=None)
-            history.tell(number, ending, record.state.trials[number].val_accuracy)
+            study.tell(number, ending, record.state.trials[number].val_accuracy)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -114,14 +116,14 @@ class Driver:
 def test_a_rebuilt_study_proposes_what_the_uninterrupted_one_does(
     sampler: str, replicates: int, tmp_path: Path
 ) -> None:
-    first = [(layout_at(SPACE, number), RECIPES.decode({})) for number in (300, 5)]
+    first = [Candidate(layout_at(SPACE, number), RECIPES.decode({})) for number in (300, 5)]
     others = {"first": first, "replicates": replicates}
     whole = Driver(tmp_path / "whole", sampler, 30, **others).run()
     pieces = Driver(tmp_path / "pieces", sampler, 30, restarts=True, **others).run()
     assert pieces.rebuilt > 10
     assert pieces.ran == whole.ran
     assert len(set(whole.ran)) == 30
-    assert [whole.points.key(asked.proposal) for asked in whole.asked[: 2 * replicates : replicates]] == first
+    assert [whole.candidates.decode(asked.proposal) for asked in whole.asked[: 2 * replicates : replicates]] == first
     state = read_record(tmp_path / "whole")
     statuses = [trial.status for trial in state.trials.values()]
     assert {"completed", "stopped", "diverged", "failed", "running"} <= set(statuses)
@@ -147,8 +149,8 @@ def test_records_from_before_recipes_had_all_their_fields_are_rebuilt_with_the_d
     path.write_text(text)
     state = read_record(tmp_path)
     assert all(trial.recipe.get("patience_epochs") is None for trial in state.trials.values())
-    history = History(SearchPoints(SPACE, RecipeSpace(epochs=8)), "random", 7, state)
-    assert [trial.params for trial in history.study.trials] == [trial.proposal for trial in state.trials.values()]
+    study = RunStudy(JointSpace(SPACE, RecipeSpace(epochs=8)), "random", 7, state)
+    assert [trial.params for trial in study.study.trials] == [trial.proposal for trial in state.trials.values()]
 
 
 def test_a_trial_whose_suggestion_is_damaged_keeps_its_number(tmp_path: Path) -> None:
@@ -159,31 +161,31 @@ def test_a_trial_whose_suggestion_is_damaged_keeps_its_number(tmp_path: Path) ->
     lines[damaged] = b"?\n"
     path.write_bytes(b"".join(lines))
     state = read_record(tmp_path)
-    history = History(done.points, "tpe", 7, state)
+    study = RunStudy(done.candidates, "tpe", 7, state)
     assert sorted(state.trials) == [0, 1, 3, 4, 5]
-    assert [t.state.name for t in history.study.trials][2] == "FAIL"
+    assert [t.state.name for t in study.study.trials][2] == "FAIL"
     for number, trial in state.trials.items():
-        assert history.study.trials[number].params == trial.proposal
-    asked = history.ask()
+        assert study.study.trials[number].params == trial.proposal
+    asked = study.ask()
     assert asked.number == 6
     assert (asked.layout, asked.recipe) not in [point for i, point in enumerate(done.ran) if i != 2]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_points_that_a_narrowed_space_leaves_out_keep_their_numbers_and_are_not_proposed_again(
+def test_candidates_that_a_narrowed_space_leaves_out_keep_their_numbers_and_are_not_proposed_again(
     sampler: str, tmp_path: Path
 ) -> None:
     done = Driver(tmp_path, sampler, 30).run()
     narrow = SPACE.model_copy(update={"channels": (8, 16), "max_params": 30_000})
     state = read_record(tmp_path)
     for recipes in (RECIPES, space_of({"epochs": 8, "optimizer": "sgd", "momentum": [0.5, 0.9]})):
-        points = SearchPoints(narrow, recipes)
-        history = History(points, sampler, 7, state)
-        inside = [points.encode(*point) is not None for point in done.ran]
+        candidates = JointSpace(narrow, recipes)
+        study = RunStudy(candidates, sampler, 7, state)
+        inside = [candidates.encode(candidate) is not None for candidate in done.ran]
         assert 0 < sum(inside) < 30
-        assert [bool(trial.params) for trial in history.study.trials] == inside
+        assert [bool(trial.params) for trial in study.study.trials] == inside
         for number in range(30, 34):
-            asked = history.ask()
+            asked = study.ask()
             assert asked.number == number
             assert narrow.contains(asked.layout)
             assert recipes.encode(asked.recipe) is not None

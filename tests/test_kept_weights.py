@@ -19,7 +19,7 @@ from search.evaluate import measure
 from search.kept_network import load_kept
 from search.runs import read_config
 from search.standing import checkpoint_path
-from search.warm_start import first_points
+from search.warm_start import first_candidates
 from tests.cli import ROOT
 from tests.results_fixtures import RECIPE
 from tests.test_warm_start import FIVE, RUN, config, write
@@ -150,7 +150,7 @@ def test_an_earlier_run_warms_a_search_that_keeps_other_weights(tmp_path: Path) 
     recipe = {name: value for name, value in RECIPE.items() if value is not None and name != "epochs"}
     recipe |= {"keep_weights": "best", "precision": "float32"}
     composed: RunConfig = config(RUN, "old", recipe=recipe, max_epochs=27, grace_epochs=27)
-    points, left_out = first_points(composed, tmp_path)
+    points, left_out = first_candidates(composed, tmp_path)
     assert left_out == []
     assert {taken.keep_weights for _, taken in points} == {"best"}
 

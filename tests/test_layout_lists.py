@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout
 from search.layouts import LayoutSpace, enumerate_layouts
-from search.neighbours import Neighbours
+from search.sampling.neighbours import Neighbours
 
 
 def test_a_list_of_layouts_is_the_space_of_those_layouts_alone() -> None:

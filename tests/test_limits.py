@@ -16,14 +16,14 @@ from search.config import RunConfig, compose
 from search.config.changes import changed
 from search.endings import settle
 from search.errors import SearchError
-from search.history import History
 from search.kept_network import require_ranked_epoch
 from search.layouts import count_feasible
 from search.limits import enforce_limits, reopen
-from search.points import SearchPoints
-from search.sampler import SpaceExhausted
+from search.sampling import JointSpace
+from search.sampling.feasible_sampler import SpaceExhausted
+from search.sampling.study import RunStudy
 from search.standing import checkpoint_path, drop_checkpoints, ranked, rung_counts
-from search.warm_start import first_points, point_to_dict, stored_points
+from search.warm_start import candidate_to_dict, first_candidates, stored_candidates
 from tests.results_fixtures import report, run_trial, start_session, suggestion
 from tests.training_fixtures import small_recipe, small_trainer
 
@@ -134,7 +134,7 @@ def test_what_is_left_out_is_neither_kept_nor_compared_nor_handed_on(tmp_path: P
     kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert kept == {"trial-00003.safetensors", "trial-00006.safetensors"}  # the best one, and the open one
     wide = {"space": {"channels": [16, 32], "blocks": [1, 2], "stages": [2], "min_params": 0, "max_params": 10**6}}
-    _, left_out = first_points(compose(None, None, wide | {"warm_start": ["run:9"]}, []), tmp_path)
+    _, left_out = first_candidates(compose(None, None, wide | {"warm_start": ["run:9"]}, []), tmp_path)
     named = {sentence.split()[4] for sentence in left_out}
     assert named <= {"0", "2", "3", "6"}
     assert named
@@ -237,7 +237,7 @@ def test_other_epochs_and_budgets_make_no_point_new(sampler: str, tmp_path: Path
         start_session(record)
         for step, most in steps:
             begin(record, step)
-            history = History(SearchPoints(step.space, step.recipe), sampler, 0, record.state)
+            history = RunStudy(JointSpace(step.space, step.recipe), sampler, 0, record.state)
             for _ in range(most):
                 try:
                     asked = history.ask()
@@ -260,13 +260,13 @@ def test_other_epochs_and_budgets_make_no_point_new(sampler: str, tmp_path: Path
 def test_points_to_be_tried_first_have_the_present_epochs_and_fit_the_present_budget() -> None:
     names = {"warm_start": ["arora-resnet10", "cerberus-resnet24"]}
     start = compose(None, None, {"dataset": "cifar10", "space": {"min_params": 0, "max_params": 10**7}} | names, [])
-    points, _ = first_points(start, Path("nowhere"))
-    stored = [point_to_dict(point) for point in points]
-    assert stored_points(start, stored) == points
+    points, _ = first_candidates(start, Path("nowhere"))
+    stored = [candidate_to_dict(point) for point in points]
+    assert stored_candidates(start, stored) == points
     longer = changed(start, {"max_epochs": 216}).config
-    assert {recipe.epochs for _, recipe in stored_points(longer, stored)} == {216}
-    assert SearchPoints(longer.space, longer.recipe).encode(*stored_points(longer, stored)[0]) is not None
-    assert stored_points(changed(start, {"space": {"max_params": 1000, "min_params": 0}}).config, stored) == []
+    assert {recipe.epochs for _, recipe in stored_candidates(longer, stored)} == {216}
+    assert JointSpace(longer.space, longer.recipe).encode(stored_candidates(longer, stored)[0]) is not None
+    assert stored_candidates(changed(start, {"space": {"max_params": 1000, "min_params": 0}}).config, stored) == []
 
 
 def test_the_final_evaluation_takes_no_network_of_another_epoch(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from optuna.distributions import IntDistribution
 
 from model_zoo import PRESETS, ResNetLayout
-from search.encoding import decode_layout, encode_layout, layout_dimensions
 from search.layouts import LayoutSpace, enumerate_layouts, sample_uniform
-from search.layouts.dimensions import layout_bounds
-from search.neighbours import TIE, Neighbours
+from search.layouts.dimensions import decode_layout, encode_layout, layout_bounds
+from search.sampling.joint_space import layout_dimensions
+from search.sampling.neighbours import TIE, Neighbours
 from tests.zoo_fixtures import brute_force, even, spaces, unbounded
 
 DEEP: dict[str, Any] = {
@@ -36,7 +36,7 @@ def proposals(space: LayoutSpace) -> st.SearchStrategy[dict[str, int]]:
 
 
 def distance(space: LayoutSpace, proposal: Mapping[str, float], layout: ResNetLayout) -> float:
-    """The squared distance that `search.neighbours` defines, from one layout's dimensions."""
+    """The squared distance that `search.sampling.neighbours` defines, from one layout's dimensions."""
     total, values = 0.0, encode_layout(space, layout)
     for name, (low, high) in layout_bounds(space).items():
         kind, _, stage = name.partition("_")

@@ -17,7 +17,7 @@ from search.machine import available_cpus
 from search.plan import expected_epochs, hours_text, make_plan
 from search.runs import write_run_file
 from search.text import flops_text
-from search.warm_start import first_points
+from search.warm_start import first_candidates
 from tests.cli import run
 from tests.results_fixtures import run_trial, start_session
 
@@ -60,7 +60,7 @@ def test_a_plan_names_what_is_fixed_of_the_recipe_and_read(tmp_path: Path) -> No
 
 def test_a_plan_names_what_is_tried_first_and_what_is_left_out(tmp_path: Path) -> None:
     config = compose(None, None, {"dataset": "cifar10", "warm_start": list(PRESETS)}, [])
-    first, left_out = first_points(config, tmp_path)
+    first, left_out = first_candidates(config, tmp_path)
     assert make_plan(config, tmp_path)["warm_start"] == [f"first: {layout.layout_id}" for layout, _ in first] + left_out
 
 

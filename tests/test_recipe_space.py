@@ -20,6 +20,7 @@ from search.config import compose
 from search.errors import ConfigError
 from search.recipes import RecipeSpace
 from search.recipes.neighbours import Values
+from search.sampling.joint_space import recipe_dimensions
 from tests.cli import ROOT
 from tests.recipe_fixtures import INFINITE, finite_tables, products, space_of
 from trainables.recipe import Recipe
@@ -50,8 +51,8 @@ def test_encoding_inverts_decoding_and_is_the_same_for_recipes_that_train_alike(
         assert space.why_not(recipe) is None
         assert space.decode(values) == recipe.canonical()
         assert encoded.setdefault(recipe.canonical(), values) == values
-        assert list(values) == list(space.dimensions)
-        assert all(dim._contains(dim.to_internal_repr(values[name])) for name, dim in space.dimensions.items())
+        assert list(values) == list(recipe_dimensions(space))
+        assert all(dim._contains(dim.to_internal_repr(values[name])) for name, dim in recipe_dimensions(space).items())
     assert len({tuple(values.values()) for values in encoded.values()}) == len(encoded)
 
 
@@ -119,7 +120,7 @@ def test_optuna_proposes_values_that_decode_to_recipes_of_the_space() -> None:
     space = space_of(INFINITE + "rotation_degrees = {low = 0, high = 0.3, step = 0.1}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(50):
-        trial = study.ask(space.dimensions)
+        trial = study.ask(recipe_dimensions(space))
         recipe = space.decode(trial.params)
         assert space.why_not(recipe) is None
         assert recipe.rotation_degrees in (0.0, 0.1, 0.2, 0.3)
@@ -130,7 +131,7 @@ def test_optuna_proposes_values_that_decode_to_recipes_of_the_space() -> None:
 def test_dimensions_are_flat_and_numeric() -> None:
     space = space_of(INFINITE + 'schedule = ["step"]\nflip = [true, false]\nfamilies.hats = {a = {cutout = 0}, b = {}}')
     ints, floats = optuna.distributions.IntDistribution, optuna.distributions.FloatDistribution
-    assert space.dimensions == {
+    assert recipe_dimensions(space) == {
         "optimizer": ints(0, 1),
         "learning_rate": floats(0.01, 0.5, log=True),
         "momentum": floats(0.8, 0.99),
@@ -150,7 +151,7 @@ def test_dimensions_are_flat_and_numeric() -> None:
 
 def test_an_empty_table_is_the_default_recipe_and_fields_are_those_of_the_recipe() -> None:
     space = RecipeSpace()
-    assert (space.fixed, space.size, space.dimensions) == (Recipe(), 1, {})
+    assert (space.fixed, space.size, recipe_dimensions(space)) == (Recipe(), 1, {})
     assert space.model_dump(mode="json") == Recipe().model_dump(mode="json")
     assert list(space.in_order()) == [Recipe()] == [recipe for _, recipe in space.nearby({})]
     for recipe in (Recipe(optimizer="adam", epochs=3, seed=5, flip=False), Recipe(schedule="constant", cutout=0)):

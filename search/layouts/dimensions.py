@@ -1,8 +1,19 @@
-"""The flat dimensions of a layout: one place for their names and bounds."""
+"""The flat, numeric dimensions of a layout: their names and bounds, and layouts as values along them.
+
+Every layout has a value on each, whatever its stages: a stage that a layout does not have is one of zero blocks, so
+multivariate samplers see one space. Choices are indices into their sorted lists, never one giant categorical.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo import ResNetLayout
 from model_zoo.block_form import BlockForm
+from search.layouts.batch import LayoutBatch
 from search.layouts.space import LayoutSpace
 
 
@@ -42,3 +53,88 @@ def form_values(space: LayoutSpace, form: BlockForm) -> dict[str, int]:
         "squeeze": space.squeeze_ratios.index(form.squeeze),
         "activation": space.activations.index(form.activation),
     }
+
+
+def encode_layout(space: LayoutSpace, layout: ResNetLayout) -> dict[str, int]:
+    """The values of a layout that the space offers; `decode_layout` inverts it.
+
+    A stage that the layout does not have gets the width, and the first stride and kernel, of no consequence.
+    """
+    optional = min(space.stages)
+    values: dict[str, int] = {}
+    for i in range(1, max(space.stages) + 1):
+        there = i <= layout.stages
+        place = min(i, layout.stages) - 1
+        strides = space.first_strides if i == 1 else space.strides
+        blocks = layout.blocks[place] - (space.blocks[0] - 1 if i > optional else 0)
+        values[f"blocks_{i}"] = blocks if there else 0
+        values[f"width_{i}"] = space.channels.index(layout.channels[place])
+        values[f"stride_{i}"] = strides.index(layout.strides[place]) if there else 0
+        values[f"kernel_{i}"] = space.kernels.index(layout.kernels[place]) if there else 0
+    # A stem equal to the first stage may stand in the list twice, as 0 and by its number: the first place counts.
+    stems = [stem or layout.channels[0] for stem in space.stem_channels]
+    values["stem"] = stems.index(layout.stem_channels)
+    values["skip"] = space.skip_kernels.index(layout.skip_kernel)
+    values["bias"] = space.conv_biases.index(layout.conv_bias)
+    values |= form_values(space, layout.form)
+    return {name: values[name] for name in layout_bounds(space)}
+
+
+def encode_batch(space: LayoutSpace, batch: LayoutBatch) -> dict[str, NDArray[np.float64]]:
+    """For each dimension the values of a batch of layouts that the space offers, (N,), as `encode_layout` has them.
+
+    NaN stands for a stage's width, stride and kernel where a layout does not have the stage.
+    """
+    optional, stages = min(space.stages), batch.cells.shape[1]
+    values: dict[str, NDArray[np.float64]] = {}
+    for i in range(1, max(space.stages) + 1):
+        cell = batch.cells[:, i - 1] if i <= stages else np.zeros((len(batch), 4), dtype=np.int32)
+        blocks, width, stride, kernel = cell.T.astype(np.int64)
+        there = blocks > 0
+        strides = space.first_strides if i == 1 else space.strides
+        values[f"blocks_{i}"] = np.where(there, blocks - (space.blocks[0] - 1 if i > optional else 0), 0.0)
+        for name, chosen, choices in (
+            ("width", width, space.channels), ("stride", stride, strides), ("kernel", kernel, space.kernels)
+        ):  # fmt: skip
+            values[f"{name}_{i}"] = np.where(there, np.searchsorted(choices, chosen), np.nan)
+    stems = np.broadcast_to(np.array(space.stem_channels), (len(batch), len(space.stem_channels)))
+    stems = np.where(stems > 0, stems, batch.channels[:, :1])
+    values["stem"] = (stems == batch.stem_channels[:, None]).argmax(axis=1).astype(np.float64)
+    values["skip"] = np.searchsorted(space.skip_kernels, batch.skip_kernel).astype(np.float64)
+    values["bias"] = np.searchsorted(space.conv_biases, batch.conv_bias.astype(np.bool_)).astype(np.float64)
+    of_forms = [form_values(space, form) for form in batch.forms]
+    for name in of_forms[0]:
+        values[name] = np.array([values_of[name] for values_of in of_forms], dtype=np.float64)[batch.form]
+    return {name: values[name] for name in layout_bounds(space)}
+
+
+def decode_layout(space: LayoutSpace, values: Mapping[str, int | float]) -> ResNetLayout:
+    """The layout with these values.
+
+    Raises:
+        LayoutError: its blocks do not fit its widths.
+    """
+    lowest, optional = space.blocks[0], min(space.stages)
+    present = [int(values.get(f"blocks_{i}", lowest if i <= optional else 0)) for i in range(1, max(space.stages) + 1)]
+    stages = next((i for i, blocks in enumerate(present) if blocks == 0), len(present))
+    numbers = range(1, stages + 1)
+
+    def chosen(name: str) -> int:
+        return int(values.get(name, 0))
+
+    channels = tuple(space.channels[chosen(f"width_{i}")] for i in numbers)
+    return ResNetLayout(
+        tuple(blocks + (lowest - 1 if i > optional else 0) for i, blocks in zip(numbers, present, strict=False)),
+        channels,
+        tuple((space.first_strides if i == 1 else space.strides)[chosen(f"stride_{i}")] for i in numbers),
+        tuple(space.kernels[chosen(f"kernel_{i}")] for i in numbers),
+        space.stem_channels[chosen("stem")] or channels[0],
+        space.skip_kernels[chosen("skip")],
+        space.conv_biases[chosen("bias")],
+        space.in_channels,
+        space.classes,
+        space.block_types[chosen("block")],
+        space.groups[chosen("groups")],
+        space.squeeze_ratios[chosen("squeeze")],
+        space.activations[chosen("activation")],
+    )

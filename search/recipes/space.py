@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
@@ -17,9 +17,6 @@ from search.recipes.dimensions import Choice, Number, Range
 from search.recipes.neighbours import Values, neighbours
 from search.recipes.table import FAMILIES, RUN_FIELDS, Problem, read_table
 from trainables.recipe import READ_WITH, Recipe, reads
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 TELLING = ("optimizer", "learning_rate", "weight_decay", "batch_size", "schedule")
 """Fields without whose values nobody knows what a recipe is."""
@@ -72,22 +69,6 @@ class RecipeSpace(BaseModel):
         for part in self.parts:
             (table if part.name in Recipe.model_fields else families)[part.name] = part.to_json()
         return table | ({FAMILIES: families} if families else {})
-
-    @property
-    def dimensions(self) -> dict[str, BaseDistribution]:
-        """Optuna's dimensions: an index into choices and families, the field's own value in ranges."""
-        # Imported here, because the configuration holds a recipe space and the command line must start without Optuna.
-        from optuna.distributions import FloatDistribution, IntDistribution
-
-        found: dict[str, BaseDistribution] = {}
-        for dim in self.searched:
-            if isinstance(dim, Choice):
-                found[dim.name] = IntDistribution(0, dim.count - 1)
-            elif dim.whole:
-                found[dim.name] = IntDistribution(int(dim.low), int(dim.high), log=dim.log, step=int(dim.step or 1))
-            else:
-                found[dim.name] = FloatDistribution(dim.low, dim.high, log=dim.log, step=dim.step)
-        return found
 
     @cached_property
     def searched(self) -> tuple[Choice | Range, ...]:

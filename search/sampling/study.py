@@ -1,4 +1,4 @@
-"""The Optuna study of a run: rebuilt from the record, asked for points, told every ending."""
+"""The Optuna study of a run: rebuilt from the record, asked for candidates, told every ending."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from optuna.trial import Trial, TrialState
 from model_zoo import ResNetLayout
 from results import RunState
 from results.trial_state import TrialState as RecordedTrial
-from search.encoding import Values
-from search.points import Point, SearchPoints
-from search.sampler import SpaceExhausted, make_sampler
+from search.sampling.feasible_sampler import SpaceExhausted, make_sampler
+from search.sampling.joint_space import Candidate, JointSpace, Values
 from trainables.recipe import Recipe
 
 _STATES = {
@@ -37,25 +36,25 @@ class Asked(NamedTuple):
     """The values of the study's dimensions that stand for layout and recipe."""
 
 
-class History:
+class RunStudy:
     """An in-memory Optuna study that mirrors a run's record; trial numbers are the same in both.
 
-    Only accuracies at rungs are reported to the study, since those between rungs are not annealed. `first` are points
-    to be tried before the sampler is asked; each must have a place in `points`.
+    Only accuracies at rungs are reported to the study, since those between rungs are not annealed. `first` are
+    tried before the sampler is asked; each must have a place in `candidates`.
     """
 
     def __init__(
         self,
-        points: SearchPoints,
+        candidates: JointSpace,
         sampler: str,
         seed: int,
         state: RunState,
         replicates: int = 1,
-        first: Sequence[Point] = (),
+        first: Sequence[Candidate] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.points, self.replicates = points, replicates
-        self._counts: Counter[Point] = Counter()
+        self.candidates, self.replicates = candidates, replicates
+        self._counts: Counter[Candidate] = Counter()
         self._first = deque(first)
         self._open: dict[int, Trial] = {}
         # Re-opened trials are asked for with their values fixed; only new ones may ask the real sampler.
@@ -65,26 +64,28 @@ class History:
                 self._replay(state, state.trials[number])
             else:  # its line of the record is damaged; the next trials keep their numbers
                 self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
-        self.study.sampler = make_sampler(sampler, points, seed, replicates)
+        self._sampler = self.study.sampler = make_sampler(sampler, candidates, seed, replicates)
 
     def ask(self) -> Asked:
         """A new trial.
 
         Raises:
-            SpaceExhausted: every feasible point is in the study already, as often as it shall be.
+            SpaceExhausted: every feasible candidate is in the study already, as often as it shall be.
         """
-        self._enqueue_first()
+        first = self._enqueue_first()
         trial = self.study.ask()
         try:
             proposal = self._suggest(trial)
-            layout, recipe = point = self.points.decode(proposal)
-            if self._counts[point] >= self.replicates:  # a single point has no dimension, so no sampler was asked
+            # A space of a single candidate has no dimension, so that no sampler was asked.
+            candidate = first or self._sampler.candidate(trial.number) or self.candidates.decode(proposal)
+            if self._counts[candidate] >= self.replicates:
                 raise SpaceExhausted
         except SpaceExhausted:
             self.study.tell(trial, state=TrialState.FAIL)
             raise
-        recipe = recipe.model_copy(update={"seed": recipe.seed + self._counts[point]})
-        self._counts[point] += 1
+        layout, recipe = candidate
+        recipe = recipe.model_copy(update={"seed": recipe.seed + self._counts[candidate]})
+        self._counts[candidate] += 1
         self._open[trial.number] = trial
         return Asked(trial.number, layout, recipe, proposal)
 
@@ -100,17 +101,18 @@ class History:
         else:
             self.study.tell(trial, state=_STATES[status])
 
-    def _enqueue_first(self) -> None:
+    def _enqueue_first(self) -> Candidate | None:
         while self._first:
-            values = self.points.encode(*self._first[0])
-            if values and self._counts[self.points.decode(values)] < self.replicates:
+            values = self.candidates.encode(self._first[0])
+            if values and self._counts[candidate := self.candidates.decode(values)] < self.replicates:
                 self.study.enqueue_trial(values)
-                return
+                return candidate
             self._first.popleft()
+        return None
 
     def _suggest(self, trial: Trial) -> Values:
         values: Values = {}
-        for name, dimension in self.points.dimensions.items():
+        for name, dimension in self.candidates.dimensions.items():
             bounds: dict[str, Any] = {"low": dimension.low, "high": dimension.high, "log": dimension.log}  # type: ignore[attr-defined]
             suggest = trial.suggest_float if isinstance(dimension, FloatDistribution) else trial.suggest_int
             values[name] = suggest(name, step=dimension.step, **bounds)  # type: ignore[attr-defined]
@@ -118,10 +120,11 @@ class History:
 
     def _replay(self, state: RunState, recorded: RecordedTrial) -> None:
         layout = ResNetLayout.from_dict(recorded.layout)
-        recipe = Recipe(**recorded.settings, seed=self.points.recipes.seed).canonical()
-        self._counts[layout, recipe] += 1
-        # A point of an earlier, wider space has no place among the dimensions; its number must still be taken.
-        proposal = self.points.encode(layout, recipe)
+        recipe = Recipe(**recorded.settings, seed=self.candidates.recipes.seed).canonical()
+        candidate = Candidate(layout, recipe)
+        self._counts[candidate] += 1
+        # A candidate of an earlier, wider space has no place among the dimensions; its number must still be taken.
+        proposal = self.candidates.encode(candidate)
         at_rungs = {report.epoch: report.val_accuracy for report in state.rung_reports(recorded.trial)}
         if recorded.ended:
             status = _STATES[recorded.status] if proposal is not None else TrialState.FAIL
@@ -130,7 +133,7 @@ class History:
                     state=status,
                     value=None if status is TrialState.FAIL else recorded.val_accuracy,
                     params=proposal or {},
-                    distributions={name: self.points.dimensions[name] for name in proposal or {}},
+                    distributions={name: self.candidates.dimensions[name] for name in proposal or {}},
                     intermediate_values=at_rungs,
                 )
             )

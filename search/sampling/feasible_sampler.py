@@ -1,10 +1,10 @@
-"""Samplers whose every proposal is a feasible point that the study does not hold yet."""
+"""Samplers whose every proposal is a feasible candidate that the study does not hold yet."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Hashable, Iterator, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import Any, Generic
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -12,13 +12,10 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config.run_config import SamplerName
-from search.encoding import Values
-from search.layouts import LayoutSpace
-from search.points import Points, SearchPoints
+from search.sampling.joint_space import C, CandidateSpace, Values
 
 STARTUP_TRIALS = 10
-"""Finished trials before a model is asked; until then points are drawn uniformly. Optuna's own default."""
+"""Finished trials before a model is asked; until then candidates are drawn uniformly. Optuna's own default."""
 
 
 UNIFORM_SHARE = 0.25
@@ -29,78 +26,81 @@ Source: the random fraction of BOHB, Falkner et al., arXiv 1807.01774.
 
 
 class SpaceExhausted(Exception):
-    """Every feasible point is in the study already, as often as it may be."""
+    """Every feasible candidate is in the study already, as often as it may be."""
 
 
-class FeasibleSampler(BaseSampler):
-    """An Optuna sampler that moves each joint proposal of `base` to the nearest feasible point not in the study.
+class FeasibleSampler(BaseSampler, Generic[C]):
+    """An Optuna sampler that moves each joint proposal of `base` to the nearest feasible candidate not in the study.
 
-    What the study records is what is run: no infeasible point, and none more than `replicates` times. Points are drawn
-    uniformly without a `base`, until `startup_trials` have finished, and for `uniform_share` of the rest. `points` may
-    be a space of layouts alone. The objective asks for all of `points.dimensions`, and
-    `search.points.SearchPoints.decode` says what they mean.
+    What the study records is what is run: nothing infeasible, and nothing more than `replicates` times. Candidates are
+    drawn uniformly without a `base`, until `startup_trials` have finished, and for `uniform_share` of the rest. The
+    objective asks for all of `candidates.dimensions`; `candidate` says what they stand for.
 
     Raises:
-        SpaceExhausted: no feasible point is left.
+        SpaceExhausted: no feasible candidate is left.
         ValueError: an enqueued trial has values for some dimensions and not for all.
     """
 
     def __init__(
         self,
         base: BaseSampler | None,
-        points: Points | LayoutSpace,
+        candidates: CandidateSpace[C],
         *,
         seed: int = 0,
         startup_trials: int = STARTUP_TRIALS,
         uniform_share: float = 0.0,
         replicates: int = 1,
     ) -> None:
-        self.base, self.seed, self.replicates = base, seed, replicates
+        self.base, self.candidates, self.seed, self.replicates = base, candidates, seed, replicates
         self.uniform_share = uniform_share
-        self.points: Points = SearchPoints(points) if isinstance(points, LayoutSpace) else points
         self.startup_trials = startup_trials
-        self._counts: Counter[Hashable] = Counter()
-        self._taken: dict[int, tuple[Hashable, Values]] = {}  # what each trial is, by its number
+        self._counts: Counter[C] = Counter()
+        self._taken: dict[int, C] = {}  # what each trial is, by its number
         self._read = 0
 
+    def candidate(self, number: int) -> C | None:
+        """What this sampler proposed for trial `number` of the study; None when it was not asked for it."""
+        return self._taken.get(number)
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All dimensions: a proposal is one point."""
-        return dict(self.points.dimensions)
+        """All dimensions: a proposal is one candidate."""
+        return dict(self.candidates.dimensions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The values of one feasible point that is not used up."""
+        """The values of one feasible candidate that is not used up."""
         self._read_trials(study, trial.number)
         fixed = trial.system_attrs.get("fixed_params", {})
-        missing = [name for name in self.points.dimensions if name not in fixed]
-        # The study would record the fixed values beside those of another point.
-        if 0 < len(missing) < len(self.points.dimensions):
+        missing = [name for name in self.candidates.dimensions if name not in fixed]
+        # The study would record the fixed values beside those of another candidate.
+        if 0 < len(missing) < len(self.candidates.dimensions):
             raise ValueError(f"enqueued trial {trial.number}: {', '.join(missing)} not given; give all dimensions")
-        values = self._incomplete() or self.choose(study, trial, _UsedUp(self._counts, self.replicates))
-        if values is None:
+        candidate = self._incomplete() or self.choose(study, trial, _UsedUp(self._counts, self.replicates))
+        if candidate is None:
             raise SpaceExhausted
-        self._take(trial.number, values)
-        return dict(values)
+        self._take(trial.number, candidate)
+        values = self.candidates.encode(candidate)
+        assert values is not None, "a feasible candidate has values"
+        return values
 
-    def choose(self, study: Study, trial: FrozenTrial, used: Container[Hashable]) -> Values | None:
-        """The values of a feasible point whose key is not in `used`; None when there is none."""
+    def choose(self, study: Study, trial: FrozenTrial, used: Container[C]) -> C | None:
+        """A feasible candidate that is not in `used`; None when there is none."""
         generator = np.random.default_rng([self.seed, trial.number])
         if self.base is None or _finished(study) < self.startup_trials:
-            return self.points.draw(generator, used)
+            return self.candidates.draw(generator, used)
         if self.uniform_share and generator.random() < self.uniform_share:
-            return self.points.draw(generator, used)
-        dimensions = dict(self.points.dimensions)
+            return self.candidates.draw(generator, used)
         relative = self.base.infer_relative_search_space(study, trial)
         proposal: Values = dict(self.base.sample_relative(study, trial, relative))
-        for name, dimension in dimensions.items():
+        for name, dimension in self.candidates.dimensions.items():
             if name not in proposal:
                 proposal[name] = self.base.sample_independent(study, trial, name, dimension)
-        return self.points.nearest(proposal, used)
+        return self.candidates.nearest(proposal, used)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-        """Never called for a dimension of a point, since `sample_relative` gives them all."""
-        raise KeyError(f"{name} is not a dimension of the proposed point; ask for those of points.dimensions")
+        """Never called for a dimension of a candidate, since `sample_relative` gives them all."""
+        raise KeyError(f"{name} is not a dimension of a candidate; ask for those of candidates.dimensions")
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Passed on to the base sampler."""
@@ -121,35 +121,35 @@ class FeasibleSampler(BaseSampler):
         """Takes note of the trials that were there before this sampler, or were enqueued beside it."""
         if self._read >= before:
             return
+        names = self.candidates.dimensions.keys()
         for trial in study.get_trials(deepcopy=False)[self._read : before]:
             # Optuna asks no sampler for the values of an enqueued trial, which may be asked for, but not suggested yet.
             given = trial.system_attrs.get("fixed_params", {}) | trial.params
-            if trial.number not in self._taken and given.keys() >= self.points.dimensions.keys():
-                self._take(trial.number, {name: given[name] for name in self.points.dimensions})
+            if trial.number not in self._taken and given.keys() >= names:
+                self._take(trial.number, self.candidates.decode({name: given[name] for name in names}))
         self._read = before
 
-    def _take(self, number: int, values: Values) -> None:
-        key = self.points.key(values)
-        self._taken[number] = key, values
-        self._counts[key] += 1
+    def _take(self, number: int, candidate: C) -> None:
+        self._taken[number] = candidate
+        self._counts[candidate] += 1
 
-    def _incomplete(self) -> Values | None:
-        """The first point that was run, but not yet as often as it shall be."""
+    def _incomplete(self) -> C | None:
+        """The first candidate that was run, but not yet as often as it shall be."""
         if self.replicates == 1:
             return None
-        return next((values for key, values in self._taken.values() if self._counts[key] < self.replicates), None)
+        return next((found for found in self._taken.values() if self._counts[found] < self.replicates), None)
 
 
-class InOrder(FeasibleSampler):
-    """Proposes every feasible point in the order of the points: a grid."""
+class InOrder(FeasibleSampler[C]):
+    """Proposes every feasible candidate in its space's order: a grid."""
 
-    def __init__(self, points: Points, *, replicates: int = 1) -> None:
-        super().__init__(None, points, replicates=replicates)
-        self._rest: Iterator[Values] = points.in_order()
+    def __init__(self, candidates: CandidateSpace[C], *, replicates: int = 1) -> None:
+        super().__init__(None, candidates, replicates=replicates)
+        self._rest: Iterator[C] = candidates.in_order()
 
-    def choose(self, study: Study, trial: FrozenTrial, used: Container[Hashable]) -> Values | None:
-        """The next point that is not in `used`."""
-        return next((values for values in self._rest if self.points.key(values) not in used), None)
+    def choose(self, study: Study, trial: FrozenTrial, used: Container[C]) -> C | None:
+        """The next candidate that is not in `used`."""
+        return next((candidate for candidate in self._rest if candidate not in used), None)
 
 
 class SeededAnew(BaseSampler):
@@ -180,14 +180,14 @@ class SeededAnew(BaseSampler):
         return self._made[1]
 
 
-class _UsedUp:
-    """The keys that a study holds as often as it may."""
+class _UsedUp(Container[Any]):
+    """The candidates that a study holds as often as it may."""
 
-    def __init__(self, counts: Counter[Hashable], most: int) -> None:
+    def __init__(self, counts: Counter[Any], most: int) -> None:
         self.counts, self.most = counts, most
 
-    def __contains__(self, key: object) -> bool:
-        return self.counts.get(key, 0) >= self.most
+    def __contains__(self, candidate: object) -> bool:
+        return self.counts.get(candidate, 0) >= self.most
 
 
 def _finished(study: Study) -> int:
@@ -199,13 +199,9 @@ def _tpe(seed: int) -> BaseSampler:
     return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def make_sampler(name: str, points: Points, seed: int, replicates: int = 1) -> FeasibleSampler:
-    """The sampler called `name`, over `points`; what it proposes follows from `seed` and the study alone."""
+def make_sampler(name: str, candidates: CandidateSpace[C], seed: int, replicates: int = 1) -> FeasibleSampler[C]:
+    """The sampler called `name`, over `candidates`; what it proposes follows from `seed` and the study alone."""
     if name == "grid":
-        return InOrder(points, replicates=replicates)
+        return InOrder(candidates, replicates=replicates)
     base = SeededAnew(_tpe, seed) if name == "tpe" else None
-    return FeasibleSampler(base, points, seed=seed, uniform_share=UNIFORM_SHARE, replicates=replicates)
-
-
-SAMPLERS: tuple[str, ...] = get_args(SamplerName)
-"""Names `make_sampler` knows."""
+    return FeasibleSampler(base, candidates, seed=seed, uniform_share=UNIFORM_SHARE, replicates=replicates)

@@ -1,8 +1,9 @@
 """The feasible layouts in order of their distance from a proposal, found without a look at all of them.
 
-Distance is the sum of squares over the dimensions of `search.encoding`, each scaled to [0, 1]; of a stage that a
-layout does not have only its blocks count. Halves are grown within a radius (`search.growth`). Where they meet, a
-table of least distances over every run of backs in the window gives the nearest partner of each front at once.
+Distance is the sum of squares over the dimensions of `search.layouts.dimensions`, each scaled to [0, 1]; of a stage
+that a layout does not have only its blocks count. Halves are grown within a radius (`search.sampling.growth`). Where
+they meet, a table of least distances over every run of backs in the window gives the nearest partner of each front at
+once.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from model_zoo import ResNetLayout
-from search.encoding import encode_batch
-from search.growth import Axes, Distances, Grown, Growth
 from search.layouts import LayoutSpace, sample_uniform
 from search.layouts.batch import Column, LayoutBatch, joined
 from search.layouts.chains import Chain, chains
-from search.layouts.dimensions import layout_spans
+from search.layouts.dimensions import encode_batch, layout_spans
 from search.layouts.enumeration import enumerate_batches
 from search.layouts.index import assembled, index_of_space
+from search.sampling.growth import Axes, Distances, Grown, Growth
 
 FIRST_RADIUS = 0.03
 """Squared, beyond the least distance that a layout of any size has; then so many times as far."""
