@@ -23,9 +23,10 @@ from results.tables import EPOCHS_NAME, TRIALS_NAME
 from search.asha import AshaRungs
 from search.config import RunConfig
 from search.runs import read_config
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.ranking import ranked
 from search.sampling import JointSpace
 from search.sampling.study import RunStudy
-from search.standing import checkpoint_path, ranked
 from trainables.checkpoints import read
 from trainables.errors import CheckpointError
 

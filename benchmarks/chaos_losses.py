@@ -16,7 +16,7 @@ from benchmarks.chaos_points import POINTS
 from benchmarks.chaos_scene import complete_lines
 from results import RunState
 from results.record import replay
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 from trainables.checkpoints import read
 from trainables.errors import CheckpointError
 

@@ -33,8 +33,9 @@ from search.config import compose  # noqa: E402
 from search.config.changes import changed  # noqa: E402
 from search.disk_watch import PatientRecord  # noqa: E402
 from search.display import SilentDisplay  # noqa: E402
-from search.reuse import ReusableResults  # noqa: E402
-from search.runs import change_config, read_config, write_run_file  # noqa: E402
+from search.runs import read_config  # noqa: E402
+from search.runs.folder import change_config, write_run_file  # noqa: E402
+from search.runs.reuse import ReusableResults  # noqa: E402
 from search.searcher import RecordSearcher  # noqa: E402
 
 STRETCH = 100

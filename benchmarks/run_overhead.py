@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from results import RunState, read_record
-from search.standing import session_training_time_s
+from search.runs.ranking import session_training_time_s
 
 
 def slot_times(state: RunState, session: int, ended_s: float) -> dict[str, float]:

@@ -39,7 +39,7 @@ def mean_over_seeds(board: pa.Table) -> pa.Table:
     points: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in board.to_pylist():
         points.setdefault(tuple(row[name] for name in ("run", "layout_id", *_RECIPE)), []).append(row)
-    rows = sorted(map(_row, points.values()), key=_place)
+    rows = sorted(map(_row, points.values()), key=_rank_key)
     for rank, row in enumerate(rows, start=1):
         row["rank"] = rank if row["seeds"] else None
     return pa.Table.from_pylist(rows, SEEDS_SCHEMA)
@@ -69,6 +69,6 @@ def _mean(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     return fmean(known), stdev(known) / sqrt(len(known)) if len(known) > 1 else None
 
 
-def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+def _rank_key(row: dict[str, Any]) -> tuple[Any, ...]:
     key = rule_key(row["rung_epoch"], row["val_accuracy"], row["val_loss"], row["params"])
     return (not row["seeds"], key if row["seeds"] else (), row["run"], row["trials"])

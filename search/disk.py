@@ -14,7 +14,7 @@ from results import RunState
 from search.config import RunConfig
 from search.errors import ResourceError
 from search.layouts import LayoutSpace
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 from search.text import size_text
 from trainables.checkpoint_size import checkpoint_bytes, file_bytes, text_bytes
 from trainables.recipe import Recipe

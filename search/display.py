@@ -17,7 +17,7 @@ from rich.text import Text
 from results import RunState, TrialState
 from results.wording import counted
 from search.config import RunConfig
-from search.standing import Leaders, has_rank, place, ranked, rung_counts, status_counts, training_time_s
+from search.runs.ranking import Leaders, has_rank, rank_key, ranked, rung_counts, status_counts, training_time_s
 from search.text import clock
 
 MIN_INTERVAL_S = 0.25
@@ -89,9 +89,9 @@ class LineDisplay:
         ended = sorted((t for t in self._open.values() if t.ended), key=lambda t: t.ended_s or 0.0)
         for trial in ended:
             del self._open[trial.trial]
-            self._leaders.end(trial)
+            self._leaders.take(trial)
         at_rungs = [trial for trial in self._open.values() if has_rank(trial)]
-        best = min([*self._leaders.trials, *at_rungs], key=place, default=None)
+        best = min([*self._leaders.trials, *at_rungs], key=rank_key, default=None)
         for trial in ended:
             self._finished += 1
             self.console.print(self._line(trial, self._finished, best), highlight=False, soft_wrap=True)

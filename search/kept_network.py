@@ -13,7 +13,8 @@ from model_zoo.network import ResNet
 from results import RunState, TrialState
 from results.wording import counted
 from search.errors import SearchError
-from search.standing import checkpoint_path, ranked, with_weights
+from search.runs.checkpoint_files import checkpoint_path, with_weights
+from search.runs.ranking import ranked
 from trainables import checkpoints
 from trainables.datasets import TrainingSet
 from trainables.devices import resolve_precision

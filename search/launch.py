@@ -26,12 +26,13 @@ from search.errors import ResourceError, ResumeError
 from search.halt import terminated_like_interrupted
 from search.layouts import require_feasible
 from search.ray_session import check_address, check_local_resources
-from search.reuse import ReusableResults, same_images, sources_of
-from search.runs import change_config, existing_run_folder, new_run_folder, read_config, read_data, write_run_file
+from search.runs import existing_run_folder, read_config
+from search.runs.folder import change_config, new_run_folder, read_data, write_run_file
+from search.runs.ranking import ranked
+from search.runs.reuse import ReusableResults, same_images, sources_of
+from search.runs.warm_start import candidate_to_dict, first_candidates
 from search.sharing import with_share
-from search.standing import ranked
-from search.summary import BUDGETS, shown_name, shown_place, summarise, write_json
-from search.warm_start import candidate_to_dict, first_candidates
+from search.summary import BUDGETS, shown_name, storage_flag, summarise, write_json
 from trainables.datasets import load_training_set
 
 Say = Callable[[str], None]
@@ -206,7 +207,7 @@ def _session(
             say(f"repaired: {repair}")
         from search.tuning import run_session
 
-        leave = _leaver(shown_name(folder, storage), shown_place(storage))
+        leave = _leaver(shown_name(folder, storage), storage_flag(storage))
         end = run_session(config, folder, record, address, reusable, _display(config, quiet or json), leave)
         state = record.state
     trained = end.training_time_s
@@ -240,14 +241,14 @@ def _display(config: RunConfig, silent: bool) -> Display:
     return LiveDisplay(config, console) if console.is_terminal else LineDisplay(config, console)
 
 
-def _leaver(run: str, place: str) -> Callable[[str], None]:
+def _leaver(run: str, in_storage: str) -> Callable[[str], None]:
     """Ends this process because one of Ray's has died: the driver's own thread waits inside Ray and cannot."""
 
     def leave(process: str) -> None:
         Console(stderr=True).show_cursor(True)  # which the live table hides
         sys.stderr.write(
             f"error: Ray's {process} died, and with it this session; nothing is lost: continue with "
-            f"`python -m search.run{place} --resume {run}`\n"
+            f"`python -m search.run{in_storage} --resume {run}`\n"
         )
         sys.stderr.flush()
         os._exit(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from results import Record
 from search.config import RunConfig
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 
 
 def enforce_limits(record: Record, config: RunConfig) -> None:

@@ -10,7 +10,8 @@ from results import ResultsError, read_record
 from search.config import RunConfig
 from search.errors import ResourceError, SearchError
 from search.ray_session import check_local_resources
-from search.runs import RUN_FILE, began_on_this_hardware, read_config
+from search.runs import read_config
+from search.runs.folder import RUN_FILE, began_on_this_hardware
 from search.sharing import with_share
 from trainables.errors import TrainablesError
 

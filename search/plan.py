@@ -19,9 +19,9 @@ from search.layouts import sample_uniform
 from search.layouts.report import SpaceReport, make_report
 from search.layouts.report_text import print_report
 from search.pace import hours_of
+from search.runs.warm_start import first_candidates
 from search.sharing import TRAINING_PASSES
 from search.text import clock, flops_text
-from search.warm_start import first_candidates
 from trainables.splits import VAL_FRACTION
 
 COST_SAMPLES = 200

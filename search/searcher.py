@@ -23,12 +23,13 @@ from search.disk_watch import DiskWatch
 from search.endings import Endings
 from search.halt import Halt
 from search.ray_session import dead_processes
-from search.reuse import ReusableResults, take_checkpoint
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.ranking import Leaders
+from search.runs.reuse import ReusableResults, take_checkpoint
 from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
 from search.sampling.joint_space import Candidate
 from search.sampling.study import RunStudy
-from search.standing import Leaders, checkpoint_path
 from trainables.recipe import Recipe
 
 REPORT_FIELDS = (
@@ -215,7 +216,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             trial = self.record.state.trials[number]
             self.study.tell(number, status, trial.val_accuracy)
             self._endings.stop_if_all_fail_alike(status, error)
-            if (no_leader := self._leaders.end(trial)) is not None:
+            if (no_leader := self._leaders.take(trial)) is not None:
                 checkpoint_path(self.folder, no_leader.trial).unlink(missing_ok=True)
 
     @staticmethod

@@ -14,7 +14,8 @@ from results import RunState
 from results.wording import counted
 from search.config import RunConfig
 from search.layouts.enumeration import count_in_window
-from search.standing import ranked, with_weights
+from search.runs.checkpoint_files import with_weights
+from search.runs.ranking import ranked
 from search.text import clock
 
 
@@ -56,22 +57,22 @@ def summarise(
                 line(f"trial {trial.trial} {trial.status}: {trial.error.strip().splitlines()[-1]}")
     if state.trials and all(trial.status == "diverged" for trial in state.trials.values()):
         line("Every trial diverged: lower recipe.learning_rate, or give recipe.gradient_clipping, such as 1.")
-    run, place = shown_name(folder, storage), shown_place(storage)
+    run, in_storage = shown_name(folder, storage), storage_flag(storage)
     line("")
     line("Next:")
     unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
     if unfinished and facts["reason"] != "exhausted":
-        line(f"  python -m search.run{place} --resume {run}{_larger_budget(facts['reason'], config)}")
+        line(f"  python -m search.run{in_storage} --resume {run}{_larger_budget(facts['reason'], config)}")
     elif facts["reason"] != "exhausted" and not _every_point_tried(config, state):
-        line(f"  python -m search.run{place} --resume {run} --trials {2 * config.trials}")
+        line(f"  python -m search.run{in_storage} --resume {run} --trials {2 * config.trials}")
     if config.replicates > 1:
-        line(f"  python -m results.leaderboard{place} {run} --over-seeds")
+        line(f"  python -m results.leaderboard{in_storage} {run} --over-seeds")
     fidelity = " --full-fidelity" if any(trial.status == "completed" for trial in state.trials.values()) else ""
-    line(f"  python -m results.leaderboard{place} {run}{fidelity} --format csv")
+    line(f"  python -m results.leaderboard{in_storage} {run}{fidelity} --format csv")
     best, kept = ranked(state), with_weights(folder, state)
     if kept and (not unfinished or facts["reason"] == "exhausted"):
         chosen = "" if kept.trial == best[0].trial else f" --trial {kept.trial}"
-        line(f"  python -m search.evaluate{place} {run}{chosen}")
+        line(f"  python -m search.evaluate{in_storage} {run}{chosen}")
 
 
 def _every_point_tried(config: RunConfig, state: RunState) -> bool:
@@ -87,7 +88,7 @@ def shown_name(folder: Path, storage: Path) -> str:
     return shlex.quote(folder.name if folder.parent == storage else str(folder))
 
 
-def shown_place(storage: Path) -> str:
+def storage_flag(storage: Path) -> str:
     """The flag that says where the runs are; empty where they usually are."""
     return "" if str(storage) == "runs" else f" --storage {shlex.quote(str(storage))}"
 

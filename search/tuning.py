@@ -23,10 +23,11 @@ from search.errors import ResourceError
 from search.limits import enforce_limits, reopen
 from search.plan import expected_epochs
 from search.ray_session import ENVIRONMENT, dead_processes, ray_session, roomier
-from search.reuse import ReusableResults
-from search.runs import read_first
-from search.standing import drop_checkpoints, session_training_time_s
-from search.warm_start import stored_candidates
+from search.runs.checkpoint_files import drop_checkpoints
+from search.runs.folder import read_first
+from search.runs.ranking import session_training_time_s
+from search.runs.reuse import ReusableResults
+from search.runs.warm_start import stored_candidates
 from search.watchdog import watched
 
 os.environ.update(ENVIRONMENT)

@@ -20,10 +20,10 @@ from search.asha import AshaRungs
 from search.endings import settle
 from search.halt import Halt
 from search.limits import enforce_limits, reopen
-from search.reuse import ReusableResults
 from search.runs import read_config
+from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
+from search.runs.reuse import ReusableResults
 from search.searcher import RecordSearcher
-from search.standing import checkpoint_path, drop_checkpoints
 from tests.results_fixtures import start_session
 from trainables.checkpoints import FORMAT, read_epoch
 

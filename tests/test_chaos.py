@@ -29,7 +29,8 @@ from results import read_record, write_tables
 from results.record import RECORD_NAME
 from search.config import compose
 from search.machine import available_cpus
-from search.runs import RUN_FILE, new_run_folder, read_config, write_run_file
+from search.runs import read_config
+from search.runs.folder import RUN_FILE, new_run_folder, write_run_file
 from tests.cli import TINY, start
 from tests.simulated_sessions import comparable, drive, write_checkpoint
 

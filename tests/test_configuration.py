@@ -13,7 +13,8 @@ from search.config.flags import config_flag, seconds
 from search.errors import ConfigError, ResourceError, ResumeError
 from search.layouts import require_feasible
 from search.ray_session import fitting_concurrency
-from search.runs import new_run_folder, read_config, write_run_file
+from search.runs import read_config
+from search.runs.folder import new_run_folder, write_run_file
 from trainables.datasets import DATASETS
 
 

@@ -30,7 +30,7 @@ from search.disk_watch import DiskWatch, PatientRecord
 from search.display import SilentDisplay
 from search.errors import ConfigError, ResourceError
 from search.layouts import LayoutSpace
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 from search.text import size_text
 from tests.disk_fixtures import fill, small_disk
 from tests.results_fixtures import report, run_trial, start_session, suggestion

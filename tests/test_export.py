@@ -15,7 +15,7 @@ from results import read_record
 from search.export import FACTS_NAME
 from search.kept_network import load_kept
 from search.runs import read_config
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 from tests.test_test_set_kept_apart import REPOSITORY, imported_modules
 from tests.trained_run import UNSTEADY, evaluated, write_trained_run
 from tests.training_fixtures import CPU

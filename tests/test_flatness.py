@@ -17,16 +17,18 @@ from rich.console import Console
 
 from benchmarks.zero_work import ZeroWork, accuracy_of
 from results import Record, RunState, read_record
-from search import standing, tuning
+from search import tuning
 from search.asha import AshaRungs, quantile
 from search.config import RunConfig, compose
 from search.disk_watch import PatientRecord
 from search.display import LineDisplay, SilentDisplay
 from search.halt import Halt
-from search.reuse import ReusableResults
-from search.runs import write_run_file
+from search.runs import ranking
+from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
+from search.runs.folder import write_run_file
+from search.runs.ranking import Leaders, ranked
+from search.runs.reuse import ReusableResults
 from search.searcher import RecordSearcher
-from search.standing import Leaders, checkpoint_path, drop_checkpoints, ranked
 from tests.results_fixtures import report, run_trial, start_session
 
 WIDE = ["space.blocks=[1,6]", "space.max_params=400_000", "recipe.learning_rate={low=0.01,high=0.1}"]
@@ -125,7 +127,7 @@ def test_leaders_told_of_each_ending_are_those_of_a_full_ranking(
             status = str(generator.choice(["completed", "stopped", "diverged", "failed"]))
             run_trial(record, number, rungs, status, params=int(generator.integers(1000, 1003)))
             before = [trial.trial for trial in leaders.trials]
-            left = leaders.end(record.state.trials[number])
+            left = leaders.take(record.state.trials[number])
             after = [trial.trial for trial in ranked(record.state) if trial.ended][:size]
             assert [trial.trial for trial in leaders.trials] == after
             assert {*before, number} - {*after} == ({left.trial} if left else set())
@@ -137,7 +139,7 @@ def test_a_line_of_a_finished_trial_ranks_none_of_the_finished_again(
 ) -> None:
     console = Console(file=io.StringIO())
     display = LineDisplay(config, console)
-    ranks = counted(monkeypatch, standing, "rule_key")
+    ranks = counted(monkeypatch, ranking, "rule_key")
     expected = []
     with Record(tmp_path) as record, display.live(record.state, 1, 0.0):
         start_session(record)

@@ -14,7 +14,7 @@ from results import read_record, read_run
 from results.events import decode_event
 from search.evaluate import measure
 from search.runs import read_config
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 from tests.trained_run import UNSTEADY, evaluated, write_trained_run
 from tests.training_fixtures import small_set, small_trainer
 from trainables.training import evaluate

@@ -18,8 +18,8 @@ from search.errors import ConfigError
 from search.evaluate import measure
 from search.kept_network import load_kept
 from search.runs import read_config
-from search.standing import checkpoint_path
-from search.warm_start import first_candidates
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.warm_start import first_candidates
 from tests.cli import ROOT
 from tests.results_fixtures import RECIPE
 from tests.test_warm_start import FIVE, RUN, config, write

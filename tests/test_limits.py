@@ -19,11 +19,12 @@ from search.errors import SearchError
 from search.kept_network import require_ranked_epoch
 from search.layouts import count_feasible
 from search.limits import enforce_limits, reopen
+from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
+from search.runs.ranking import ranked, rung_counts
+from search.runs.warm_start import candidate_to_dict, first_candidates, stored_candidates
 from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
 from search.sampling.study import RunStudy
-from search.standing import checkpoint_path, drop_checkpoints, ranked, rung_counts
-from search.warm_start import candidate_to_dict, first_candidates, stored_candidates
 from tests.results_fixtures import report, run_trial, start_session, suggestion
 from tests.training_fixtures import small_recipe, small_trainer
 

@@ -15,9 +15,9 @@ from search.config.composition import validated
 from search.layouts.report import make_report
 from search.machine import available_cpus
 from search.plan import expected_epochs, hours_text, make_plan
-from search.runs import write_run_file
+from search.runs.folder import write_run_file
+from search.runs.warm_start import first_candidates
 from search.text import flops_text
-from search.warm_start import first_candidates
 from tests.cli import run
 from tests.results_fixtures import run_trial, start_session
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from search.kept_network import load_kept
 from search.runs import read_config
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 from tests.cli import run
 from tests.test_test_set_kept_apart import REPOSITORY, imported_modules
 from tests.trained_run import UNSTEADY, evaluated, write_trained_run

@@ -22,9 +22,10 @@ from results import read_record
 from results.record import RECORD_NAME, replay
 from search.config import compose
 from search.config.changes import changed
-from search.reuse import ReusableResults
-from search.runs import RUN_FILE, change_config, read_config, write_run_file
-from search.standing import checkpoint_path
+from search.runs import read_config
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.folder import RUN_FILE, change_config, write_run_file
+from search.runs.reuse import ReusableResults
 from tests.cli import events
 from tests.simulated_sessions import comparable, drive, write_checkpoint
 

@@ -13,7 +13,8 @@ from search.config import RunConfig, compose
 from search.config.changes import CHANGEABLE, FIXED, changed
 from search.errors import ConfigError, ResumeError
 from search.launch import resume_run
-from search.runs import change_config, existing_run_folder, read_config, write_run_file
+from search.runs import existing_run_folder, read_config
+from search.runs.folder import change_config, write_run_file
 from tests.results_fixtures import write_run
 
 ROOM: dict[str, Any] = {"max_params": 50_000, "stages": [2, 3]}

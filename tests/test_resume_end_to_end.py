@@ -16,7 +16,8 @@ from model_zoo import ResNetLayout
 from results import rank_trials, read_record
 from results.wording import counted
 from search.runs import read_config
-from search.standing import checkpoint_path, ranked
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.ranking import ranked
 from tests.cli import TINY, events, run, start
 from trainables.checkpoints import read_epoch
 from trainables.datasets import load_training_set

@@ -13,8 +13,8 @@ from model_zoo import ResNetLayout
 from results import Record, rank_trials, read_record
 from search.config import RunConfig, compose
 from search.errors import ConfigError
-from search.reuse import ReusableResults
-from search.runs import write_run_file
+from search.runs.folder import write_run_file
+from search.runs.reuse import ReusableResults
 from tests.cli import TINY, events, run
 from tests.results_fixtures import report, start_session
 from trainables.recipe import Recipe

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.chaos_processes import Process, clear, is_worker, processes_of, stop, wait_until
 from results import Record
-from search.runs import RUN_FILE
+from search.runs.folder import RUN_FILE
 from tests.cli import TINY, events, run, start
 
 LIMIT_S = 240

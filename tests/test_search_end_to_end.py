@@ -20,7 +20,7 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from results import rank_trials, read_record, read_run, trials_table
 from search.config import RunConfig
 from search.runs import read_config
-from search.standing import ranked
+from search.runs.ranking import ranked
 from tests.cli import TINY, events, run, start
 
 

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 from results import Record, RunState, rank_trials, read_record
-from search.standing import (
-    checkpoint_path,
-    drop_checkpoints,
-    ranked,
-    rung_counts,
-    session_training_time_s,
-    status_counts,
-    training_time_s,
-    with_weights,
-)
+from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints, with_weights
+from search.runs.ranking import ranked, rung_counts, session_training_time_s, status_counts, training_time_s
 from tests.results_fixtures import run_trial, start_session, write_run
 
 

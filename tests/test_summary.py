@@ -12,7 +12,7 @@ from rich.console import Console
 from results import Record, RunState
 from results.wording import counted, remedy_of
 from search.config import RunConfig, compose
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
 from search.summary import summarise
 from tests.results_fixtures import run_trial, start_session
 

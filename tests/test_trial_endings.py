@@ -16,7 +16,7 @@ import pytest
 from benchmarks.chaos_processes import is_worker, processes_of, send, wait_until
 from results import rank_trials, read_record
 from search.config import compose
-from search.runs import write_run_file
+from search.runs.folder import write_run_file
 from search.searcher import RecordSearcher
 from tests.cli import TINY, events, run, start
 
@@ -149,7 +149,7 @@ def test_only_the_first_trials_and_only_one_error_stop_a_session(
     from results import Record
     from search.asha import AshaRungs
     from search.halt import Halt
-    from search.reuse import ReusableResults
+    from search.runs.reuse import ReusableResults
     from tests.results_fixtures import report, start_session
 
     config = compose(None, None, {"trials": 9, "fail_fast": 3, "max_retries": 0}, [])

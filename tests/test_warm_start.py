@@ -14,9 +14,9 @@ from results import Record, RunState
 from search.config import RunConfig
 from search.config.composition import validated
 from search.errors import ConfigError
+from search.runs.warm_start import candidate_from_dict, candidate_to_dict, first_candidates
 from search.sampling import JointSpace
 from search.sampling.study import RunStudy
-from search.warm_start import candidate_from_dict, candidate_to_dict, first_candidates
 from tests.results_fixtures import RECIPE, report, run_trial, start_session, suggestion
 
 NEAR: dict[str, Any] = {"stages": [3, 4], "min_params": 4_500_000, "max_params": 5_000_000}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from bisect import insort
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from results import RunState, TrialState
@@ -16,7 +14,7 @@ from results.trial_state import OPEN_STATUSES
 
 def ranked(state: RunState) -> list[TrialState]:
     """The ranked trials of one run, best first: the leaderboard's rule on the live state, without pandas."""
-    return sorted((trial for trial in state.trials.values() if has_rank(trial)), key=place)
+    return sorted((trial for trial in state.trials.values() if has_rank(trial)), key=rank_key)
 
 
 def has_rank(trial: TrialState) -> bool:
@@ -24,13 +22,13 @@ def has_rank(trial: TrialState) -> bool:
     return trial.within_limits and is_ranked(trial.status, trial.rung)
 
 
-def place(trial: TrialState) -> tuple[Any, ...]:
+def rank_key(trial: TrialState) -> tuple[Any, ...]:
     """The sort key of a ranked trial among those of its run, the smaller the better."""
     return rule_key(trial.rung_epoch, trial.val_accuracy, trial.val_loss, trial.params), trial.trial
 
 
 class Leaders:
-    """The `size` best finished trials of a run, best first, kept up to date by being told of each ending once.
+    """The `size` best finished trials of a run, best first, kept up to date by taking each ended one once.
 
     A finished trial's place changes no more, so that an ending costs the same after ten trials and after thousands.
     """
@@ -39,11 +37,11 @@ class Leaders:
         self.size = size
         self.trials = [trial for trial in ranked(state) if trial.ended][:size]
 
-    def end(self, trial: TrialState) -> TrialState | None:
+    def take(self, trial: TrialState) -> TrialState | None:
         """Takes the finished `trial` in; the one that is no leader now, itself or whom it displaces, None while few."""
         if not has_rank(trial):
             return trial
-        insort(self.trials, trial, key=place)
+        insort(self.trials, trial, key=rank_key)
         return self.trials.pop() if len(self.trials) > self.size else None
 
 
@@ -68,28 +66,3 @@ def session_training_time_s(state: RunState, session: int) -> float:
     """Seconds of training and validation that one session's driver was told of."""
     reports = (report for of_trial in state.reports.values() for report in of_trial)
     return sum(r.train_time_s + r.eval_time_s for r in reports if r.session == session and r.reused is None)
-
-
-def checkpoint_path(folder: Path, trial: int) -> Path:
-    """Where `trial` of the run in `folder` keeps its checkpoint."""
-    return folder.absolute() / "checkpoints" / f"trial-{trial:05d}.safetensors"
-
-
-def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
-    """Removes the checkpoints of finished trials but the `keep` best."""
-    checkpoints = checkpoint_path(folder, 0).parent
-    there = set(os.listdir(checkpoints)) if checkpoints.is_dir() else set()
-    best = {trial.trial for trial in Leaders(state, keep).trials}
-    for trial in state.trials.values():
-        path = checkpoint_path(folder, trial.trial)
-        if trial.ended and trial.trial not in best and path.name in there:
-            path.unlink(missing_ok=True)
-
-
-def with_weights(folder: Path, state: RunState) -> TrialState | None:
-    """The best trial of the run in `folder` that can be evaluated; None without any.
-
-    Its checkpoint is there, and is of the epoch that it is ranked at: one of fewer `max_epochs` may have gone beyond.
-    """
-    fitting = (trial for trial in ranked(state) if trial.epochs == trial.rung_epoch)
-    return next((trial for trial in fitting if checkpoint_path(folder, trial.trial).exists()), None)

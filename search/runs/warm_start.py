@@ -14,9 +14,9 @@ from results import TrialState, read_record
 from results.record import RECORD_NAME
 from search.config import RunConfig
 from search.errors import ConfigError
+from search.runs.ranking import ranked
 from search.sampling import JointSpace
 from search.sampling.joint_space import Candidate
-from search.standing import ranked
 from trainables.recipe import Recipe
 
 BEST = 3

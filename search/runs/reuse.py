@@ -17,8 +17,8 @@ from results.files import sync_folder
 from results.folders import find_runs
 from search.config import RunConfig
 from search.errors import ConfigError
-from search.runs import read_config, read_data
-from search.standing import checkpoint_path
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.folder import read_config, read_data
 from trainables.datasets import DATASETS
 from trainables.identity import identity, past
 from trainables.recipe import Recipe

@@ -1,0 +1,5 @@
+"""A run's folder: its configuration, its ranking, its checkpoints, and what it takes of earlier runs."""
+
+from search.runs.folder import existing_run_folder, read_config
+
+__all__ = ["existing_run_folder", "read_config"]

@@ -1,0 +1,34 @@
+"""The checkpoint files of a run: where they lie, and which of them are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from results import RunState, TrialState
+from search.runs.ranking import Leaders, ranked
+
+
+def checkpoint_path(folder: Path, trial: int) -> Path:
+    """Where `trial` of the run in `folder` keeps its checkpoint."""
+    return folder.absolute() / "checkpoints" / f"trial-{trial:05d}.safetensors"
+
+
+def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
+    """Removes the checkpoints of finished trials but the `keep` best."""
+    checkpoints = checkpoint_path(folder, 0).parent
+    there = set(os.listdir(checkpoints)) if checkpoints.is_dir() else set()
+    best = {trial.trial for trial in Leaders(state, keep).trials}
+    for trial in state.trials.values():
+        path = checkpoint_path(folder, trial.trial)
+        if trial.ended and trial.trial not in best and path.name in there:
+            path.unlink(missing_ok=True)
+
+
+def with_weights(folder: Path, state: RunState) -> TrialState | None:
+    """The best trial of the run in `folder` that can be evaluated; None without any.
+
+    Its checkpoint is there, and is of the epoch that it is ranked at: one of fewer `max_epochs` may have gone beyond.
+    """
+    fitting = (trial for trial in ranked(state) if trial.epochs == trial.rung_epoch)
+    return next((trial for trial in fitting if checkpoint_path(folder, trial.trial).exists()), None)
