@@ -20,8 +20,8 @@ from optuna.trial import TrialState
 from results import rank_trials, read_record
 from results.record import RECORD_NAME
 from results.tables import EPOCHS_NAME, TRIALS_NAME
-from search.asha import AshaRungs
 from search.config import RunConfig
+from search.driver.rungs import AshaRungs
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.ranking import ranked

@@ -27,16 +27,16 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from benchmarks.zero_work import ZeroWork  # noqa: E402
-from search import tuning  # noqa: E402
-from search.asha import AshaScheduler  # noqa: E402
 from search.config import compose  # noqa: E402
 from search.config.changes import changed  # noqa: E402
-from search.disk_watch import PatientRecord  # noqa: E402
-from search.display import SilentDisplay  # noqa: E402
+from search.driver import session as tuning  # noqa: E402
+from search.driver.disk_watch import PatientRecord  # noqa: E402
+from search.driver.display import SilentDisplay  # noqa: E402
+from search.driver.scheduler import AshaScheduler  # noqa: E402
+from search.driver.searcher import RecordSearcher  # noqa: E402
 from search.runs import read_config  # noqa: E402
 from search.runs.folder import change_config, write_run_file  # noqa: E402
 from search.runs.reuse import ReusableResults  # noqa: E402
-from search.searcher import RecordSearcher  # noqa: E402
 
 STRETCH = 100
 """Trials of one row of figures."""

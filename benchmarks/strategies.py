@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from search.asha import AshaRungs
+from search.driver.rungs import AshaRungs
 
 Curves = Mapping[int, Sequence[float]]
 """By layout."""
@@ -29,8 +29,8 @@ def halving(
 ) -> Pick:
     """Asynchronous successive halving: the best at the furthest rung that any layout reached.
 
-    The workers train an epoch each in turn, a free one takes the next layout, and `search.asha` decides who stops. The
-    budget ends the search wherever the layouts are.
+    The workers train an epoch each in turn, a free one takes the next layout, and `search.driver.rungs` decides who
+    stops. The budget ends the search wherever the layouts are.
 
     Raises:
         ValueError: the budget ends before the first rung.

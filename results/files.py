@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+from results.errors import ResultsError
+
 
 def replace_file(path: Path, payload: bytes) -> None:
     """Writes the file through a temporary neighbour, so that a reader sees the old content or the new.
@@ -37,3 +39,15 @@ def sync_folder(folder: Path) -> None:
 def is_full(error: OSError) -> bool:
     """Whether `error` says that the disk, or the user's share of it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def require_writable(key: str, output: Path, *, force: bool) -> None:
+    """Nothing, when the file `output` that `key` names can be written, and is not there unless `force` replaces it.
+
+    Raises:
+        ResultsError: it is there, or cannot be.
+    """
+    if output.exists() and not force:
+        raise ResultsError(f"{key}: {output} exists; name another file, or replace it with --force")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise ResultsError(f"{key}: {output} cannot be a file there; name a file in a folder that exists")

@@ -9,16 +9,14 @@ from search.process import check_origin
 check_origin()  # before the first import of a sibling, which might be another distribution's
 
 from pathlib import Path  # noqa: E402
-from typing import TYPE_CHECKING, Annotated  # noqa: E402
+from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
 from results.console import run_app  # noqa: E402
+from results.files import require_writable  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -61,21 +59,25 @@ def evaluate_command(
     if flip and (predict is not None or export is not None):
         raise SearchError(f"--flip is for the test set; leave it out with --{'predict' if predict else 'export'}")
     if predict is not None:
-        from search.predict import write_predictions
+        from search.evaluation.predict import write_predictions
 
-        typer.echo(write_predictions(storage, run, trial, predict, output or Path("predictions.csv"), force=force))
+        output = output or Path("predictions.csv")
+        require_writable("output", output, force=force)
+        typer.echo(write_predictions(storage, run, trial, predict, output))
         return
     if output is not None:
         raise SearchError("--output is for --predict; give both, or neither")
     if export is not None:
-        from search.export import write_export
+        from search.evaluation.export import write_export
 
-        typer.echo(write_export(storage, run, trial, export, force=force))
+        require_writable("export", export, force=force)
+        typer.echo(write_export(storage, run, trial, export))
         return
     if force:
         raise SearchError("--force is for --predict and --export; leave it out")
     from results import Record, TableWriter
-    from search.kept_network import chosen_trial, kept_checkpoint
+    from search.evaluation.kept_network import chosen_trial, kept_checkpoint
+    from search.evaluation.measure import measure
     from search.runs import existing_run_folder, read_config
 
     folder = existing_run_folder(storage, run)
@@ -102,38 +104,6 @@ def evaluate_command(
             f"{chosen.test_accuracy:.2%}{how} with the weights of epoch {chosen.test_epoch}{best} "
             f"(validation {then:.2%})"
         )
-
-
-def measure(checkpoint: Path, data: dict[str, object], flip: bool = False) -> tuple[float, float, int]:
-    """Test accuracy in [0, 1], mean cross-entropy in nats, and the epoch of the weights, of a checkpoint's network.
-
-    With `flip` each image is judged together with its mirror image.
-
-    Raises:
-        CheckpointError: the checkpoint is damaged.
-        DatasetError: the data set cannot be had.
-    """
-    import torch
-
-    from search.kept_network import load_kept
-    from trainables.devices import pick_device
-    from trainables.test_set import load_test_set
-    from trainables.training import evaluate
-
-    device = pick_device()
-    kept = load_kept(checkpoint, device)
-    test = load_test_set(data["name"], data["data_dir"], image_size=data["image_size"])  # type: ignore[arg-type]
-    accuracy, loss = evaluate(
-        kept.network,
-        torch.from_numpy(test.images).to(device),
-        torch.from_numpy(test.labels).to(device),
-        torch.arange(len(test.labels), device=device),
-        torch.tensor(test.mean, device=device),
-        torch.tensor(test.std, device=device),
-        kept.precision,
-        flip,
-    )
-    return accuracy, loss, kept.epoch
 
 
 def main() -> int:

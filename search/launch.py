@@ -19,19 +19,19 @@ from results.wording import counted
 from search.config import RunConfig
 from search.config.changes import changed
 from search.config.composition import flags_of
-from search.disk import forecast, require_room
-from search.disk_watch import PatientRecord
-from search.display import Display, LineDisplay, LiveDisplay, SilentDisplay
+from search.driver.disk_watch import PatientRecord
+from search.driver.display import Display, LineDisplay, LiveDisplay, SilentDisplay
+from search.driver.stopping import terminated_like_interrupted
 from search.errors import ResourceError, ResumeError
-from search.halt import terminated_like_interrupted
 from search.layouts import require_feasible
-from search.ray_session import check_address, check_local_resources
+from search.planning.disk import forecast, require_room
+from search.planning.gpu_sharing import with_share
+from search.planning.resources import check_address, check_local_resources
 from search.runs import existing_run_folder, read_config
 from search.runs.folder import change_config, new_run_folder, read_data, write_run_file
 from search.runs.ranking import ranked
 from search.runs.reuse import ReusableResults, same_images, sources_of
 from search.runs.warm_start import candidate_to_dict, first_candidates
-from search.sharing import with_share
 from search.summary import BUDGETS, shown_name, storage_flag, summarise, write_json
 from trainables.datasets import load_training_set
 
@@ -110,7 +110,8 @@ def resume_run(
         )
     reusable = ReusableResults(config, data, _still_there(config, storage, new="reuse" in change.differences, say=say))
     if dry_run:
-        from search.plan import make_resume_plan, print_resume_plan
+        from search.planning.plan import make_resume_plan
+        from search.planning.plan_text import print_resume_plan
 
         plan = make_resume_plan(folder.name, change, state, storage)
         if json:
@@ -154,7 +155,8 @@ def show_plan(config: RunConfig, storage: Path, name: str | None, address: str |
     Raises:
         SearchError: the space is empty, the name is taken, or there are not so many training images.
     """
-    from search.plan import make_plan, print_plan
+    from search.planning.plan import make_plan
+    from search.planning.plan_text import print_plan
 
     folder = new_run_folder(storage, name, config.dataset)
     sources_of(config.reuse, storage)  # an unknown run is refused here as at a launch
@@ -182,7 +184,7 @@ def _check_resources(config: RunConfig, address: str | None) -> int:
 
 
 def _require_room(config: RunConfig, folder: Path, concurrency: int, state: RunState) -> None:
-    from search.plan import expected_epochs
+    from search.planning.cost import expected_epochs
 
     epochs = expected_epochs(config.rungs, config.reduction_factor, config.trials)
     left = config.trials - sum(trial.ended for trial in state.trials.values())
@@ -205,7 +207,7 @@ def _session(
     with PatientRecord(folder) as record, terminated_like_interrupted():
         for repair in record.repairs:
             say(f"repaired: {repair}")
-        from search.tuning import run_session
+        from search.driver.session import run_session
 
         leave = _leaver(shown_name(folder, storage), storage_flag(storage))
         end = run_session(config, folder, record, address, reusable, _display(config, quiet or json), leave)

@@ -16,14 +16,13 @@ from ray.tune.search import Searcher
 from safetensors.torch import save_file
 
 from results import Record, RunState
-from search.asha import AshaRungs
-from search.endings import settle
-from search.halt import Halt
-from search.limits import enforce_limits, reopen
+from search.driver.reconcile import enforce_limits, reopen, settle
+from search.driver.rungs import AshaRungs
+from search.driver.searcher import RecordSearcher
+from search.driver.stopping import StopRequest
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.reuse import ReusableResults
-from search.searcher import RecordSearcher
 from tests.results_fixtures import start_session
 from trainables.checkpoints import FORMAT, read_epoch
 
@@ -57,7 +56,7 @@ def drive(
         session = max(record.state.sessions, default=0) + 1
         start_session(record, session)
         reusable = reusable or ReusableResults(config, {}, {})
-        searcher = RecordSearcher(config, folder, record, session, Halt(None), rungs, reusable)
+        searcher = RecordSearcher(config, folder, record, session, StopRequest(None), rungs, reusable)
         for trial_id in map(str, count()):
             given = searcher.suggest(trial_id)
             if given == Searcher.FINISHED:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from results import Record, RunState, read_record
-from search.asha import AshaRungs, AshaScheduler
+from search.driver.rungs import AshaRungs
+from search.driver.scheduler import AshaScheduler
 from tests.results_fixtures import report, start_session, suggestion
 from trainables.schedule import rung_epochs
 

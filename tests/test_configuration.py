@@ -12,7 +12,7 @@ from search.config.dataset_defaults import DATASET_DEFAULTS
 from search.config.flags import config_flag, seconds
 from search.errors import ConfigError, ResourceError, ResumeError
 from search.layouts import require_feasible
-from search.ray_session import fitting_concurrency
+from search.planning.resources import fitting_concurrency
 from search.runs import read_config
 from search.runs.folder import new_run_folder, write_run_file
 from trainables.datasets import DATASETS

@@ -16,7 +16,11 @@ from model_zoo import PRESETS
 from results import TableWriter, read_record, read_run
 from search.config import RunConfig, compose
 from search.config.flags import size_bytes
-from search.disk import (
+from search.driver.disk_watch import DiskWatch, PatientRecord
+from search.driver.display import SilentDisplay
+from search.errors import ConfigError, ResourceError
+from search.layouts import LayoutSpace
+from search.planning.disk import (
     DIGITS,
     RESERVE,
     folder_bytes,
@@ -26,10 +30,6 @@ from search.disk import (
     require_room,
     trial_bytes,
 )
-from search.disk_watch import DiskWatch, PatientRecord
-from search.display import SilentDisplay
-from search.errors import ConfigError, ResourceError
-from search.layouts import LayoutSpace
 from search.runs.checkpoint_files import checkpoint_path
 from search.text import size_text
 from tests.disk_fixtures import fill, small_disk

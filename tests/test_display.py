@@ -12,7 +12,7 @@ from rich.console import Console
 
 from results import Record
 from search.config import RunConfig, compose
-from search.display import MIN_INTERVAL_S, LineDisplay, LiveDisplay
+from search.driver.display import MIN_INTERVAL_S, LineDisplay, LiveDisplay
 from search.text import clock
 from tests.results_fixtures import run_trial, start_session, write_run
 

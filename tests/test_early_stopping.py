@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from results import Record
-from search.searcher import REPORT_FIELDS
+from search.driver.searcher import REPORT_FIELDS
 from tests.results_fixtures import start_session, suggestion
 from tests.training_fixtures import small_recipe, small_trainer, timeless, trained
 from trainables.ray_trainable import TrialTrainable

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from results import read_record
-from search.export import FACTS_NAME
-from search.kept_network import load_kept
+from search.evaluation.export import FACTS_NAME
+from search.evaluation.kept_network import load_kept
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from tests.test_test_set_kept_apart import REPOSITORY, imported_modules

@@ -17,18 +17,18 @@ from rich.console import Console
 
 from benchmarks.zero_work import ZeroWork, accuracy_of
 from results import Record, RunState, read_record
-from search import tuning
-from search.asha import AshaRungs, quantile
 from search.config import RunConfig, compose
-from search.disk_watch import PatientRecord
-from search.display import LineDisplay, SilentDisplay
-from search.halt import Halt
+from search.driver import session as tuning
+from search.driver.disk_watch import PatientRecord
+from search.driver.display import LineDisplay, SilentDisplay
+from search.driver.rungs import AshaRungs, quantile
+from search.driver.searcher import RecordSearcher
+from search.driver.stopping import StopRequest
 from search.runs import ranking
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.folder import write_run_file
 from search.runs.ranking import Leaders, ranked
 from search.runs.reuse import ReusableResults
-from search.searcher import RecordSearcher
 from tests.results_fixtures import report, run_trial, start_session
 
 WIDE = ["space.blocks=[1,6]", "space.max_params=400_000", "recipe.learning_rate={low=0.01,high=0.1}"]
@@ -95,7 +95,7 @@ def test_an_ending_removes_at_most_one_checkpoint_and_those_that_a_full_look_wou
         start_session(record)
         rungs = AshaRungs(config.rungs, config.reduction_factor)
         reusable = ReusableResults(config, {}, {})
-        searcher = RecordSearcher(config, tmp_path, record, 1, Halt(None), rungs, reusable)
+        searcher = RecordSearcher(config, tmp_path, record, 1, StopRequest(None), rungs, reusable)
         checkpoint_path(tmp_path, 0).parent.mkdir()
         for number in range(config.trials):
             suggested = searcher.suggest(str(number))

@@ -12,7 +12,7 @@ from torchvision.transforms.functional import hflip
 
 from results import read_record, read_run
 from results.events import decode_event
-from search.evaluate import measure
+from search.evaluation.measure import measure
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from tests.trained_run import UNSTEADY, evaluated, write_trained_run

@@ -17,8 +17,7 @@ from benchmarks import concurrency
 from model_zoo import PRESETS, ResNetLayout, build, count_activation_bytes, count_params
 from search.config import RunConfig, compose
 from search.errors import ConfigError, ResourceError
-from search.ray_session import fitting_concurrency
-from search.sharing import (
+from search.planning.gpu_sharing import (
     CONTEXT_BYTES,
     MOST_AT_ONCE,
     Gpu,
@@ -29,6 +28,7 @@ from search.sharing import (
     trials_at_once,
     with_share,
 )
+from search.planning.resources import fitting_concurrency
 from tests.training_fixtures import CPU, small_recipe
 from trainables.optimizers import make_optimizer
 from trainables.recipe import Recipe
@@ -42,7 +42,7 @@ def settled(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, memory: int,
     facts = SimpleNamespace(total_memory=memory, multi_processor_count=132, major=9, minor=0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
-    monkeypatch.setattr("search.sharing.available_cpus", lambda: 64)
+    monkeypatch.setattr("search.planning.gpu_sharing.available_cpus", lambda: 64)
     return with_share(compose(None, None, {"dataset": "cifar10", "gpus_per_trial": "auto", **given}, []))
 
 

@@ -52,7 +52,7 @@ def contents(study: Study) -> list[tuple[Any, ...]]:
 
 
 class Driver:
-    """Runs trials the way search.searcher does: record first, then study; outcomes are drawn from a seed."""
+    """Runs trials the way search.driver.searcher does: record first, then study; outcomes are drawn from a seed."""
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ from model_zoo import ResNetLayout, build
 from results import read_record, read_run
 from search.config import RunConfig, compose
 from search.errors import ConfigError
-from search.evaluate import measure
-from search.kept_network import load_kept
+from search.evaluation.kept_network import load_kept
+from search.evaluation.measure import measure
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.warm_start import first_candidates

@@ -11,14 +11,13 @@ from typer.testing import CliRunner
 
 from results import Record, RunState, rank_trials, read_record, read_run
 from results.leaderboard import app
-from search.asha import AshaRungs
 from search.config import RunConfig, compose
 from search.config.changes import changed
-from search.endings import settle
+from search.driver.reconcile import enforce_limits, reopen, settle
+from search.driver.rungs import AshaRungs
 from search.errors import SearchError
-from search.kept_network import require_ranked_epoch
+from search.evaluation.kept_network import require_ranked_epoch
 from search.layouts import count_feasible
-from search.limits import enforce_limits, reopen
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.ranking import ranked, rung_counts
 from search.runs.warm_start import candidate_to_dict, first_candidates, stored_candidates

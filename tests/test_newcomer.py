@@ -15,7 +15,7 @@ from results.ranking import rank_trials
 from results.rendering import OutputFormat, format_of
 from search.config import compose
 from search.errors import ConfigError
-from search.plan import make_plan
+from search.planning.plan import make_plan
 from tests.cli import run
 from tests.results_fixtures import write_run
 

@@ -14,7 +14,9 @@ from search.config import compose
 from search.config.composition import validated
 from search.layouts.report import make_report
 from search.machine import available_cpus
-from search.plan import expected_epochs, hours_text, make_plan
+from search.planning.cost import expected_epochs
+from search.planning.plan import make_plan
+from search.planning.plan_text import hours_text
 from search.runs.folder import write_run_file
 from search.runs.warm_start import first_candidates
 from search.text import flops_text

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from search.kept_network import load_kept
+from search.evaluation.kept_network import load_kept
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from tests.cli import run
@@ -109,7 +109,7 @@ def test_the_command_predicts_with_the_test_set_out_of_reach(trained: Path, tmp_
 
 def test_the_predictions_import_no_test_set() -> None:
     assert "trainables.test_set" in imported_modules(REPOSITORY / "search" / "evaluate.py")
-    for name in ("search/predict.py", "search/kept_network.py", "trainables/unlabelled.py"):
+    for name in ("search/evaluation/predict.py", "search/evaluation/kept_network.py", "trainables/unlabelled.py"):
         assert not any("test_set" in module for module in imported_modules(REPOSITORY / name))
 
 
@@ -181,7 +181,7 @@ def test_a_data_set_that_has_changed_is_refused(
 ) -> None:
     np.save(tmp_path / "new.npy", np.zeros((3, 16, 16), np.uint8))
     changed = dataclasses.replace(digits(trained), sha256="0" * 64)
-    monkeypatch.setattr("search.predict.load_training_set", lambda **_: changed)
+    monkeypatch.setattr("search.evaluation.predict.load_training_set", lambda **_: changed)
     code, _, stderr = evaluated(capsys, trained, "--predict", tmp_path / "new.npy", "--output", tmp_path / "a.csv")
     assert (code, stderr.count("\n")) == (2, 1)
     assert "dataset: digits has changed since trial 0 was trained" in stderr

@@ -12,29 +12,29 @@ from pathlib import Path
 import pytest
 
 from results import Record
-from search.asha import AshaRungs
 from search.config import compose
-from search.endings import settle
-from search.halt import Halt, sigterm_kept, stop_on_signals, terminated_like_interrupted
-from search.tuning import HaltStopper
+from search.driver.reconcile import settle
+from search.driver.rungs import AshaRungs
+from search.driver.session import RequestedStop
+from search.driver.stopping import StopRequest, sigterm_kept, stop_on_signals, terminated_like_interrupted
 from tests.cli import ROOT
 from tests.results_fixtures import run_trial, start_session
 
 
 def test_a_deadline_stops_everything_once_it_is_past() -> None:
-    assert not Halt(None).stop_all()
-    assert not Halt(time.monotonic() + 3600).stop_all()
-    halt = Halt(time.monotonic() - 1)
+    assert not StopRequest(None).stop_all()
+    assert not StopRequest(time.monotonic() + 3600).stop_all()
+    halt = StopRequest(time.monotonic() - 1)
     assert halt.stop_all()
     assert halt.reason == "time-budget"
-    assert not HaltStopper(halt)("trial", {"epoch": 1})
-    assert HaltStopper(halt).stop_all()
+    assert not RequestedStop(halt)("trial", {"epoch": 1})
+    assert RequestedStop(halt).stop_all()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_asks_for_the_stop_and_handlers_come_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    halt = Halt(time.monotonic() + 3600)
+    halt = StopRequest(time.monotonic() + 3600)
     with stop_on_signals(halt):
         os.kill(os.getpid(), number)
         assert halt.stop_all()
@@ -43,7 +43,7 @@ def test_a_signal_asks_for_the_stop_and_handlers_come_back(number: signal.Signal
 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
-    halt = Halt(None)
+    halt = StopRequest(None)
     with stop_on_signals(halt):
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -66,7 +66,7 @@ def take_sigterm(*, sent: bool) -> None:
 
 
 def test_a_start_that_takes_sigterm_for_itself_gives_it_back() -> None:
-    halt = Halt(None)
+    halt = StopRequest(None)
     with stop_on_signals(halt):
         take_sigterm(sent=False)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -105,7 +105,7 @@ def test_a_trial_that_was_let_on_is_not_stopped_by_those_that_came_later(tmp_pat
 def test_a_process_that_used_ray_leaves_before_anything_can_abort_its_end(imported: str, code: int) -> None:
     script = (
         f"import atexit, os, {imported}\n"
-        "from search.halt import leave\n"
+        "from search.driver.stopping import leave\n"
         "atexit.register(os.abort)\n"
         "print('all is said')\n"
         "leave(7)\n"

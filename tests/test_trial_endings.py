@@ -16,8 +16,8 @@ import pytest
 from benchmarks.chaos_processes import is_worker, processes_of, send, wait_until
 from results import rank_trials, read_record
 from search.config import compose
+from search.driver.searcher import RecordSearcher
 from search.runs.folder import write_run_file
-from search.searcher import RecordSearcher
 from tests.cli import TINY, events, run, start
 
 LIMIT_S = 240
@@ -147,15 +147,15 @@ def test_only_the_first_trials_and_only_one_error_stop_a_session(
     endings: list[tuple[str, str | None]], stops: bool, tmp_path: Path
 ) -> None:
     from results import Record
-    from search.asha import AshaRungs
-    from search.halt import Halt
+    from search.driver.rungs import AshaRungs
+    from search.driver.stopping import StopRequest
     from search.runs.reuse import ReusableResults
     from tests.results_fixtures import report, start_session
 
     config = compose(None, None, {"trials": 9, "fail_fast": 3, "max_retries": 0}, [])
     with Record(tmp_path) as record:
         start_session(record)
-        halt = Halt(None)
+        halt = StopRequest(None)
         searcher = RecordSearcher(
             config, tmp_path, record, 1, halt, AshaRungs(config.rungs, 3), ReusableResults(config, {}, {})
         )

@@ -10,10 +10,10 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
 from results.console import run_app
 from search.config import compose
+from search.driver.searcher import REPORT_FIELDS
 from search.evaluate import app
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.folder import write_run_file
-from search.searcher import REPORT_FIELDS
 from tests.results_fixtures import start_session
 from tests.training_fixtures import CPU
 from trainables.datasets import load_training_set

@@ -135,7 +135,7 @@ class RunConfig(BaseModel):
         """GPUs of a trial.
 
         Raises:
-            ValueError: it is `auto`, which `search.sharing` turns into a number.
+            ValueError: it is `auto`, which `search.planning.gpu_sharing` turns into a number.
         """
         if self.gpus_per_trial == "auto":
             raise ValueError("gpus_per_trial: auto stands for a number; settle it first")

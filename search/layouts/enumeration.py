@@ -16,8 +16,8 @@ from model_zoo import ResNetLayout, count_params
 from search.errors import EmptySpaceError
 from search.layouts.batch import LayoutBatch, joined
 from search.layouts.chains import MAX_KEY_BITS, Chain, chains, require_countable
-from search.layouts.halves import back_keys, front_keys, runs
-from search.layouts.index import index_of_space, meetings
+from search.layouts.halves import back_keys, front_keys, matching_ranges
+from search.layouts.index import index_of_space, joined_halves
 from search.layouts.space import LayoutSpace
 
 LEAST_DRAWS, DRAWS_AT_ONCE = 2**4, 2**14
@@ -50,7 +50,7 @@ def count_in_window(space: LayoutSpace) -> int:
     for chain in _chains_of_one_activation(space):
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
-            total += int(runs(chain, front, back)[1].sum())
+            total += int(matching_ranges(chain, front, back)[1].sum())
     return total * len(space.activations)
 
 
@@ -64,7 +64,7 @@ def count_up_to(space: LayoutSpace, edges: Sequence[int]) -> list[int]:
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
             for i, edge in enumerate(edges):
-                totals[i] += int(runs(chain, front, back, most=edge)[1].sum())
+                totals[i] += int(matching_ranges(chain, front, back, most=edge)[1].sum())
     return [total * len(space.activations) for total in totals]
 
 
@@ -223,7 +223,7 @@ def _nearest_outside(space: LayoutSpace, side: str) -> int | None:
         chain = dataclasses.replace(
             narrow, space=space.model_copy(update={"min_params": window[0], "max_params": most})
         )
-        for meeting in meetings(chain) if window[0] <= most else ():
+        for meeting in joined_halves(chain) if window[0] <= most else ():
             places = meeting.first if side == "above" else meeting.first + np.diff(meeting.ends, prepend=0) - 1
             params = (meeting.front >> chain.code_bits) + (meeting.back[places] >> chain.code_bits)
             found.append(int(params.max() if side == "below" else params.min()))

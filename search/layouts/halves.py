@@ -51,7 +51,7 @@ def back_keys(chain: Chain, fronts: list[Keys]) -> list[Keys]:
     return found
 
 
-def runs(chain: Chain, front: Keys, back: Keys, most: int | None = None) -> tuple[Column, Column]:
+def matching_ranges(chain: Chain, front: Keys, back: Keys, most: int | None = None) -> tuple[Column, Column]:
     """For each front the place of the first back inside the parameter window, and how many are, (F,) each.
 
     `most` lowers the window's upper end.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model_zoo import ResNetLayout, count_params
 from search.layouts.batch import Column, LayoutBatch, joined
 from search.layouts.chains import Chain, Keys, chains, require_countable
-from search.layouts.halves import back_keys, front_keys, runs
+from search.layouts.halves import back_keys, front_keys, matching_ranges
 from search.layouts.space import LayoutSpace
 
 BATCH = 2**16
@@ -45,7 +45,7 @@ class LayoutIndex(Protocol):
 
 
 @dataclass(frozen=True)
-class Meeting:
+class JoinedHalves:
     """The layouts of one chain whose halves meet at one width."""
 
     chain: Chain
@@ -135,16 +135,16 @@ def _batch(chain: Chain, cells: NDArray[np.int32], fronts: Keys, params: Column)
     )
 
 
-def meetings(chain: Chain) -> Iterator[Meeting]:
+def joined_halves(chain: Chain) -> Iterator[JoinedHalves]:
     """Where the halves of `chain` meet, for each width that has a layout inside the parameter window."""
     fronts = front_keys(chain)
     for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
         if not len(front) or not len(back):
             continue
-        first, counts = runs(chain, front, back)
+        first, counts = matching_ranges(chain, front, back)
         held = counts > 0
         if held.any():
-            yield Meeting(chain, front[held], back, first[held], np.cumsum(counts[held]))
+            yield JoinedHalves(chain, front[held], back, first[held], np.cumsum(counts[held]))
 
 
 class ChainIndex:
@@ -156,22 +156,22 @@ class ChainIndex:
 
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
-        met: dict[Hashable, list[Meeting]] = {}  # activations have no parameters: their chains meet alike
-        self._meetings: list[Meeting] = []
+        met: dict[Hashable, list[JoinedHalves]] = {}  # activations have no parameters: their chains meet alike
+        self._joined_halves: list[JoinedHalves] = []
         for chain in chains(space):
             alike = (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form._replace(activation=""))
             if alike not in met:
-                met[alike] = list(meetings(chain))
-            self._meetings += [dataclasses.replace(meeting, chain=chain) for meeting in met[alike]]
-        self._ends = np.cumsum([int(meeting.ends[-1]) for meeting in self._meetings], dtype=np.int64)
-        self.count = int(self._ends[-1]) if self._meetings else 0
+                met[alike] = list(joined_halves(chain))
+            self._joined_halves += [dataclasses.replace(meeting, chain=chain) for meeting in met[alike]]
+        self._ends = np.cumsum([int(meeting.ends[-1]) for meeting in self._joined_halves], dtype=np.int64)
+        self.count = int(self._ends[-1]) if self._joined_halves else 0
 
     def at(self, numbers: Column) -> LayoutBatch:
         owners = np.searchsorted(self._ends, numbers, side="right")
         parts, places = [], []
         for owner in np.unique(owners).tolist():
             mine = np.flatnonzero(owners == owner)
-            meeting = self._meetings[owner]
+            meeting = self._joined_halves[owner]
             start = int(self._ends[owner]) - int(meeting.ends[-1])
             parts.append(meeting.batch(*meeting.places(numbers[mine] - start)))
             places.append(mine)
@@ -182,13 +182,13 @@ class ChainIndex:
         params = count_params(layout)
         if not self.space.min_params <= params <= self.space.max_params or not self.space.offers(layout):
             return None
-        for meeting, end in zip(self._meetings, map(int, self._ends), strict=True):
+        for meeting, end in zip(self._joined_halves, map(int, self._ends), strict=True):
             number = self._number(meeting, layout, params)
             if number is not None:
                 return end - int(meeting.ends[-1]) + number
         return None
 
-    def _number(self, meeting: Meeting, layout: ResNetLayout, params: int) -> int | None:
+    def _number(self, meeting: JoinedHalves, layout: ResNetLayout, params: int) -> int | None:
         chain = meeting.chain
         shared = (layout.stages, layout.skip_kernel, layout.conv_bias, layout.form)
         if shared != (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form):
@@ -213,12 +213,12 @@ class ChainIndex:
         return number if start <= number < int(meeting.ends[front]) else None
 
     def walk(self) -> Iterator[LayoutBatch]:
-        for meeting in self._meetings:
+        for meeting in self._joined_halves:
             yield from meeting.walk()
 
     def ends(self) -> tuple[ResNetLayout, ResNetLayout]:
         found = []
-        for meeting in self._meetings:
+        for meeting in self._joined_halves:
             counts = np.diff(meeting.ends, prepend=0)
             for backs in (meeting.first, meeting.first + counts - 1):
                 params = (meeting.front >> meeting.chain.code_bits) + (meeting.back[backs] >> meeting.chain.code_bits)

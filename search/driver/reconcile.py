@@ -47,3 +47,15 @@ def _saved_epoch(checkpoint: Path) -> int:
         return read_epoch(checkpoint)
     except CheckpointError:
         return 0
+
+
+def settle(record: Record, config: RunConfig, went_on: dict[int, bool]) -> None:
+    """Ends the open trials whose last report had decided it when their driver died before it could write the ending."""
+    for number, trial in sorted(record.state.trials.items()):
+        reports = record.state.reports.get(number)
+        if trial.ended or not reports:
+            continue
+        if reports[-1].epoch >= config.max_epochs:
+            record.append("ended", trial=number, status="completed", error=None)
+        elif reports[-1].rung is not None and not went_on[number]:
+            record.append("ended", trial=number, status="stopped", error=None)

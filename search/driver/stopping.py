@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 
-class Halt:
+class StopRequest:
     """Stops the whole search between two steps of the driver; the first reason stands."""
 
     def __init__(self, deadline: float | None) -> None:
@@ -36,7 +36,7 @@ class Halt:
 
 
 @contextmanager
-def stop_on_signals(halt: Halt) -> Iterator[None]:
+def stop_on_signals(halt: StopRequest) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask `halt` to stop; a second Ctrl-C is a KeyboardInterrupt. Only in the main thread."""
 
     signals = 0

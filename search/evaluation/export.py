@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from results import read_record
 from results.files import replace_file
 from search.errors import SearchError
-from search.kept_network import chosen_trial, load_kept_of, require_writable
+from search.evaluation.kept_network import chosen_trial, load_kept_of
 from search.runs import existing_run_folder, read_config
 from trainables.augment import normalise
 from trainables.datasets import load_training_set
@@ -40,7 +40,7 @@ class Deployed(nn.Module):
         return logits
 
 
-def write_export(storage: Path, run: str, trial: int | None, output: Path, *, force: bool = False) -> str:
+def write_export(storage: Path, run: str, trial: int | None, output: Path) -> str:
     """Writes the network of `trial`, or of the best one, to `output` by torch.export; a sentence on what was written.
 
     It is a `Deployed` and takes any number of images at once. `FACTS_NAME` in the file is a JSON object: run, trial,
@@ -48,12 +48,11 @@ def write_export(storage: Path, run: str, trial: int | None, output: Path, *, fo
     is added to the run's record, and no test set is opened.
 
     Raises:
-        SearchError: there is no such run or trial, its checkpoint was not kept, or `output` cannot be written.
+        SearchError: `output` does not end in .pt2, there is no such run or trial, or its checkpoint was not kept.
         TrainablesError: the data set or the checkpoint cannot be used.
     """
     if output.suffix != ".pt2":
         raise SearchError(f"export: {output} given; the file is one of torch.export, so call it {output.stem}.pt2")
-    require_writable("export", output, force=force)
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)

@@ -107,18 +107,6 @@ def load_kept_of(
     return kept
 
 
-def require_writable(key: str, output: Path, *, force: bool) -> None:
-    """Nothing, when the file `output` that `key` names can be written, and is not there unless `force` replaces it.
-
-    Raises:
-        SearchError: it is there, or cannot be.
-    """
-    if output.exists() and not force:
-        raise SearchError(f"{key}: {output} exists; name another file, or replace it with --force")
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise SearchError(f"{key}: {output} cannot be a file there; name a file in a folder that exists")
-
-
 def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:
     """The network of `checkpoint` with its last epoch's weights, or its best one's where the recipe keeps those.
 

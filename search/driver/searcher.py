@@ -1,7 +1,7 @@
 """Between Ray Tune and the record: suggests layouts, writes every event down, then tells the study.
 
 Inside Ray the scheduler hears of a result first, then the searcher, then callbacks; the record is written here, so
-that an event is durable before anything acts on it. Endings: a trial that ASHA stops is PRUNED, one at the full budget
+that an event is durable before anything acts on it. A trial that ASHA stops is PRUNED, one at the full budget
 is COMPLETE, all others are FAIL. A trial whose process died, or that ran out of memory once, is not at its end: it is
 suggested again under its own number.
 """
@@ -17,12 +17,12 @@ from ray.tune.search import Searcher
 
 from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record, TrialState
-from search.asha import AshaRungs
 from search.config import RunConfig
-from search.disk_watch import DiskWatch
-from search.endings import Endings
-from search.halt import Halt
-from search.ray_session import dead_processes
+from search.driver.disk_watch import DiskWatch
+from search.driver.retries import RetryRules
+from search.driver.rungs import AshaRungs
+from search.driver.stopping import StopRequest
+from search.driver.watchdog import dead_processes
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.ranking import Leaders
 from search.runs.reuse import ReusableResults, take_checkpoint
@@ -57,7 +57,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         folder: Path,
         record: Record,
         session: int,
-        halt: Halt,
+        halt: StopRequest,
         rungs: AshaRungs,
         reusable: ReusableResults,
         first: Sequence[Candidate] = (),
@@ -76,7 +76,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Trials that this session has launched and that have not ended."""
         self.exhausted = False
         """Whether every feasible candidate has been tried."""
-        self._endings = Endings(config, halt, roomier)
+        self._retry_rules = RetryRules(config, halt, roomier)
         self._image_size = config.space.image_size
         candidates = JointSpace(config.space, config.recipe)
         self.study = RunStudy(candidates, config.sampler, config.seed, record.state, config.replicates, first)
@@ -116,7 +116,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 continue
             self._numbers[trial_id] = number
             self.running.add(number)
-            if self._endings.needs_room(self.record.state.trials[number]):
+            if self._retry_rules.needs_room(self.record.state.trials[number]):
                 self._needs_room.add(number)
             return self._trial_config(number)
         return str(Searcher.FINISHED)  # while nothing runs, Ray asks again and again without a look at the stopper
@@ -209,13 +209,13 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             self.halt.stop("epoch-budget")
 
     def _end(self, number: int, status: str, error: str | None) -> None:
-        if self._endings.tries_again(self.record.state.trials[number], status):
+        if self._retry_rules.tries_again(self.record.state.trials[number], status):
             self.record.append("retried", trial=number, reason=status, error=error, session=self.session)
             self._open.append(number)
         elif self.record.append("ended", trial=number, status=status, error=error):
             trial = self.record.state.trials[number]
             self.study.tell(number, status, trial.val_accuracy)
-            self._endings.stop_if_all_fail_alike(status, error)
+            self._retry_rules.stop_if_all_fail_alike(status, error)
             if (no_leader := self._leaders.take(trial)) is not None:
                 checkpoint_path(self.folder, no_leader.trial).unlink(missing_ok=True)
 
@@ -236,7 +236,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "threads": self.config.cpus_per_trial,
             "accelerator": self.config.gpu_share > 0,
             "compile": self.config.compile,
-            "resources": self._endings.resources(trial),
+            "resources": self._retry_rules.resources(trial),
         }
 
     def save(self, checkpoint_path: str) -> None:

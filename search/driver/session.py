@@ -16,28 +16,29 @@ from typing import Any
 
 from results import TableWriter
 from search.config import RunConfig
-from search.disk import forecast, require_room
-from search.disk_watch import DiskWatch, PatientRecord
-from search.display import Display
+from search.driver.disk_watch import DiskWatch, PatientRecord
+from search.driver.display import Display
+from search.driver.ray_session import ENVIRONMENT, ray_session, roomier
+from search.driver.reconcile import enforce_limits, reopen
+from search.driver.watchdog import dead_processes, watched
 from search.errors import ResourceError
-from search.limits import enforce_limits, reopen
-from search.plan import expected_epochs
-from search.ray_session import ENVIRONMENT, dead_processes, ray_session, roomier
+from search.planning.cost import expected_epochs
+from search.planning.disk import forecast, require_room
 from search.runs.checkpoint_files import drop_checkpoints
 from search.runs.folder import read_first
 from search.runs.ranking import session_training_time_s
 from search.runs.reuse import ReusableResults
 from search.runs.warm_start import stored_candidates
-from search.watchdog import watched
 
 os.environ.update(ENVIRONMENT)
 
 from ray import tune
 
-from search.asha import AshaRungs, AshaScheduler
-from search.endings import settle
-from search.halt import Halt, stop_on_signals
-from search.searcher import RecordSearcher
+from search.driver.reconcile import settle
+from search.driver.rungs import AshaRungs
+from search.driver.scheduler import AshaScheduler
+from search.driver.searcher import RecordSearcher
+from search.driver.stopping import StopRequest, stop_on_signals
 from trainables.ray_trainable import TrialTrainable
 
 
@@ -57,10 +58,10 @@ class SessionEnd:
     """What the trials failed with, where the reason is failed."""
 
 
-class HaltStopper(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
-    """Ray Tune's view of `Halt`, which it asks between two steps."""
+class RequestedStop(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
+    """Ray Tune's view of `StopRequest`, which it asks between two steps."""
 
-    def __init__(self, halt: Halt) -> None:
+    def __init__(self, halt: StopRequest) -> None:
         self.halt = halt
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -121,7 +122,7 @@ def run_session(
     """
     started = time.monotonic()
     deadline = started + config.time_budget_s if config.time_budget_s else None
-    halt = Halt(deadline)
+    halt = StopRequest(deadline)
     disk = DiskWatch(config, folder, record, display, halt.stop_all)
     tables = TableWriter(folder)
     rungs = AshaRungs(config.rungs, config.reduction_factor)
@@ -186,7 +187,7 @@ def _fit(
         run_config=tune.RunConfig(
             name=f"session-{searcher.session:03d}",
             storage_path=str(files_of_ray(folder).absolute()),
-            stop=HaltStopper(searcher.halt),
+            stop=RequestedStop(searcher.halt),
             callbacks=[progress],
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again, and the record counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -11,7 +11,7 @@ import torch
 
 from results import read_record
 from results.files import replace_file
-from search.kept_network import KeptNetwork, chosen_trial, load_kept_of, require_writable
+from search.evaluation.kept_network import KeptNetwork, chosen_trial, load_kept_of
 from search.runs import existing_run_folder, read_config
 from trainables.augment import normalise
 from trainables.datasets import TrainingSet, load_training_set
@@ -22,18 +22,15 @@ from trainables.unlabelled import UnlabelledImages, open_unlabelled
 COLUMNS = ("id", "label", "class", "probability")
 
 
-def write_predictions(
-    storage: Path, run: str, trial: int | None, images: Path, output: Path, *, force: bool = False
-) -> str:
+def write_predictions(storage: Path, run: str, trial: int | None, images: Path, output: Path) -> str:
     """Writes `output` with one row for each of `images`, a folder or a .npy file; a sentence on what was done.
 
     The network is that of `trial`, or of the best one. Nothing is added to the run's record.
 
     Raises:
-        SearchError: there is no such run or trial, its checkpoint was not kept, or `output` cannot be written.
+        SearchError: there is no such run or trial, or its checkpoint was not kept.
         TrainablesError: the images, the data set or the checkpoint cannot be used.
     """
-    require_writable("output", output, force=force)
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from results import ResultsError, read_record
 from search.config import RunConfig
-from search.errors import ResourceError, SearchError
-from search.ray_session import check_local_resources
+from search.errors import ConfigError, ResourceError, SearchError
+from search.layouts import sample_uniform
+from search.planning.gpu_sharing import TRAINING_PASSES, with_share
+from search.planning.resources import check_local_resources
 from search.runs import read_config
 from search.runs.folder import RUN_FILE, began_on_this_hardware
-from search.sharing import with_share
 from trainables.errors import TrainablesError
+from trainables.splits import VAL_FRACTION
 
 
 def hours_of(
@@ -61,3 +65,39 @@ def _alike(earlier: RunConfig, config: RunConfig) -> bool:
         return one.dataset, one.image_size, one.cpus_per_trial, one.gpu_share > 0
 
     return kind(earlier) == kind(config)
+
+
+COST_SAMPLES = 200
+
+
+def expected_epochs(rungs: tuple[int, ...], reduction_factor: int, trials: int) -> float:
+    """Epochs of all trials when one of `reduction_factor` passes each rung, as in synchronous halving."""
+    total, before, alive = 0.0, 0, float(trials)
+    for epochs in rungs:
+        total += alive * (epochs - before)
+        before, alive = epochs, max(1.0, alive / reduction_factor)
+    return total
+
+
+def passes_per_epoch(config: RunConfig) -> int:
+    """Forward passes of one image that an epoch costs."""
+    info = config.dataset_facts
+    validation = round(VAL_FRACTION * info.train_images)
+    there = info.train_images - validation
+    training = config.train_images or there
+    if training > there:
+        raise ConfigError(f"train_images: {training:,} given, {config.dataset} has about {there:,}; lower it")
+    twice = all(radius > 0 for radius in config.recipe.values_of("sam_radius"))  # a second pass at every step
+    return TRAINING_PASSES * (2 if twice else 1) * training + validation
+
+
+def training_cost(config: RunConfig, storage: Path, epochs: float, trials: int) -> dict[str, Any]:
+    draw = np.random.default_rng(config.seed)
+    forward = float(sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).mean())
+    per_epoch = forward * passes_per_epoch(config)
+    training = per_epoch * epochs
+    return {
+        "flops_per_epoch": per_epoch,
+        "training_flops": training,
+        **hours_of(config, storage, training, trials, passes_per_epoch),
+    }

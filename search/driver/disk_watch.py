@@ -13,9 +13,17 @@ from typing import Any
 from results import Record
 from results.files import is_full
 from search.config import RunConfig
-from search.disk import RESERVE, folder_bytes, free_bytes, growth, largest_checkpoint, trial_bytes, unfinished_bytes
-from search.display import Display
+from search.driver.display import Display
 from search.errors import ResourceError
+from search.planning.disk import (
+    RESERVE,
+    folder_bytes,
+    free_bytes,
+    growth,
+    largest_checkpoint,
+    trial_bytes,
+    unfinished_bytes,
+)
 from search.text import size_text
 
 POLL_S = 1.0

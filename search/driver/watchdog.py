@@ -37,3 +37,18 @@ def watched(
     finally:
         ended.set()
         thread.join()
+
+
+VITAL = ("raylet", "gcs_server")
+"""Ray's processes that it neither restarts nor can do without."""
+
+
+def dead_processes() -> list[str]:
+    """Names of the processes of this machine's Ray that died and that no trial can go on without; empty without Ray.
+
+    Ray restarts none of them. Those of a cluster that was started elsewhere are not seen.
+    """
+    from ray._private import worker  # no public name tells them; tests/test_trial_endings.py holds it to this Ray
+
+    node = getattr(worker, "_global_node", None)
+    return [name for name, _ in node.dead_processes() if name in VITAL] if node is not None else []

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from results import Record, TrialState
+from results import TrialState
 from search.config import RunConfig
-from search.halt import Halt
+from search.driver.stopping import StopRequest
 
 
-class Endings:
+class RetryRules:
     """The rules of one session; `roomier` are the resources of a try after memory ran out, None allows none."""
 
-    def __init__(self, config: RunConfig, halt: Halt, roomier: Mapping[str, float] | None) -> None:
+    def __init__(self, config: RunConfig, halt: StopRequest, roomier: Mapping[str, float] | None) -> None:
         self.config, self.halt, self.roomier = config, halt, roomier
         self._ways: list[str] = []
         """How the first trials ended, until one did not fail."""
@@ -45,15 +45,3 @@ class Endings:
         if self._alike and len(self._ways) >= self.config.fail_fast:
             count = len(self._ways)
             self.halt.stop("failed", f"the first {count} trials all ended the same way, {status}: {last_line}")
-
-
-def settle(record: Record, config: RunConfig, went_on: dict[int, bool]) -> None:
-    """Ends the open trials whose last report had decided it when their driver died before it could write the ending."""
-    for number, trial in sorted(record.state.trials.items()):
-        reports = record.state.reports.get(number)
-        if trial.ended or not reports:
-            continue
-        if reports[-1].epoch >= config.max_epochs:
-            record.append("ended", trial=number, status="completed", error=None)
-        elif reports[-1].rung is not None and not went_on[number]:
-            record.append("ended", trial=number, status="stopped", error=None)

@@ -1,0 +1,93 @@
+"""The plan of a run as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from results.wording import counted
+from search.layouts.report import SpaceReport
+from search.layouts.report_text import print_report
+from search.planning.disk import DiskForecast
+from search.text import flops_text
+
+
+def print_plan(plan: dict[str, Any], console: Console) -> None:
+    """Prints what `make_plan` gives."""
+    print_report(SpaceReport.from_dict(plan["space"]), console)
+    rungs = ", ".join(map(str, plan["rungs"]))
+    fixed = ", ".join(f"{name} {value}" for name, value in plan["fixed"])
+    console.print(
+        f"\nrecipe, fixed: {fixed or 'nothing'}; what is not named has its default",
+        highlight=False,
+        soft_wrap=True,
+        end="",
+    )
+    for name, values in plan["searched"]:
+        console.print(f"\nrecipe.{name}: {values}", highlight=False, soft_wrap=True, end="")
+    console.print()
+    if plan["searched"]:
+        count = "infinitely many recipes" if plan["recipes"] is None else counted(plan["recipes"], "recipe")
+        console.print(f"{count} for each layout", highlight=False, soft_wrap=True)
+    if plan["replicates"] > 1:
+        console.print(f"\neach up to {plan['replicates']} times, with another seed", highlight=False, soft_wrap=True)
+    for sentence in plan["warm_start"]:
+        console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
+    for sentence in plan["notes"]:
+        console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
+    budgets = "".join(f"{sentence}\n" for sentence in plan["budgets"])
+    fewer = plan["trials"] < plan["asked_trials"]
+    every = f", every point there is; {plan['asked_trials']:,} were asked for," if fewer else ""
+    console.print(
+        f"\n{counted(plan['trials'], 'trial')}{every} on {plan['dataset']}, sampler {plan['sampler']}, "
+        f"rungs at {rungs} epochs\n"
+        f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
+        f"{budgets}"
+        f"about {flops_text(plan['training_flops'])} of training and validation, "
+        f"{flops_text(plan['flops_per_epoch'])} an epoch of the mean layout\n"
+        f"{hours_text(plan)}\n"
+        f"at most {DiskForecast.of(plan['disk'])} in the run's folder\n"
+        "Nothing was launched.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
+    """Prints what `make_resume_plan` gives."""
+    left = max(0, plan["trials"] - plan["ended_trials"])
+    going_on = plan["suggested_trials"] - plan["ended_trials"]
+    before, now = plan["changes"].get("max_epochs", (0, 0))
+    budget = plan["epoch_budget"]
+    spent = (
+        f"the epoch budget of {budget:,} is spent: nothing would run\n" if budget and plan["epochs"] >= budget else ""
+    )
+    leaving = (
+        f"{counted(plan['leaving_trials'], 'trial')} outside the parameters asked for would lose rank and checkpoint\n"
+    )
+    cost = f"about {plan['expected_epochs']:,.0f} epochs to go; {hours_text(plan)}\n"
+    again = (
+        f"besides, completed trials go on to {now:,} epochs where their last rung lets them\n" if now > before else ""
+    )
+    console.print(
+        f"run {plan['run']}: {plan['change'] or 'nothing changes'}\n"
+        f"{plan['ended_trials']:,} of {plan['trials']:,} trials have ended, {plan['epochs']:,} epochs in all; "
+        f"{left:,} to go, {going_on:,} of them from where they were\n"
+        f"{cost if left else ''}{again}{spent}{leaving if plan['leaving_trials'] else ''}Nothing was launched.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def hours_text(plan: dict[str, Any]) -> str:
+    """How long the training of a plan takes, and how that is known."""
+    if plan["hours"] is None:
+        return f"no estimate in hours: {plan['hours_why']}"
+    hours = plan["hours"]
+    number, unit = next(
+        (hours * many, name)
+        for many, name in ((1, "hours"), (60, "minutes"), (3600, "seconds"))
+        if hours * many >= 1 or many == 3600
+    )
+    return f"about {number:.2g} {unit} of training on this machine, {plan['hours_why']}"
