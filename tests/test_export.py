@@ -99,5 +99,5 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(
 
 
 def test_the_export_opens_no_test_set() -> None:
-    assert "trainables.test_set" not in imported_modules(REPOSITORY / "search" / "export.py")
+    assert "trainables.test_set" not in imported_modules(REPOSITORY / "search" / "evaluation" / "export.py")
     assert FACTS_NAME in OPEN

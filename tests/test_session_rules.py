@@ -105,7 +105,7 @@ def test_a_trial_that_was_let_on_is_not_stopped_by_those_that_came_later(tmp_pat
 def test_a_process_that_used_ray_leaves_before_anything_can_abort_its_end(imported: str, code: int) -> None:
     script = (
         f"import atexit, os, {imported}\n"
-        "from search.driver.stopping import leave\n"
+        "from search.process import leave\n"
         "atexit.register(os.abort)\n"
         "print('all is said')\n"
         "leave(7)\n"

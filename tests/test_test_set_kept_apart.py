@@ -60,7 +60,7 @@ def test_only_the_final_evaluation_imports_the_test_set() -> None:
         if any(module.startswith("trainables.test_set") for module in imported_modules(path))
     }
     assert len(files) > 10
-    assert importers <= {"search/evaluate.py"}
+    assert importers <= {"search/evaluation/measure.py"}
 
 
 def test_only_the_test_set_module_opens_the_test_part() -> None:
