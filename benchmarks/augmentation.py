@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from trainables.augment import augmented_batch
+from trainables.augmentation.batch import augmented_batch
 from trainables.recipe import Recipe
 
 BATCH, SIDE = 128, 32

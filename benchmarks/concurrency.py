@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import LARGE, MEDIAN, SMALL, count, load, networks
-from benchmarks.training_arms import noise, with_environment
+from benchmarks.training.arms import noise, with_environment
+from benchmarks.training.speed import LARGE, MEDIAN, SMALL, count, load, networks
 from model_zoo import ResNetLayout
-from trainables.execution import environment, prepare_process
+from trainables.process_settings import environment, prepare_process
 from trainables.recipe import Recipe
 from trainables.training import Trainer
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from model_zoo import PRESETS
-from trainables.datasets import TrainingSet
+from trainables.data import TrainingSet
 from trainables.recipe import Recipe
 from trainables.training import Trainer
 

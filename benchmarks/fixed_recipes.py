@@ -17,8 +17,8 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from search.config import RunConfig, compose
 from search.machine import available_cpus
 from search.sampling import JointSpace
-from trainables.datasets import load_training_set
-from trainables.execution import prepare_process
+from trainables.data import load_training_set
+from trainables.process_settings import prepare_process
 from trainables.recipe import Recipe
 from trainables.training import Trainer
 

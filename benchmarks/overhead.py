@@ -30,13 +30,13 @@ from typing import Any
 import torch
 
 from benchmarks.run_overhead import figures, gaps
-from benchmarks.training import count, load
-from benchmarks.training_arms import with_environment
+from benchmarks.training.arms import with_environment
+from benchmarks.training.speed import count, load
 from model_zoo import ResNetLayout
 from results import RunState, read_record
 from search.runs import read_config
-from trainables.datasets import load_training_set
-from trainables.execution import environment, prepare_process
+from trainables.data import load_training_set
+from trainables.process_settings import environment, prepare_process
 from trainables.recipe import Recipe
 from trainables.training import Trainer
 

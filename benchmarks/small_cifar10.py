@@ -19,10 +19,10 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from benchmarks.fixed_recipes import CONFIGS, Curve, Training, facts, only_training, setting, train, training
-from benchmarks.training_arms import with_environment
+from benchmarks.training.arms import with_environment
 from model_zoo import count_params
 from search.config import compose
-from trainables.execution import environment
+from trainables.process_settings import environment
 
 MAX_PARAMS = 200_000
 SEED_A, OURS = "seed A", "ours"

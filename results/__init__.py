@@ -9,59 +9,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from results.console import run_app
-    from results.errors import FilterError, RecordError, RecordLockedError, ResultsError, RunNotFoundError, UserError
-    from results.ranking import rank_table, rank_trials
-    from results.reading import RunTables, read_run, read_runs
-    from results.record import Record, read_record
-    from results.rule import RANKED_STATUSES, RANKING_RULE, is_ranked, rule_key
-    from results.state import RunState
-    from results.tables import RECIPE_COLUMNS, TableWriter, epochs_table, trials_table, write_tables
-    from results.trial_state import Report, SessionState, TrialState
-    from results.where import filter_table
-
-__all__ = [
-    "RANKED_STATUSES",
-    "RANKING_RULE",
-    "RECIPE_COLUMNS",
-    "FilterError",
-    "Record",
-    "RecordError",
-    "RecordLockedError",
-    "Report",
-    "ResultsError",
-    "RunNotFoundError",
-    "RunState",
-    "RunTables",
-    "SessionState",
-    "TableWriter",
-    "TrialState",
-    "UserError",
-    "epochs_table",
-    "filter_table",
-    "is_ranked",
-    "rank_table",
-    "rank_trials",
-    "read_record",
-    "read_run",
-    "read_runs",
-    "rule_key",
-    "run_app",
-    "trials_table",
-    "write_tables",
-]
+    from results.errors import FilterError as FilterError
+    from results.errors import RecordError as RecordError
+    from results.errors import RecordLockedError as RecordLockedError
+    from results.errors import ResultsError as ResultsError
+    from results.errors import RunNotFoundError as RunNotFoundError
+    from results.errors import UserError as UserError
+    from results.ranking.query import rank_table as rank_table
+    from results.ranking.query import rank_trials as rank_trials
+    from results.record.reading import RunTables as RunTables
+    from results.record.reading import read_run as read_run
+    from results.record.reading import read_runs as read_runs
+    from results.record.record import Record as Record
+    from results.record.record import read_record as read_record
+    from results.record.state import RunState as RunState
+    from results.record.tables import TableWriter as TableWriter
+    from results.record.tables import epochs_table as epochs_table
+    from results.record.tables import trials_table as trials_table
+    from results.record.tables import write_tables as write_tables
+    from results.record.trial_state import Report as Report
+    from results.record.trial_state import SessionState as SessionState
+    from results.record.trial_state import TrialState as TrialState
 
 _MODULES = {
-    "console": ("run_app",),
     "errors": ("FilterError", "RecordError", "RecordLockedError", "ResultsError", "RunNotFoundError", "UserError"),
-    "ranking": ("rank_table", "rank_trials"),
-    "reading": ("RunTables", "read_run", "read_runs"),
-    "record": ("Record", "read_record"),
-    "rule": ("RANKED_STATUSES", "RANKING_RULE", "is_ranked", "rule_key"),
-    "state": ("RunState",),
-    "trial_state": ("Report", "SessionState", "TrialState"),
-    "tables": ("RECIPE_COLUMNS", "TableWriter", "epochs_table", "trials_table", "write_tables"),
-    "where": ("filter_table",),
+    "ranking.query": ("rank_table", "rank_trials"),
+    "record.reading": ("RunTables", "read_run", "read_runs"),
+    "record.record": ("Record", "read_record"),
+    "record.state": ("RunState",),
+    "record.tables": ("TableWriter", "epochs_table", "trials_table", "write_tables"),
+    "record.trial_state": ("Report", "SessionState", "TrialState"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -70,3 +47,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'results' has no attribute {name!r}")
     return getattr(import_module(f"results.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -10,8 +10,8 @@ import typer
 
 from results.console import run_app
 from results.errors import ResultsError
-from results.folders import is_run
-from results.rendering import OutputFormat, format_of, write_board
+from results.ranking.rendering import OutputFormat, format_of, write_board
+from results.record.folders import is_run
 
 DEFAULT_TOP: Final = 10  # rows of the formats for people
 
@@ -60,8 +60,8 @@ def leaderboard_command(
 ) -> None:
     """Show the best trials of one run, several or all."""
     # pandas, pyarrow and duckdb take most of a second to import, which --help need not wait for
-    from results.ranking import count_outside, left_out, rank_table
-    from results.reading import read_runs
+    from results.ranking.query import count_outside, left_out, rank_table
+    from results.record.reading import read_runs
 
     _require_outside_runs(output, curves)
     trials, notes = read_runs(storage, runs or ())
@@ -76,7 +76,7 @@ def leaderboard_command(
     if board.empty:
         typer.echo("note: no trial matches" if trials.num_rows else "note: no trial yet", err=True)
     if curves is not None:
-        from results.curves import write_curves
+        from results.ranking.curves import write_curves
 
         write_curves(storage, runs or (), board if top is None else board.head(top), curves)
     output_format = given_format or format_of(output)

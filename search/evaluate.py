@@ -14,7 +14,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from results.console import run_app  # noqa: E402
-from results.files import require_writable  # noqa: E402
+from results.record.files import require_writable  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 

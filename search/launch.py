@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from results import RunNotFoundError, RunState, read_record
-from results.record import RECORD_NAME
+from results.record.record import RECORD_NAME
 from results.wording import counted
 from search.config import RunConfig
 from search.config.changes import changed
@@ -33,7 +33,7 @@ from search.runs.ranking import ranked
 from search.runs.reuse import ReusableResults, same_images, sources_of
 from search.runs.warm_start import candidate_to_dict, first_candidates
 from search.summary import BUDGETS, shown_name, storage_flag, summarise, write_json
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
 
 Say = Callable[[str], None]
 INTERRUPTED = 130
@@ -127,7 +127,7 @@ def resume_run(
 def _require_record(folder: Path, state: RunState) -> None:
     """Nothing, unless the record in `folder`, of `state`, is empty where the tables hold trials: they would be lost."""
     from results import read_run
-    from results.tables import TRIALS_NAME
+    from results.record.tables import TRIALS_NAME
 
     if state.is_empty and (folder / TRIALS_NAME).exists() and (rows := read_run(folder).trials.num_rows):
         raise ResumeError(

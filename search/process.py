@@ -41,7 +41,7 @@ def leave(code: int) -> NoReturn:
     """Ends this process with `code`, where Ray was used without the interpreter's own end.
 
     Its native threads outlive its shutdown, and once aborted the interpreter of an interrupted session when all was
-    written and said: exit code -6 after SIGTERM while Ray started, seen by benchmarks/chaos.py.
+    written and said: exit code -6 after SIGTERM while Ray started, seen by benchmarks/chaos/command.py.
     """
     if "ray" not in sys.modules:
         sys.exit(code)

@@ -22,7 +22,7 @@ from search.text import clock
 def write_json(facts: dict[str, Any], folder: Path) -> None:
     """Writes the `facts` of a session, and the leaderboard of the run in `folder`, as one JSON object to stdout."""
     from results import rank_table, read_run
-    from results.rendering import OutputFormat, render_board
+    from results.ranking.rendering import OutputFormat, render_board
 
     board = rank_table(read_run(folder).trials)
     rows = jsonlib.loads(render_board(board, OutputFormat.json))
@@ -34,8 +34,8 @@ def summarise(
 ) -> None:
     """Prints the leaderboard, the `facts` of a session, its trials\' errors and what to do next."""
     from results import rank_table, read_run
-    from results.ranking import left_out
-    from results.rendering import OutputFormat, write_board
+    from results.ranking.query import left_out
+    from results.ranking.rendering import OutputFormat, write_board
 
     def line(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)

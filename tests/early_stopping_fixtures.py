@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.curves import SETUPS
-from benchmarks.replays import Pool
+from benchmarks.early_stopping.curves import SETUPS
+from benchmarks.early_stopping.replays import Pool
 from trainables.recipe import Schedule
 
 HAND = {0: [0.1, 0.2, 0.3, 0.5], 1: [0.2, 0.1, 0.3, 0.9], 2: [0.3, 0.4, 0.5, 0.6], 3: [0.0, 0.1, 0.2, 0.7]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from results.record import Record
+from results.record.record import Record
 
 RECIPE: dict[str, Any] = {
     "optimizer": "sgd",

@@ -24,7 +24,7 @@ from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.reuse import ReusableResults
 from tests.results_fixtures import start_session
-from trainables.checkpoints import FORMAT, read_epoch
+from trainables.checkpoints.files import FORMAT, read_epoch
 
 Training = Callable[[dict[str, Any], int], dict[str, Any]]
 """The report of an epoch, 1-based, of the trial with a configuration."""

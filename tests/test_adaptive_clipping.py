@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.training_fixtures import RATES, small_recipe, small_trainer, state_of, trained
-from trainables.clipping import LEAST_GRADIENT_NORM, LEAST_WEIGHT_NORM, clip_adaptively
+from trainables.optimization.clipping import LEAST_GRADIENT_NORM, LEAST_WEIGHT_NORM, clip_adaptively
 
 SHAPES = [(6,), (1,), (6, 4), (6, 4, 3, 3), (6, 1, 1, 1), (1, 5, 3, 3)]
 

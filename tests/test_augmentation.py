@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.training_fixtures import AUGMENTED, PLAIN, small_recipe
-from trainables import augment
+from trainables.augmentation import batch as augment
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 SIZES = [(8, 8), (12, 7), (7, 12), (32, 32)]

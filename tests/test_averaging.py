@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from model_zoo import build
 from tests.training_fixtures import LAYOUT, assert_same_bits, small_recipe, small_trainer, state_of, trained
-from trainables import checkpoints
-from trainables.averaging import WeightAverage
+from trainables.checkpoints import files as checkpoints
 from trainables.errors import CheckpointError
+from trainables.optimization.averaging import WeightAverage
 from trainables.training import evaluate
 
 

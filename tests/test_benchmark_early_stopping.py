@@ -15,9 +15,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.curves import SCHEDULES, SETUPS, Curve, Setup, complete, pool, read_curves, split, train_curve
-from benchmarks.early_stopping import main, orders_of
-from benchmarks.replays import (
+from benchmarks.early_stopping.comparison import main, orders_of
+from benchmarks.early_stopping.curves import (
+    SCHEDULES,
+    SETUPS,
+    Curve,
+    Setup,
+    complete,
+    pool,
+    read_curves,
+    split,
+    train_curve,
+)
+from benchmarks.early_stopping.replays import (
     OURS,
     STRATEGIES,
     Estimate,
@@ -29,11 +39,11 @@ from benchmarks.replays import (
     replayed,
     together,
 )
-from benchmarks.strategies import full_trainings, halving, short_then_top
+from benchmarks.early_stopping.strategies import full_trainings, halving, short_then_top
 from model_zoo import ResNetLayout
 from search.layouts import LayoutSpace
 from tests.early_stopping_fixtures import HAND, HAND_SETUP, hand_pool, shifted
-from trainables.datasets import TrainingSet, load_training_set
+from trainables.data import TrainingSet, load_training_set
 from trainables.recipe import Recipe
 
 torch.set_num_threads(1)  # beside another busy process a step of two threads on two cores takes 50 times as long

@@ -12,10 +12,10 @@ import pytest
 from benchmarks import overhead, run_overhead
 from model_zoo import ResNetLayout
 from results import read_record
-from results.state import RunState, SessionState, TrialState
+from results.record.state import RunState, SessionState, TrialState
 from tests.cli import TINY, run
 from tests.training_fixtures import CPU, small_recipe
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
 from trainables.training import Trainer
 
 DIGITS = ResNetLayout((1, 1), (4, 8), in_channels=1)

@@ -13,7 +13,7 @@ from benchmarks import digits_speed, small_cifar10
 from benchmarks.fixed_recipes import CONFIGS, Curve, only_training, train
 from model_zoo import PRESETS, count_params
 from search.config import compose
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
 from trainables.training import Trainer
 
 torch.set_num_threads(1)  # beside another busy process a step of two threads on two cores takes 50 times as long

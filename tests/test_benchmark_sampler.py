@@ -18,11 +18,20 @@ import torch
 from optuna.samplers import BaseSampler
 from torch import nn
 
-from benchmarks.nas_bench_201 import EDGES, MEMBER, OPERATIONS, TableCells, TableError, cell_params, fetch, read_table
-from benchmarks.pictures import Line, Panel, draw
-from benchmarks.problems import Problem, batch_accuracy, layouts_problem
-from benchmarks.regret import Run, Tally, figures, markdown
-from benchmarks.sampler import ARMS, DEFAULT, REFERENCE, compare, main, search
+from benchmarks.sampler.comparison import ARMS, DEFAULT, REFERENCE, compare, main, search
+from benchmarks.sampler.nas_bench_201 import (
+    EDGES,
+    MEMBER,
+    OPERATIONS,
+    TableCells,
+    TableError,
+    cell_params,
+    fetch,
+    read_table,
+)
+from benchmarks.sampler.pictures import Line, Panel, draw
+from benchmarks.sampler.problems import Problem, batch_accuracy, layouts_problem
+from benchmarks.sampler.regret import Run, Tally, figures, markdown
 from model_zoo import ResNetLayout
 from search.layouts import LayoutSpace, enumerate_layouts
 from search.layouts.enumeration import enumerate_batches

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.strategies import full_trainings, halving, short_then_top
+from benchmarks.early_stopping.strategies import full_trainings, halving, short_then_top
 from tests.early_stopping_fixtures import HAND
 from trainables.schedule import rung_epochs
 

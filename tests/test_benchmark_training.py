@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import training
-from benchmarks.phases import PHASES, PhaseClock
-from benchmarks.reference_loop import ReferenceLoop
-from benchmarks.roofline import MachineRates, step_seconds
-from benchmarks.training_arms import NOISE, Arm, Job, noise, training_set
+from benchmarks.training import speed as training
+from benchmarks.training.arms import NOISE, Arm, Job, noise, training_set
+from benchmarks.training.phases import PHASES, PhaseClock
+from benchmarks.training.reference_loop import ReferenceLoop
+from benchmarks.training.roofline import MachineRates, step_seconds
 from model_zoo import PRESETS, ResNetLayout, build, count_flops
 from tests.cli import ROOT
 from tests.training_fixtures import CPU, PLAIN, small_recipe

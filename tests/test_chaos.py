@@ -18,15 +18,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.chaos import main
-from benchmarks.chaos_between import ACTIONS
-from benchmarks.chaos_campaign import Campaign, plan, plan_actions
-from benchmarks.chaos_checks import differences, problems
-from benchmarks.chaos_losses import Kill, Saved, settle_accounts, wrong_ending
-from benchmarks.chaos_points import AT_THE_END, POINTS
-from benchmarks.chaos_processes import clear, find_process, processes_of, stop, wait_until
+from benchmarks.chaos.between import ACTIONS
+from benchmarks.chaos.campaign import Campaign, plan, plan_actions
+from benchmarks.chaos.checks import differences, problems
+from benchmarks.chaos.command import main
+from benchmarks.chaos.losses import Kill, Saved, settle_accounts, wrong_ending
+from benchmarks.chaos.points import AT_THE_END, POINTS
+from benchmarks.chaos.processes import clear, find_process, processes_of, stop, wait_until
 from results import read_record, write_tables
-from results.record import RECORD_NAME
+from results.record.record import RECORD_NAME
 from search.config import compose
 from search.machine import available_cpus
 from search.runs import read_config

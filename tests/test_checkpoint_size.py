@@ -13,7 +13,7 @@ from model_zoo import PRESETS, ResNetLayout, build
 from model_zoo.complexity import count_norms
 from tests.training_fixtures import small_recipe, small_trainer
 from tests.zoo_fixtures import layouts
-from trainables.checkpoint_size import checkpoint_bytes
+from trainables.checkpoints.size import checkpoint_bytes
 from trainables.recipe import Optimizer
 
 SMALL = {

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from model_zoo import ResNetLayout, build
 from tests.training_fixtures import LAYOUT, assert_same_bits, small_recipe, small_set, small_trainer, state_of, timeless
-from trainables import checkpoints
+from trainables.checkpoints import files as checkpoints
 from trainables.errors import CheckpointError
 from trainables.recipe import Optimizer
 from trainables.training import Trainer

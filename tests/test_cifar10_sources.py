@@ -15,8 +15,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from trainables import cifar10
-from trainables.datasets import load_training_set
+from trainables.data import cifar10, load_training_set
 from trainables.errors import DatasetError
 
 UNREACHABLE = "http://127.0.0.1:9"  # the discard port: refused at once

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from benchmarks.chaos_processes import wait_until
+from benchmarks.chaos.processes import wait_until
 from results import read_record
 from tests.cli import TINY, events, start
 

@@ -15,7 +15,7 @@ from search.layouts import require_feasible
 from search.planning.resources import fitting_concurrency
 from search.runs import read_config
 from search.runs.folder import new_run_folder, write_run_file
-from trainables.datasets import DATASETS
+from trainables.data.datasets import DATASETS
 
 
 def test_later_sources_win(tmp_path: Path) -> None:

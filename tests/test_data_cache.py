@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data_cache import cache_root
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
+from trainables.data.cache import cache_root
 from trainables.errors import DatasetError
 
 REPOSITORY = Path(__file__).parent.parent

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.datasets import DATASETS, dataset_info, load_training_set
+from trainables.data import dataset_info, load_training_set
+from trainables.data.datasets import DATASETS
+from trainables.data.sources import prepare_digits
+from trainables.data.stored_arrays import channel_statistics
+from trainables.data.test_set import load_test_set
 from trainables.errors import DatasetError, TrainablesError
-from trainables.sources import prepare_digits
-from trainables.stored_arrays import channel_statistics
-from trainables.test_set import load_test_set
 
 
 def test_digits_are_as_their_facts_say(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_unknown_names_are_answered_with_the_nearest_and_all() -> None:
 
 
 def test_importing_the_facts_does_not_import_the_libraries_that_data_needs() -> None:
-    code = "import sys, trainables.datasets; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+    code = "import sys, trainables.data.datasets; print(*(m for m in sys.argv[1:] if m in sys.modules))"
     command = [sys.executable, "-c", code, "torch", "torchvision", "sklearn", "pandas", "PIL"]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from model_zoo import ResNetLayout
 from tests.training_fixtures import LAYOUT, small_recipe, small_set
-from trainables.policies import magnitudes
+from trainables.augmentation.policies import magnitudes
 from trainables.training import Trainer, evaluate
 
 GPU = torch.device("cuda", 0)

@@ -36,8 +36,8 @@ from tests.disk_fixtures import fill, small_disk
 from tests.results_fixtures import report, run_trial, start_session, suggestion
 from tests.training_fixtures import assert_same_bits, small_trainer, state_of
 from tests.zoo_fixtures import brute_force, spaces
-from trainables import checkpoints
-from trainables.checkpoint_size import checkpoint_bytes
+from trainables.checkpoints import files as checkpoints
+from trainables.checkpoints.size import checkpoint_bytes
 from trainables.recipe import Recipe
 
 MIB = 2**20

@@ -11,7 +11,7 @@ from torchvision.ops import stochastic_depth
 from model_zoo import ResNetLayout, build
 from model_zoo.blocks import BLOCKS
 from tests.training_fixtures import CPU, LAYOUT, assert_same_bits, small_recipe, small_trainer, timeless, trained
-from trainables.dropping import Dropping, Scaled
+from trainables.network_setup import Dropping, Scaled
 
 DEEP = ResNetLayout((2, 3), (4, 8), in_channels=3, classes=4)
 

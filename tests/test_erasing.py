@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import RandomErasing
 
 from tests.training_fixtures import small_recipe
-from trainables import augment
+from trainables.augmentation import batch as augment
 
 HOST = np.random.default_rng(0)  # of which nothing here draws
 SIZES = [(4, 4), (8, 8), (9, 12), (28, 28), (12, 1)]

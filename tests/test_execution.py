@@ -16,7 +16,7 @@ from search.config import compose
 from search.config.changes import CHANGEABLE
 from tests.cli import ROOT
 from tests.training_fixtures import CPU, LAYOUT, assert_same_bits, small_recipe, small_set, small_trainer, state_of
-from trainables import execution
+from trainables import process_settings as execution
 from trainables.training import Trainer
 
 SETTINGS: tuple[execution.Compile, ...] = ("off", "blocks")
@@ -144,7 +144,7 @@ def test_a_training_in_that_environment_keeps_its_memory_and_its_bits(tmp_path: 
 def test_the_next_trial_of_a_process_does_not_hold_what_the_last_one_took() -> None:
     code = (
         "import torch\n"
-        "from trainables.execution import prepare_process\n"
+        "from trainables.process_settings import prepare_process\n"
         "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
         "before = resident()\n"
         "tensors = [torch.ones(2**20) for _ in range(100)]\n"

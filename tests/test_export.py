@@ -19,8 +19,8 @@ from search.runs.checkpoint_files import checkpoint_path
 from tests.test_test_set_kept_apart import REPOSITORY, imported_modules
 from tests.trained_run import UNSTEADY, evaluated, write_trained_run
 from tests.training_fixtures import CPU
-from trainables.augment import normalise
-from trainables.datasets import load_training_set
+from trainables.augmentation.batch import normalise
+from trainables.data import load_training_set
 
 OPEN = """\
 import sys, numpy, torch
@@ -99,5 +99,5 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(
 
 
 def test_the_export_opens_no_test_set() -> None:
-    assert "trainables.test_set" not in imported_modules(REPOSITORY / "search" / "evaluation" / "export.py")
+    assert "trainables.data.test_set" not in imported_modules(REPOSITORY / "search" / "evaluation" / "export.py")
     assert FACTS_NAME in OPEN

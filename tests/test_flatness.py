@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks.zero_work import ZeroWork, accuracy_of
+from benchmarks.flatness.zero_work import ZeroWork, accuracy_of
 from results import Record, RunState, read_record
 from search.config import RunConfig, compose
 from search.driver import session as tuning

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torchvision.transforms.functional import hflip
 
 from results import read_record, read_run
-from results.events import decode_event
+from results.record.events import decode_event
 from search.evaluation.measure import measure
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path

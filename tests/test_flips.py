@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.training_fixtures import CPU, small_recipe, small_set, small_trainer
-from trainables import augment
+from trainables.augmentation import batch as augment
 from trainables.training import Trainer
 
 

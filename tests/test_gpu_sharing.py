@@ -30,7 +30,7 @@ from search.planning.gpu_sharing import (
 )
 from search.planning.resources import fitting_concurrency
 from tests.training_fixtures import CPU, small_recipe
-from trainables.optimizers import make_optimizer
+from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Recipe
 
 BIG = Gpu(memory_bytes=80 * 10**9, processors=132, bfloat16=True)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.datasets import dataset_info, load_training_set
+from trainables.data import dataset_info, load_training_set
+from trainables.data.images import decode
+from trainables.data.test_set import load_test_set
 from trainables.errors import DatasetError
-from trainables.images import decode
-from trainables.test_set import load_test_set
 
 
 def write_images(folder: Path, counts: dict[str, int], mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> None:

@@ -33,7 +33,7 @@ from tests.training_fixtures import (
     state_of,
     timeless,
 )
-from trainables import checkpoints
+from trainables.checkpoints import files as checkpoints
 from trainables.errors import CheckpointError
 from trainables.recipe import Recipe
 from trainables.training import Trainer, evaluate

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from tests.training_fixtures import small_recipe, small_set, small_trainer, trained
-from trainables.mixing import (
+from trainables.augmentation.mixing import (
     Labels,
     Mix,
     Patches,

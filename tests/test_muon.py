@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from model_zoo import build
 from tests.training_fixtures import CPU, LAYOUT, small_recipe
-from trainables.muon import MuonAndSgd, as_matrix, is_filter
-from trainables.optimizers import make_optimizer, set_step
+from trainables.optimization.muon import MuonAndSgd, as_matrix, is_filter
+from trainables.optimization.optimizers import make_optimizer, set_step
 
 SHAPES = [(6, 4, 3, 3), (16, 4, 1, 1), (4, 16, 1, 1), (40, 2, 3, 3)]
 

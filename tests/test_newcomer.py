@@ -11,8 +11,8 @@ import pytest
 from results.console import run_app
 from results.errors import ResultsError
 from results.leaderboard import app
-from results.ranking import rank_trials
-from results.rendering import OutputFormat, format_of
+from results.ranking.query import rank_trials
+from results.ranking.rendering import OutputFormat, format_of
 from search.config import compose
 from search.errors import ConfigError
 from search.planning.plan import make_plan

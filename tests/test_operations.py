@@ -16,9 +16,9 @@ from torchvision.transforms.autoaugment import _apply_op
 
 from tests.test_policies import POLICIES
 from tests.training_fixtures import AUGMENTED, small_recipe
-from trainables import augment
-from trainables.operations import BATCHED, MAPS, apply_policy
-from trainables.policies import LEVELS, OPERATIONS, SIGNED, Drawn, draw_policy, magnitudes
+from trainables.augmentation import batch as augment
+from trainables.augmentation.operations import BATCHED, MAPS, apply_policy
+from trainables.augmentation.policies import LEVELS, OPERATIONS, SIGNED, Drawn, draw_policy, magnitudes
 
 SIZES = [(32, 32), (28, 28), (9, 12), (13, 7), (2, 5)]
 FILL = (125, 123, 114)

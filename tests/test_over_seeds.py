@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from results.console import run_app
 from results.leaderboard import app
-from results.ranking import arrow_table, rank_table, rank_trials
-from results.record import Record
-from results.seeds import SEEDS_SCHEMA
-from results.tables import TRIALS_SCHEMA
+from results.ranking.query import arrow_table, rank_table, rank_trials
+from results.ranking.seeds import SEEDS_SCHEMA
+from results.record.record import Record
+from results.record.tables import TRIALS_SCHEMA
 from tests.results_fixtures import run_trial, start_session
 from tests.test_ranking import table_of
 

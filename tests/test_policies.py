@@ -12,8 +12,8 @@ from scipy.stats import chi2_contingency
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, RandAugment, TrivialAugmentWide, autoaugment
 
 from tests.training_fixtures import small_recipe, small_trainer
-from trainables.augment import augmented_batch
-from trainables.policies import CIFAR10_POLICY, LEVELS, OPERATIONS, SIGNED, draw_policy, magnitudes
+from trainables.augmentation.batch import augmented_batch
+from trainables.augmentation.policies import CIFAR10_POLICY, LEVELS, OPERATIONS, SIGNED, draw_policy, magnitudes
 from trainables.recipe import Recipe
 from trainables.training import Trainer, epoch_seed
 

@@ -20,11 +20,11 @@ from tests.cli import run
 from tests.test_test_set_kept_apart import REPOSITORY, imported_modules
 from tests.trained_run import UNSTEADY, evaluated, write_trained_run
 from tests.training_fixtures import CPU
-from trainables.augment import normalise
-from trainables.datasets import TrainingSet, load_training_set
+from trainables.augmentation.batch import normalise
+from trainables.data import TrainingSet, load_training_set
+from trainables.data.images import decode
+from trainables.data.unlabelled import natural_key, open_unlabelled
 from trainables.errors import DatasetError
-from trainables.images import decode
-from trainables.unlabelled import natural_key, open_unlabelled
 
 SHAPE = (16, 16, 1)
 
@@ -108,8 +108,8 @@ def test_the_command_predicts_with_the_test_set_out_of_reach(trained: Path, tmp_
 
 
 def test_the_predictions_import_no_test_set() -> None:
-    assert "trainables.test_set" in imported_modules(REPOSITORY / "search" / "evaluate.py")
-    for name in ("search/evaluation/predict.py", "search/evaluation/kept_network.py", "trainables/unlabelled.py"):
+    assert "trainables.data.test_set" in imported_modules(REPOSITORY / "search" / "evaluate.py")
+    for name in ("search/evaluation/predict.py", "search/evaluation/kept_network.py", "trainables/data/unlabelled.py"):
         assert not any("test_set" in module for module in imported_modules(REPOSITORY / name))
 
 

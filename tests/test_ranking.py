@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.errors import ResultsError, RunNotFoundError
-from results.ranking import RANKED_SCHEMA, arrow_table, rank_table, rank_trials
-from results.reading import read_run
-from results.record import Record
-from results.rule import rule_key
-from results.tables import TRIALS_SCHEMA
+from results.ranking.query import RANKED_SCHEMA, arrow_table, rank_table, rank_trials
+from results.ranking.ranking_rule import rule_key
+from results.record.reading import read_run
+from results.record.record import Record
+from results.record.tables import TRIALS_SCHEMA
 from tests.results_fixtures import run_trial, start_session, write_run
 
 STATUSES = ["suggested", "running", "completed", "stopped", "diverged", "failed"]

@@ -24,9 +24,9 @@ from tests.training_fixtures import (
     timeless,
     trained,
 )
-from trainables.optimizers import make_optimizer, set_step
+from trainables.network_setup import starting_network
+from trainables.optimization.optimizers import make_optimizer, set_step
 from trainables.recipe import Recipe
-from trainables.starting_network import starting_network
 from trainables.training import epoch_seed
 
 WIDE = ResNetLayout((1, 1), (8, 400), classes=100)

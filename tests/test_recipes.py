@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from results import RECIPE_COLUMNS
-from trainables.optimizers import make_optimizer
+from results.record.tables import RECIPE_COLUMNS
+from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Recipe, Schedule
 from trainables.schedule import learning_rate
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from model_zoo import ResNetLayout
 from results.errors import RecordError, RunNotFoundError
-from results.events import LAYOUT_DEFAULTS, LAYOUT_FIELDS, decode_event, encode_event
-from results.record import Record, read_record, replay
+from results.record.events import LAYOUT_DEFAULTS, LAYOUT_FIELDS, decode_event, encode_event
+from results.record.record import Record, read_record, replay
 from tests.results_fixtures import RECIPE, report, run_trial, start_session, suggestion, write_run
 
 

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.chaos_checks import record_problems
+from benchmarks.chaos.checks import record_problems
 from model_zoo import ResNetLayout
 from results import read_record
-from results.record import RECORD_NAME, replay
+from results.record.record import RECORD_NAME, replay
 from search.config import compose
 from search.config.changes import changed
 from search.runs import read_config
@@ -130,7 +130,7 @@ def goes_on(story: Story, cut: int, *, ahead: bool) -> bool:
 
 
 def _epoch_of(path: Path) -> int:
-    from trainables.checkpoints import read_epoch
+    from trainables.checkpoints.files import read_epoch
 
     return read_epoch(path)
 

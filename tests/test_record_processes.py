@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from results.errors import RecordLockedError
-from results.record import Record, read_record
+from results.record.record import Record, read_record
 from tests.results_fixtures import start_session
 
 ROOT = Path(__file__).parent.parent

@@ -21,9 +21,9 @@ from tests.training_fixtures import (
     timeless,
     trained,
 )
-from trainables import checkpoints
+from trainables.checkpoints import files as checkpoints
+from trainables.checkpoints.identity import identity, past
 from trainables.errors import CheckpointError
-from trainables.identity import identity, past
 from trainables.recipe import Optimizer
 from trainables.training import epoch_seed
 

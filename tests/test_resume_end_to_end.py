@@ -19,8 +19,8 @@ from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.ranking import ranked
 from tests.cli import TINY, events, run, start
-from trainables.checkpoints import read_epoch
-from trainables.datasets import load_training_set
+from trainables.checkpoints.files import read_epoch
+from trainables.data import load_training_set
 from trainables.recipe import Recipe
 from trainables.training import Trainer
 

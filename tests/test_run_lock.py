@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos_processes import Process, clear, is_worker, processes_of, stop, wait_until
+from benchmarks.chaos.processes import Process, clear, is_worker, processes_of, stop, wait_until
 from results import Record
 from search.runs.folder import RUN_FILE
 from tests.cli import TINY, events, run, start

@@ -8,8 +8,8 @@ from __future__ import annotations
 from model_zoo import PRESETS, ResNetLayout
 from search.config import RunConfig, compose
 from tests.cli import ROOT
+from trainables.data.splits import VAL_FRACTION
 from trainables.recipe import Recipe
-from trainables.splits import VAL_FRACTION
 
 
 def composed(name: str, *sets: str) -> RunConfig:

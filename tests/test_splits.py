@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.data.splits import stratified_split, stratified_subset
 from trainables.errors import DatasetError
-from trainables.splits import stratified_split, stratified_subset
 
 LABELS = st.lists(st.integers(0, 5), min_size=12, max_size=200).map(lambda values: np.array(values, dtype=np.int64))
 # Computed on x86-64 Linux with NumPy 2.4; they must never change, or resumed studies would mix two splits.

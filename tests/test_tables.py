@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.errors import ResultsError, RunNotFoundError
-from results.reading import read_run, read_runs
-from results.record import Record, read_record
-from results.tables import (
+from results.record.reading import read_run, read_runs
+from results.record.record import Record, read_record
+from results.record.tables import (
     EPOCHS_SCHEMA,
     RECIPE_COLUMNS,
     TRIALS_SCHEMA,

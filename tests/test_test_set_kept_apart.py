@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.datasets import load_training_set
-from trainables.test_set import load_test_set
+from trainables.data import load_training_set
+from trainables.data.test_set import load_test_set
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGES = ("model_zoo", "trainables", "results", "search", "benchmarks")
@@ -57,7 +57,7 @@ def test_only_the_final_evaluation_imports_the_test_set() -> None:
     importers = {
         path.relative_to(REPOSITORY).as_posix()
         for path in files
-        if any(module.startswith("trainables.test_set") for module in imported_modules(path))
+        if any(module.startswith("trainables.data.test_set") for module in imported_modules(path))
     }
     assert len(files) > 10
     assert importers <= {"search/evaluation/measure.py"}

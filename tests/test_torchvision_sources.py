@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
+from trainables.data.torchvision_sets import prepare_torchvision_set
 from trainables.errors import DatasetError
-from trainables.torchvision_sets import prepare_torchvision_set
 
 scipy_io = pytest.importorskip("scipy.io")  # comes with scikit-learn; torchvision reads SVHN with it
 

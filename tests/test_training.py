@@ -26,10 +26,10 @@ from tests.training_fixtures import (
     timeless,
     trained,
 )
-from trainables.augment import normalise
-from trainables.datasets import load_training_set
+from trainables.augmentation.batch import normalise
+from trainables.data import load_training_set
 from trainables.errors import DivergedError
-from trainables.optimizers import make_optimizer
+from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Schedule
 from trainables.schedule import learning_rate
 from trainables.training import EVAL_BATCH, Trainer, epoch_seed, evaluate

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks.chaos_processes import is_worker, processes_of, send, wait_until
+from benchmarks.chaos.processes import is_worker, processes_of, send, wait_until
 from results import rank_trials, read_record
 from search.config import compose
 from search.driver.searcher import RecordSearcher

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.optimizers import make_optimizer
+from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Policy, Recipe, Schedule
 from trainables.schedule import learning_rate, momentum
 
@@ -43,7 +43,7 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
     """What the rest of the program makes of every field that some recipes do not read."""
     import torch
 
-    from trainables.augment import crop_and_flip
+    from trainables.augmentation.batch import crop_and_flip
 
     steps = range(recipe.epochs * 3)
     params = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1,), (2, 2, 1, 1))]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model_zoo import build
 from tests.training_fixtures import CPU, LAYOUT, plain_batches, small_recipe, small_trainer, trained
-from trainables.optimizers import make_optimizer
+from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Recipe
 from trainables.schedule import learning_rate
 from trainables.training import Trainer

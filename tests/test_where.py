@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.columns import nearest_columns
 from results.errors import FilterError
-from results.reading import read_run
-from results.where import filter_table
+from results.ranking.column_names import nearest_columns
+from results.ranking.filtering import filter_table
+from results.record.reading import read_run
 from tests.results_fixtures import write_run
 
 ROWS = st.lists(

@@ -16,7 +16,7 @@ from search.runs.checkpoint_files import checkpoint_path
 from search.runs.folder import write_run_file
 from tests.results_fixtures import start_session
 from tests.training_fixtures import CPU
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
 from trainables.errors import TrainablesError
 from trainables.training import Trainer
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from model_zoo import ResNetLayout
-from trainables.datasets import TrainingSet
+from trainables.data import TrainingSet
 from trainables.recipe import Recipe
 from trainables.training import EpochReport, Trainer, epoch_seed
 

@@ -67,9 +67,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         return self._result(report)
 
     def _begin(self, checkpoint: Path) -> Any:
-        from trainables.datasets import load_training_set
+        from trainables.data import load_training_set
         from trainables.devices import pick_device
-        from trainables.execution import prepare_process
+        from trainables.process_settings import prepare_process
         from trainables.training import Trainer
 
         device = pick_device(self._config["accelerator"])

@@ -14,18 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_zoo import ResNetLayout
-from trainables import checkpoints
-from trainables.augment import augmented_batch, first_flips, normalise
-from trainables.datasets import TrainingSet
+from trainables.augmentation.batch import augmented_batch, first_flips, normalise
+from trainables.augmentation.mixing import mixed_batch
+from trainables.checkpoints import files as checkpoints
+from trainables.checkpoints.identity import identity, past
+from trainables.data import TrainingSet
 from trainables.devices import autocast, resolve_precision
-from trainables.dropping import Dropping
 from trainables.errors import CheckpointError, DivergedError
-from trainables.execution import Compile, compile_blocks, compile_cache, compiles
-from trainables.identity import identity, past
-from trainables.mixing import mixed_batch
+from trainables.network_setup import Dropping, starting_network
+from trainables.optimization.update import Update
+from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles
 from trainables.recipe import Recipe
-from trainables.starting_network import starting_network
-from trainables.update import Update
 
 EVAL_BATCH = 512
 

@@ -15,7 +15,8 @@ from search.config.problems import one_line, problems_of, refuse_misplaced
 from search.config.run_config import RunConfig
 from search.errors import ConfigError
 from search.recipes.table import over_defaults
-from trainables.datasets import DatasetInfo, dataset_info
+from trainables.data import dataset_info
+from trainables.data.datasets import DatasetInfo
 
 
 def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any], sets: Iterable[str]) -> RunConfig:

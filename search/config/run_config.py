@@ -12,8 +12,9 @@ from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
 from search.recipes import RecipeSpace
 from search.recipes.annealing import unannealed
-from trainables.datasets import DatasetInfo, dataset_info
-from trainables.execution import Compile
+from trainables.data import dataset_info
+from trainables.data.datasets import DatasetInfo
+from trainables.process_settings import Compile
 from trainables.recipe import READ_WITH, USUAL_RATE
 from trainables.schedule import rung_epochs
 

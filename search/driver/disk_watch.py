@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from results import Record
-from results.files import is_full
+from results.record.files import is_full
 from search.config import RunConfig
 from search.driver.display import Display
 from search.errors import ResourceError

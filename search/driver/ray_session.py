@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from results.files import is_full
+from results.record.files import is_full
 from search.config import RunConfig
 from search.driver.stopping import sigterm_kept
 from search.errors import ResourceError
 from search.machine import available_cpus
 from search.planning.resources import check_address, check_local_resources, fitting_concurrency, local_gpus
-from trainables.execution import environment
+from trainables.process_settings import environment
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",

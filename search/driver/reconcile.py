@@ -40,7 +40,7 @@ def _saved_epoch(checkpoint: Path) -> int:
     """The epoch of a checkpoint; 0 when there is none that can be read."""
     if not checkpoint.exists():
         return 0
-    from trainables.checkpoints import read_epoch  # torch takes seconds to import, and few sessions need it
+    from trainables.checkpoints.files import read_epoch  # torch takes seconds to import, and few sessions need it
     from trainables.errors import CheckpointError
 
     try:

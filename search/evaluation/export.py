@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from results import read_record
-from results.files import replace_file
+from results.record.files import replace_file
 from search.errors import SearchError
 from search.evaluation.kept_network import chosen_trial, load_kept_of
 from search.runs import existing_run_folder, read_config
-from trainables.augment import normalise
-from trainables.datasets import load_training_set
+from trainables.augmentation.batch import normalise
+from trainables.data import load_training_set
 
 FACTS_NAME: Final = "parambudget.json"
 """The file inside the exported one that says what the network is."""

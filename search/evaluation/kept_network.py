@@ -15,8 +15,8 @@ from results.wording import counted
 from search.errors import SearchError
 from search.runs.checkpoint_files import checkpoint_path, with_weights
 from search.runs.ranking import ranked
-from trainables import checkpoints
-from trainables.datasets import TrainingSet
+from trainables.checkpoints import files as checkpoints
+from trainables.data import TrainingSet
 from trainables.devices import resolve_precision
 from trainables.recipe import Recipe
 

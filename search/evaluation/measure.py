@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from search.evaluation.kept_network import load_kept
+from trainables.data.test_set import load_test_set
 from trainables.devices import pick_device
-from trainables.test_set import load_test_set
 from trainables.training import evaluate
 
 

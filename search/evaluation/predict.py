@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from results import read_record
-from results.files import replace_file
+from results.record.files import replace_file
 from search.evaluation.kept_network import KeptNetwork, chosen_trial, load_kept_of
 from search.runs import existing_run_folder, read_config
-from trainables.augment import normalise
-from trainables.datasets import TrainingSet, load_training_set
+from trainables.augmentation.batch import normalise
+from trainables.data import TrainingSet, load_training_set
+from trainables.data.unlabelled import UnlabelledImages, open_unlabelled
 from trainables.devices import autocast, pick_device
 from trainables.training import EVAL_BATCH
-from trainables.unlabelled import UnlabelledImages, open_unlabelled
 
 COLUMNS = ("id", "label", "class", "probability")
 

@@ -16,8 +16,8 @@ from search.planning.gpu_sharing import TRAINING_PASSES, with_share
 from search.planning.resources import check_local_resources
 from search.runs import read_config
 from search.runs.folder import RUN_FILE, began_on_this_hardware
+from trainables.data.splits import VAL_FRACTION
 from trainables.errors import TrainablesError
-from trainables.splits import VAL_FRACTION
 
 
 def hours_of(

@@ -16,7 +16,7 @@ from search.errors import ResourceError
 from search.layouts import LayoutSpace
 from search.runs.checkpoint_files import checkpoint_path
 from search.text import size_text
-from trainables.checkpoint_size import checkpoint_bytes, file_bytes, text_bytes
+from trainables.checkpoints.size import checkpoint_bytes, file_bytes, text_bytes
 from trainables.recipe import Recipe
 
 RESERVE = 2**20

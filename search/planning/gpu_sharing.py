@@ -18,7 +18,7 @@ from search.config import RunConfig
 from search.errors import ResourceError
 from search.layouts import sample_uniform
 from search.machine import available_cpus
-from trainables.known_datasets import DatasetInfo
+from trainables.data.known_datasets import DatasetInfo
 
 MOST_AT_ONCE: Final = 8
 """Trials on one GPU at most; not yet measured."""

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.files import replace_file, sync_folder
-from results.lock import RunLock
+from results.record.files import replace_file, sync_folder
+from results.record.lock import RunLock
 from search.config import RunConfig
 from search.config.changes import Change
 from search.config.composition import validated

@@ -7,9 +7,9 @@ from collections import Counter
 from typing import Any
 
 from results import RunState, TrialState
-from results.events import TRIAL_ENDS
-from results.rule import is_ranked, rule_key
-from results.trial_state import OPEN_STATUSES
+from results.ranking.ranking_rule import is_ranked, rule_key
+from results.record.events import TRIAL_ENDS
+from results.record.trial_state import OPEN_STATUSES
 
 
 def ranked(state: RunState) -> list[TrialState]:

@@ -13,14 +13,14 @@ from pydantic import ValidationError
 
 from model_zoo import ResNetLayout
 from results import Report, TrialState, read_record
-from results.files import sync_folder
-from results.folders import find_runs
+from results.record.files import sync_folder
+from results.record.folders import find_runs
 from search.config import RunConfig
 from search.errors import ConfigError
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.folder import read_config, read_data
-from trainables.datasets import DATASETS
-from trainables.identity import identity, past
+from trainables.checkpoints.identity import identity, past
+from trainables.data.datasets import DATASETS
 from trainables.recipe import Recipe
 
 

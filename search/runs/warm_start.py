@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout, count_params
 from results import TrialState, read_record
-from results.record import RECORD_NAME
+from results.record.record import RECORD_NAME
 from search.config import RunConfig
 from search.errors import ConfigError
 from search.runs.ranking import ranked

@@ -13,7 +13,7 @@ from optuna.trial import Trial, TrialState
 
 from model_zoo import ResNetLayout
 from results import RunState
-from results.trial_state import TrialState as RecordedTrial
+from results.record.trial_state import TrialState as RecordedTrial
 from search.sampling.feasible_sampler import SpaceExhausted, make_sampler
 from search.sampling.joint_space import Candidate, JointSpace, Values
 from trainables.recipe import Recipe

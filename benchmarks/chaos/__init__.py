@@ -1,0 +1,1 @@
+"""A search killed at instants that hurt, and what was lost."""

@@ -1,0 +1,238 @@
+"""A campaign: which kills come in which order, and the search that is struck and resumed through all of them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.chaos.between import ACTIONS, Done, possible
+from benchmarks.chaos.kills import strike
+from benchmarks.chaos.losses import Kill, look_after, settle_accounts, wrong_ending
+from benchmarks.chaos.points import AT_THE_END, POINTS
+from benchmarks.chaos.processes import clear, wait_until
+from benchmarks.chaos.scene import Scene
+from results import read_record
+from results.record.record import RECORD_NAME
+from search.runs import read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = (
+    "--max-epochs=4",
+    "--grace-epochs=1",
+    "--reduction-factor=2",
+    "--min-params=1500",
+    "--max-params=16000",
+    "--set=space.channels=[8,12,16]",
+    "--set=space.blocks=[1,2]",
+    "--set=space.stages=[2,3]",
+    "--set=recipe.precision=float32",
+    "--set=recipe.learning_rate=[0.02,0.05,0.1]",
+    "--max-retries=100",  # by chance one trial's worker is killed more often than a search would let pass
+)
+"""Flags of a search on digits whose trials take a second, with room for 249 of them."""
+KILLED, WHOLE = "killed", "whole"
+TRIALS_A_KILL = 2
+"""What a kill's session gets done, about."""
+KILLS_AN_ACTION = 3
+"""After one kill of so many, about, something is done to the run before its resume."""
+NOTICE_S = 60.0
+"""How long a driver has to end by itself, asked to or because one of Ray's own processes is dead."""
+CLEAR_S = 30.0
+"""How long the workers of a dead driver have to end."""
+
+
+class ChaosError(RuntimeError):
+    """A search that ended otherwise than by a kill or with its trials done."""
+
+
+def plan(kills: int, seed: int) -> list[str]:
+    """The points of `kills` kills: rounds of all points in a random order, those of the run's end last.
+
+    Slow points are in every second round. None that comes only early in a driver's life follows one that the driver
+    survives.
+    """
+    generator = np.random.default_rng([seed, 0])
+    ends = list(AT_THE_END[: max(0, kills - 1)])
+    usual = [name for name in POINTS if name not in AT_THE_END]
+    planned: list[str] = []
+    for number in itertools.count():
+        if len(planned) >= kills - len(ends):
+            break
+        others = [name for name in usual if not (number % 2 and POINTS[name].slow)]
+        while True:
+            order = [others[place] for place in generator.permutation(len(others))]
+            neighbours = itertools.pairwise([*planned[-1:], *order])
+            if not any(POINTS[name].survived and POINTS[after].early for name, after in neighbours):
+                break
+        planned += order
+    return planned[: kills - len(ends)] + ends
+
+
+def plan_actions(kills: int, seed: int, *, compared: bool) -> list[str]:
+    """What is done between kills and resumes, in a random order; nothing that an unkilled search has not."""
+    generator = np.random.default_rng([seed, 2])
+    names = [name for name, action in ACTIONS.items() if not (compared and action.flags)]
+    rounds = itertools.chain.from_iterable(generator.permutation(names) for _ in itertools.count())
+    return [str(name) for name in itertools.islice(rounds, kills // KILLS_AN_ACTION)]
+
+
+@dataclass
+class Campaign:
+    """A search in `storage` that is killed again and again; Ray's files go to `ray_folder`."""
+
+    storage: Path
+    trials: int
+    seed: int
+    ray_folder: Path
+    """Short: a socket's path may have 107 characters at most."""
+    flags: tuple[str, ...] = ()
+    """Beside those of `SEARCH`."""
+    actions: list[str] = field(default_factory=list)
+    """What is still to be done between a kill and a resume."""
+    _resume_flags: tuple[str, ...] = ()
+    _torn: int = 0
+    """Bytes of a torn line that the next driver must name."""
+
+    def __post_init__(self) -> None:
+        self.folder = self.storage / KILLED
+
+    def run(self, points: Sequence[str]) -> list[Kill]:
+        """Starts, kills and resumes the search until the points are used up and its trials done; what it cost.
+
+        When the trials are done before that, the search is extended and `trials` grows.
+
+        Raises:
+            ChaosError: a driver ended with an error.
+        """
+        pending, kills = list(points), list[Kill]()
+        generator = np.random.default_rng([self.seed, 1])
+        while True:
+            driver = self._start(KILLED, len(kills), resumed=bool(kills))
+            try:
+                alive = self._torment(driver, pending, kills, generator)
+                if alive:
+                    driver.wait(timeout=600)
+            finally:
+                driver.kill()
+                driver.wait()
+                clear(driver.pid, CLEAR_S)
+            if alive:
+                self._require_done(driver, KILLED)
+                if kills:
+                    kills[-1].notes += self._untold()
+                if not pending:
+                    break
+                if set(pending) <= set(AT_THE_END):
+                    pending = ["summary"] * len(pending)  # a finished run can be resumed as often as one likes
+                else:
+                    self.trials += TRIALS_A_KILL * len(pending)  # and extended
+        content = (self.folder / RECORD_NAME).read_bytes()
+        settle_accounts(kills, read_record(self.folder), content)
+        return kills
+
+    def run_whole(self) -> None:
+        """The same search without a kill."""
+        driver = self._start(WHOLE, 0, resumed=False)
+        driver.wait(timeout=1800)
+        clear(driver.pid, CLEAR_S)
+        self._require_done(driver, WHOLE)
+
+    def _torment(
+        self, driver: subprocess.Popen[bytes], pending: list[str], kills: list[Kill], generator: np.random.Generator
+    ) -> bool:
+        """Strikes one driver, or its workers and then it; whether it is to end by itself now."""
+        scene = Scene(driver, self.folder, self.trials)
+        while pending:
+            name = strike(scene, pending[0], generator)
+            if name is None:
+                return True
+            pending.pop(0)
+            sys.stderr.write(f"{len(kills) + 1}: {POINTS[name].title}\n")
+            if POINTS[name].survived:
+                kills.append(look_after(self.folder, name, driver.pid))
+            else:
+                kills.append(self._lay_out(driver, name, pending, generator))
+                return False
+        return True
+
+    def _lay_out(
+        self, driver: subprocess.Popen[bytes], name: str, pending: list[str], generator: np.random.Generator
+    ) -> Kill:
+        """Waits for the end of a driver that was struck at the point `name`, and does the next action to its run."""
+        hung = not wait_until(lambda: driver.poll() is not None, NOTICE_S)
+        if hung:
+            driver.kill()
+        driver.wait()
+        log = self._log(KILLED)
+        notes = [*wrong_ending(self.folder, name, driver.pid, driver.returncode, log), *self._untold()]
+        action = self._next_action(pending, generator)
+        done = ACTIONS[action].act(self.folder, generator) if action and ACTIONS[action].at_once else Done(self.folder)
+        clear(driver.pid, CLEAR_S)
+        kill = look_after(done.folder, name, driver.pid, hung=hung)
+        if action and not ACTIONS[action].at_once:
+            done = ACTIONS[action].act(self.folder, generator)
+        if action:
+            sys.stderr.write(f"   then {ACTIONS[action].title}\n")
+            self._resume_flags += ACTIONS[action].flags
+        self.folder, self._torn, kill.between = done.folder, done.torn, action
+        kill.notes += [*notes, *done.notes]
+        return kill
+
+    def _untold(self) -> list[str]:
+        """A sentence when the last driver did not name the torn line that it found."""
+        torn, self._torn = self._torn, 0
+        if not torn or f"the last line was torn; {torn} bytes cut" in self._log(KILLED):
+            return []
+        return [f"the driver did not say that {torn} bytes of its record were torn"]
+
+    def _next_action(self, pending: Sequence[str], generator: np.random.Generator) -> str | None:
+        """What is to be done now; the more probably, the fewer occasions are left for it."""
+        # Before an early point nothing: that driver may be hit before it has said what it mended.
+        occasions = [True, *(not POINTS[name].survived for name in pending)]
+        early = [*(POINTS[name].early for name in pending), False]
+        left = sum(occasion and not follows for occasion, follows in zip(occasions, early, strict=True))
+        ready = [name for name in self.actions if possible(name, self.folder)]
+        if early[0] or not ready or generator.uniform() * left >= len(self.actions):
+            return None
+        self.actions.remove(ready[0])
+        return ready[0]
+
+    def _start(self, name: str, number: int, *, resumed: bool) -> subprocess.Popen[bytes]:
+        logs = self.storage / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        place = ["--storage", str(self.storage)]
+        if resumed:
+            flags = ["--resume", name if self.folder.parent == self.storage else str(self.folder), *self._resume_flags]
+            flags += [f"--trials={self.trials}"] if read_config(self.folder).trials != self.trials else []
+        else:
+            flags = ["--name", name, f"--trials={self.trials}", f"--seed={self.seed}", *SEARCH, *self.flags]
+        with open(logs / f"{name}-{number:03d}.log", "wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "search.run", *place, *flags],
+                cwd=ROOT,
+                env=os.environ | {"RAY_TMPDIR": str(self.ray_folder)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_hear_interrupts,
+            )
+
+    def _log(self, name: str) -> str:
+        """What the last driver said."""
+        return max((self.storage / "logs").glob(f"{name}-*.log")).read_text(errors="replace")
+
+    def _require_done(self, driver: subprocess.Popen[bytes], name: str) -> None:
+        if driver.returncode:
+            raise ChaosError(f"the driver ended with exit code {driver.returncode}: {self._log(name)[-2000:]}")
+
+
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a benchmark in a shell's background has it ignored

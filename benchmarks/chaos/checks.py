@@ -1,0 +1,250 @@
+"""What must hold of a finished search however often it was killed, read from its files alone.
+
+The record's lines are counted here by hand, not with `results.record.state`, whose folding would hide a repeated line.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from optuna.trial import TrialState
+
+from results import rank_trials, read_record
+from results.record.record import RECORD_NAME
+from results.record.tables import EPOCHS_NAME, TRIALS_NAME
+from search.config import RunConfig
+from search.driver.rungs import AshaRungs
+from search.runs import read_config
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.ranking import ranked
+from search.sampling import JointSpace
+from search.sampling.study import RunStudy
+from trainables.checkpoints.files import read
+from trainables.errors import CheckpointError
+
+OF_A_RUN = ("train_time_s", "eval_time_s", "started_s", "ended_s", "time_s", "session", "run", "retries")
+"""Columns in which two runs of one search may differ: times, names, and workers that died."""
+
+Events = list[dict[str, Any]]
+
+
+def problems(folder: Path, trials: int) -> list[str]:
+    """A sentence for everything that is wrong with the run in `folder`, whose search was asked for `trials` trials."""
+    found = record_problems(folder, trials)
+    found += _table_problems(folder, _events(folder), trials)
+    found += _checkpoint_problems(folder, read_config(folder).keep_checkpoints)
+    return [*found, *_leaderboard_problems(folder, trials)]
+
+
+def record_problems(folder: Path, trials: int) -> list[str]:
+    """The sentences on the run's record, and on the rungs and the study that are rebuilt from it."""
+    content = (folder / RECORD_NAME).read_bytes()
+    found = ["record: its last line is torn"] if not content.endswith(b"\n") else []
+    events, config, state = _events(folder), read_config(folder), read_record(folder)
+    found += [f"record: {sentence}" for sentence in state.skipped]
+    found += [f"record: trial {trial.trial} is {trial.status}" for trial in state.trials.values() if not trial.ended]
+    found += _trial_problems(events, trials)
+    found += _session_problems(events)
+    found += _epoch_problems(events)
+    found += _rung_problems(events, config, AshaRungs(config.rungs, config.reduction_factor).replay(state))
+    candidates = JointSpace(config.space, config.recipe)
+    study = RunStudy(candidates, config.sampler, config.seed, state, config.replicates)
+    return [*found, *_study_problems(study, events)]
+
+
+def differences(storage: Path, one: str, other: str) -> list[str]:
+    """Where two runs' leaderboards and epochs differ in more than `OF_A_RUN`, value for value."""
+    found = []
+    boards = [rank_trials(storage, [name]).drop(columns=list(OF_A_RUN), errors="ignore") for name in (one, other)]
+    epochs = [
+        pd.read_parquet(storage / name / EPOCHS_NAME).drop(columns=list(OF_A_RUN), errors="ignore")
+        for name in (one, other)
+    ]
+    for what, (left, right) in (("leaderboards", boards), ("epochs", epochs)):
+        if len(left) != len(right):
+            found.append(f"{what}: {len(left)} rows in {one}, {len(right)} in {other}")
+        else:
+            columns = [name for name in left.columns if not left[name].equals(right[name])]
+            found += [f"{what}: {name} differs between {one} and {other}" for name in columns]
+    return found
+
+
+def _events(folder: Path) -> Events:
+    """The lines of the record that are JSON; those that are not are named by its reader."""
+    found = []
+    for line in (folder / RECORD_NAME).read_bytes().splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def _of(events: Events, name: str) -> Events:
+    return [event for event in events if event["event"] == name]
+
+
+def _twice(keys: Iterable[Any]) -> list[Any]:
+    return [key for key, count in Counter(keys).items() if count > 1]
+
+
+def _trial_problems(events: Events, trials: int) -> Iterator[str]:
+    numbers = [event["trial"] for event in _of(events, "suggested")]
+    ended = [event["trial"] for event in _of(events, "ended")]
+    for what, present in (("suggested", numbers), ("ended", ended)):
+        yield from (f"trials: {number} not {what}" for number in sorted(set(range(trials)) - set(present)))
+        yield from (
+            f"trials: {number} {what}, {trials} asked for" for number in sorted(set(present) - set(range(trials)))
+        )
+    yield from (f"trials: {number} suggested twice" for number in _twice(numbers))
+    reopened = Counter(event["trial"] for event in _of(events, "reopened"))
+    for number, count in Counter(ended).items():
+        if count > 1 + reopened[number]:
+            yield f"trials: {number} ended twice"
+        elif count < 1 + reopened[number]:
+            yield f"trials: {number} reopened and not ended"
+    points = [json.dumps([event[key] for key in ("layout", "recipe", "seed")]) for event in _of(events, "suggested")]
+    yield from (f"trials: suggested twice: {point}" for point in _twice(points))
+    for event in _of(events, "ended"):
+        if event["status"] not in ("completed", "stopped"):
+            yield f"trials: {event['trial']} {event['status']}: {event['error']}"
+
+
+def _session_problems(events: Events) -> Iterator[str]:
+    """No more trials at a time than slots, and none twice at work, but after its worker's death."""
+    slots, session, at_work = 0, 0, set[int]()
+    for event in events:
+        number = event.get("trial", -1)
+        if event["event"] == "session":
+            session, slots, at_work = event["session"], event["concurrency"], set()
+        elif event["event"] == "started":
+            if number in at_work:
+                yield f"sessions: trial {number} started twice in session {session}"
+            at_work.add(number)
+            if len(at_work) > slots:
+                yield f"sessions: trials {sorted(at_work)} at work in session {session}, which has {slots} slots"
+        elif event["event"] == "report" and number not in at_work and event["reused"] is None:
+            yield f"sessions: trial {number} reported epoch {event['epoch']} and was not at work"
+        elif event["event"] in ("ended", "retried"):
+            at_work.discard(number)
+        if event.get("session", session) != session:
+            yield f"sessions: {event['event']} of session {event['session']} in session {session}"
+
+
+def _epoch_problems(events: Events) -> Iterator[str]:
+    reports = [(event["trial"], event["epoch"]) for event in _of(events, "report")]
+    yield from (f"epochs: trial {trial} reported epoch {epoch} twice" for trial, epoch in _twice(reports))
+    max_epochs, epochs = 0, Counter[int]()
+    for event in events:
+        if event["event"] == "limits":
+            max_epochs = event["max_epochs"]
+        elif event["event"] == "report":
+            epochs[event["trial"]] += 1
+            if event["epoch"] != epochs[event["trial"]]:
+                yield f"epochs: trial {event['trial']} reported {event['epoch']} as number {epochs[event['trial']]}"
+        elif event["event"] == "ended":
+            done = epochs[event["trial"]]
+            if (done == max_epochs) != (event["status"] == "completed"):
+                yield f"epochs: trial {event['trial']} is {event['status']} after {done} of {max_epochs}"
+
+
+def _rung_problems(events: Events, config: RunConfig, rebuilt: dict[int, bool]) -> Iterator[str]:
+    """Each ending follows from the values that were in the record when it was decided, by numpy's quantile."""
+    seen: dict[int, list[float]] = {rung: [] for rung in config.rungs}
+    max_epochs = config.max_epochs
+    last: dict[int, tuple[int, bool]] = {}  # by trial, its last rung's epoch and whether it was not below the quantile
+
+    def goes_on(number: int) -> bool:
+        epoch, passed = last.get(number, (0, True))
+        return passed and epoch < max_epochs
+
+    for event in events:
+        number = event.get("trial", -1)
+        if event["event"] == "limits":
+            max_epochs = event["max_epochs"]
+        elif event["event"] == "report":
+            epoch, value = event["epoch"], event["val_accuracy"]
+            if not goes_on(number):
+                yield f"rungs: trial {number} was trained on after a rung that stopped it"
+            if epoch in seen:
+                before = seen[epoch]
+                quantile = np.quantile(before, 1 - 1 / config.reduction_factor) if before else -np.inf
+                last[number] = epoch, bool(value >= quantile)
+                before.append(value)
+        elif event["event"] == "ended" and goes_on(number):
+            yield f"rungs: trial {number} is {event['status']}, though its last rung let it go on"
+        elif event["event"] == "reopened" and not goes_on(number):
+            yield f"rungs: trial {number} was reopened, though its last rung stopped it"
+    wrong = sorted(n for n in last.keys() | rebuilt.keys() if goes_on(n) != rebuilt.get(n))
+    if wrong:
+        yield f"rungs: rebuilt, they decide otherwise on trials {wrong}"
+
+
+def _table_problems(folder: Path, events: Events, trials: int) -> Iterator[str]:
+    frame, epochs = pd.read_parquet(folder / TRIALS_NAME), pd.read_parquet(folder / EPOCHS_NAME)
+    if frame["trial"].tolist() != list(range(trials)):
+        yield f"{TRIALS_NAME}: trials {frame['trial'].tolist()}, {trials} asked for"
+    point = ["layout_id", "seed", *(name for name in frame.columns if name.startswith("recipe_"))]
+    for place in frame.index[frame.duplicated(point)]:
+        yield f"{TRIALS_NAME}: trial {frame['trial'][place]} repeats another"
+    for place in frame.index[~frame["status"].isin(["completed", "stopped"])]:
+        yield f"{TRIALS_NAME}: trial {frame['trial'][place]} is {frame['status'][place]}"
+    for place in epochs.index[epochs.duplicated(["trial", "epoch"])]:
+        yield f"{EPOCHS_NAME}: trial {epochs['trial'][place]} has epoch {epochs['epoch'][place]} twice"
+    columns = ["trial", "epoch", "val_accuracy", "train_time_s"]
+    reported = sorted(tuple(event[name] for name in columns) for event in _of(events, "report"))
+    if sorted(epochs[columns].itertuples(index=False, name=None)) != reported:
+        yield f"{EPOCHS_NAME}: not the reports of the record"
+
+
+def _checkpoint_problems(folder: Path, keep: int) -> Iterator[str]:
+    best = ranked(read_record(folder))[:keep]
+    kept = {checkpoint_path(folder, trial.trial).name for trial in best}
+    there = {path.name for path in (folder / "checkpoints").iterdir()}
+    if there != kept:
+        yield f"checkpoints: {sorted(there)} there, the best are {sorted(kept)}"
+    for trial in best:
+        try:
+            report = json.loads(read(checkpoint_path(folder, trial.trial))[0]["report"])
+        except CheckpointError as error:
+            yield f"checkpoints: {error}"
+            continue
+        if (report["epoch"], report["val_accuracy"]) != (trial.rung_epoch, trial.val_accuracy):
+            yield f"checkpoints: trial {trial.trial} holds epoch {report['epoch']}, ranked by {trial.rung_epoch}"
+
+
+def _study_problems(history: RunStudy, events: Events) -> Iterator[str]:
+    """The study against the lines of the record: states, parameters, values at rungs, final values."""
+    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    max_epochs = _of(events, "limits")[-1]["max_epochs"]
+    ended = {event["trial"] for event in _of(events, "ended")}
+    trained = {event["trial"] for event in _of(events, "report") if event["epoch"] == max_epochs}
+    endings = {number: "completed" if number in trained else "stopped" for number in ended}
+    proposals = {event["trial"]: event["proposal"] for event in _of(events, "suggested")}
+    for trial in history.study.get_trials(deepcopy=False):
+        own = [e for e in _of(events, "report") if e["trial"] == trial.number and e["rung"] is not None]
+        at_rungs = {event["epoch"]: event["val_accuracy"] for event in own}
+        last = own[-1]["val_accuracy"] if own else None
+        status = endings.get(trial.number, "open")
+        told = (trial.state, trial.params, trial.intermediate_values, trial.value)
+        if told != (states.get(status, TrialState.FAIL), proposals.get(trial.number), at_rungs, last):
+            yield f"study: trial {trial.number} is {told}, {status} in the record"
+    if len(history.study.trials) != len(proposals):
+        yield f"study: {len(history.study.trials)} trials, {len(proposals)} in the record"
+
+
+def _leaderboard_problems(folder: Path, trials: int) -> Iterator[str]:
+    arguments = ["results.leaderboard", folder.name, "--storage", str(folder.parent), "--format", "json"]
+    outcome = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=120)
+    if outcome.returncode or outcome.stderr:
+        yield f"leaderboard: exit code {outcome.returncode}, {outcome.stderr.strip()}"
+    elif len(rows := json.loads(outcome.stdout)) != trials:
+        yield f"leaderboard: {len(rows)} rows, {trials} trials asked for"

@@ -1,0 +1,70 @@
+"""A running search as it looks from outside: its driver, and what its run's folder shows of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from results.record.record import RECORD_NAME
+
+
+@dataclass
+class Scene:
+    """A running driver and what its run's folder shows of it."""
+
+    driver: subprocess.Popen[bytes]
+    folder: Path
+    trials: int
+    """How many the search was asked for."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """All of the record."""
+    recent: list[dict[str, Any]] = field(default_factory=list)
+    """Those since the driver's start, or since the last strike that it survived."""
+    opened: bool = False
+    """Whether the driver holds the run."""
+    _read: int = 0
+
+    def __post_init__(self) -> None:
+        self.look()
+        self.recent.clear()  # what earlier drivers wrote: this one has hardly begun to import
+
+    def look(self) -> bool:
+        """Reads what is new; whether anything is."""
+        self.opened = self.opened or _holder(self.folder) == self.driver.pid
+        path = self.folder / RECORD_NAME
+        if not path.exists() or path.stat().st_size == self._read:
+            return False
+        new = complete_lines(self.folder)[self._read :]
+        self._read += len(new)
+        events = [json.loads(line) for line in new.splitlines()]
+        self.events += events
+        self.recent += events
+        return bool(events)
+
+    def count(self, event: str) -> int:
+        """How many such events are recent."""
+        return [entry["event"] for entry in self.recent].count(event)
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every trial that was asked for has its ending."""
+        return [entry["event"] for entry in self.events].count("ended") >= self.trials
+
+
+def complete_lines(folder: Path) -> bytes:
+    """The complete lines of a run's record; empty while it does not exist."""
+    try:
+        content = (folder / RECORD_NAME).read_bytes()
+    except FileNotFoundError:
+        return b""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _holder(folder: Path) -> int | None:
+    try:
+        return int(json.loads((folder / "lock").read_bytes())["pid"])
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Early stopping replayed over measured learning curves."""

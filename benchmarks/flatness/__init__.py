@@ -1,0 +1,1 @@
+"""What the driver costs per trial, from the first to the thousandth."""

@@ -1,0 +1,1 @@
+"""Samplers compared on problems whose optimum is known."""

@@ -1,0 +1,1 @@
+"""Our training loop against the usual one and against the machine."""

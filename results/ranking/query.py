@@ -1,0 +1,154 @@
+"""The leaderboard: the trials of runs, filtered, ranked and sorted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from results.errors import ResultsError
+from results.ranking.column_names import nearest_columns
+from results.ranking.ranking_rule import is_ranked, rule_key
+from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
+from results.ranking.short_columns import SHORT_COLUMNS
+from results.record.reading import read_runs
+from results.record.tables import TRIALS_SCHEMA
+
+RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA])
+"""The leaderboard's columns as an Arrow schema."""
+
+LIST_COLUMNS: Final = {field.name for field in (*RANKED_SCHEMA, *SEEDS_SCHEMA) if pa.types.is_list(field.type)}
+"""The columns that hold lists of whole numbers."""
+
+_TYPES: Final[dict[Any, Any]] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+
+def rank_trials(
+    storage: str | Path = "runs",
+    runs: Sequence[str | Path] = (),
+    *,
+    where: str | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    full_fidelity: bool = False,
+    all_trials: bool = False,
+    over_seeds: bool = False,
+) -> pd.DataFrame:
+    """The leaderboard of all runs below `storage`, or of those named by name or path.
+
+    The options are those of `rank_table`. A damaged file is a UserWarning, its run left out or rebuilt, and so is
+    a driver that died.
+
+    Raises:
+        RunNotFoundError: a named run is absent, or `storage` holds none.
+        FilterError: `where` is not one boolean expression.
+        ResultsError: no run is readable, `sort` is no column, or `top` is below 1.
+    """
+    table, notes = read_runs(storage, runs)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return rank_table(
+        table,
+        where=where,
+        sort=sort,
+        top=top,
+        full_fidelity=full_fidelity,
+        all_trials=all_trials,
+        over_seeds=over_seeds,
+    )
+
+
+def rank_table(
+    trials: pa.Table,
+    *,
+    where: str | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    full_fidelity: bool = False,
+    all_trials: bool = False,
+    over_seeds: bool = False,
+) -> pd.DataFrame:
+    """The trials by `RANKING_RULE`, with their `rank` as the first column.
+
+    `where` and `full_fidelity` (completed trials alone) select the rows first; ranks count the rows they leave. Trials
+    that are suggested, failed, diverged or before their first rung come last, their rank null, and so do, with
+    `all_trials`, those outside the present limits of their run, which are left out otherwise. `sort` is a column to
+    order by, `-column` for the largest first; ranks stay those of the rule, nulls come last. `top` keeps as many rows.
+    With `over_seeds` a row is a layout and recipe, as `mean_over_seeds` says.
+
+    Raises:
+        FilterError: `where` is not one boolean expression.
+        ResultsError: `sort` is no column, or `top` is below 1.
+    """
+    if top is not None and top < 1:
+        raise ResultsError(f"top {top} shows nothing; use at least 1")
+    if where is not None:
+        from results.ranking.filtering import (
+            filter_table,  # DuckDB, which a leaderboard without a condition need not wait for
+        )
+
+        trials = filter_table(trials, where)
+    frame = _frame(trials)
+    if full_fidelity:
+        frame = frame[frame["status"] == "completed"]
+    if not all_trials:
+        frame = frame[frame["within_limits"].fillna(True)]
+    frame = frame.sort_values(["run", "trial"], ignore_index=True)
+    reached = zip(frame["status"], frame["rung"], frame["within_limits"].fillna(True), strict=True)
+    ranked = [place for place, (status, rung, inside) in enumerate(reached) if inside and is_ranked(status, rung)]
+    rows = frame.loc[ranked, ["rung_epoch", "val_accuracy", "val_loss", "params"]].astype(object)
+    keys = [rule_key(*row) for row in rows.where(rows.notna(), None).itertuples(index=False)]
+    best_first = [place for _, place in sorted(zip(keys, ranked, strict=True))]
+    others = sorted(set(range(len(frame))) - set(ranked))
+    board = frame.loc[[*best_first, *others]].reset_index(drop=True)
+    ranks = [*range(1, len(ranked) + 1), *[None] * len(others)]
+    board.insert(0, "rank", pd.Series(ranks, dtype=pd.Int64Dtype()))
+    if over_seeds:
+        board = _frame(mean_over_seeds(arrow_table(board)))
+    if sort is not None:
+        board = _sorted(board, sort)
+    return board if top is None else board.head(top)
+
+
+def count_outside(trials: pa.Table) -> int:
+    """How many of the trials are outside the present limits of their run."""
+    inside = trials["within_limits"]
+    outside: int = pc.sum(pc.invert(inside)).as_py() or 0
+    return outside
+
+
+def left_out(outside: int) -> str:
+    """A sentence on `outside` trials that a leaderboard does not show."""
+    return f"{outside} trial{'s are' if outside > 1 else ' is'} outside the run's present limits and left out"
+
+
+def arrow_table(board: pd.DataFrame) -> pa.Table:
+    """A leaderboard as an Arrow table of `RANKED_SCHEMA`, one over seeds of `SEEDS_SCHEMA`."""
+    schema = RANKED_SCHEMA if "trial" in board.columns else SEEDS_SCHEMA
+    return pa.Table.from_pandas(board, schema=schema, preserve_index=False).replace_schema_metadata(None)
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_TYPES.get)
+    for field in table.schema:
+        if pa.types.is_list(field.type):
+            frame[field.name] = pd.Series(table[field.name].to_pylist(), dtype=object, index=frame.index)
+    return frame
+
+
+def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
+    name = sort.removeprefix("-")
+    shown = {column.title: column.source for column in SHORT_COLUMNS}
+    name = name if name in board.columns else shown.get(name, name)
+    if name not in board.columns:
+        near = nearest_columns(name, list(board.columns))
+        raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")
+    key = board[name].map(tuple) if name in LIST_COLUMNS else board[name]
+    # the stable sort keeps the rule's order among equals
+    order = key.sort_values(ascending=not sort.startswith("-"), na_position="last", kind="stable").index
+    return board.loc[order].reset_index(drop=True)

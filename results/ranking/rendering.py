@@ -1,0 +1,146 @@
+"""A leaderboard in each of its output formats."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from results.errors import ResultsError
+from results.ranking.ranking_rule import OVER_SEEDS, RANKING_RULE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE_WIDTH: Final = 160  # columns of a table written to a file: all the short ones fit
+
+
+class OutputFormat(StrEnum):
+    """How a leaderboard is written."""
+
+    table = "table"
+    """For a terminal: short columns."""
+    csv = "csv"
+    """All columns; lists as `3-5-3`."""
+    json = "json"
+    """A list of objects with all columns; lists stay lists, NaN is null."""
+    markdown = "markdown"
+    """Short columns."""
+    parquet = "parquet"
+    """All columns with their types."""
+
+
+_SUFFIXES: Final = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet", ".txt": "table"}
+
+
+def format_of(output: Path | None) -> OutputFormat:
+    """The format that the file's suffix stands for, a table without a file or a suffix.
+
+    Raises:
+        ResultsError: the suffix stands for none.
+    """
+    suffix = output.suffix.lower() if output is not None else ""
+    if suffix and suffix not in _SUFFIXES:
+        raise ResultsError(f"output: {suffix} stands for no format; use {', '.join(_SUFFIXES)}, or give --format")
+    return OutputFormat(_SUFFIXES.get(suffix, "table"))
+
+
+def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = None, top: int | None = None) -> None:
+    """Writes the first `top` rows of the leaderboard, all by default, to the file `output`, or to stdout if it is None.
+
+    Raises:
+        ResultsError: Parquet for a terminal, or a file that cannot be written.
+    """
+    if output is None and kind is OutputFormat.table:
+        from rich.console import Console
+
+        _print(board, Console(), top)
+        return
+    payload = render_board(board, kind, top)
+    if output is not None:
+        try:
+            output.write_bytes(payload)
+        except OSError as error:
+            raise ResultsError(f"{output}: {error.strerror or error}; name another --output") from None
+    elif kind is OutputFormat.parquet and sys.stdout.isatty():
+        raise ResultsError("parquet is binary and stdout is a terminal; add --output FILE or a pipe")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(payload)
+        sys.stdout.buffer.flush()
+
+
+def render_board(board: pd.DataFrame, kind: OutputFormat, top: int | None = None) -> bytes:
+    """The first `top` rows of the leaderboard, all by default, as the bytes of a file, text in UTF-8."""
+    shown = _shown(board, top)
+    if kind is OutputFormat.parquet:
+        return _parquet(shown)
+    if kind is OutputFormat.markdown:
+        return _markdown(shown, board).encode()
+    if kind is OutputFormat.table:
+        from rich.console import Console
+
+        text = io.StringIO()
+        _print(board, Console(file=text, width=FILE_WIDTH), top)
+        return text.getvalue().encode()
+    return (_csv(shown) if kind is OutputFormat.csv else _json(shown)).encode()
+
+
+def _shown(board: pd.DataFrame, top: int | None) -> pd.DataFrame:
+    return board if top is None else board.head(top)
+
+
+def _print(board: pd.DataFrame, console: Any, top: int | None) -> None:
+    from results.ranking.terminal import print_table
+
+    print_table(_shown(board, top), board, console)
+
+
+def _csv(board: pd.DataFrame) -> str:
+    from results.ranking.query import LIST_COLUMNS
+    from results.ranking.short_columns import dashed
+
+    flat = board.copy()
+    for name in LIST_COLUMNS & set(flat.columns):
+        flat[name] = [dashed(values) for values in flat[name]]
+    return flat.to_csv(index=False, lineterminator="\n")
+
+
+def _json(board: pd.DataFrame) -> str:
+    from results.ranking.query import arrow_table
+
+    rows = [{name: _finite(value) for name, value in row.items()} for row in arrow_table(board).to_pylist()]
+    return json.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _markdown(shown: pd.DataFrame, board: pd.DataFrame) -> str:
+    from results.ranking.short_columns import short_columns
+    from results.ranking.terminal import fidelity_line
+
+    columns = short_columns(shown, board)
+    rows = [[column.title for column, _ in columns], ["---:" if column.number else "---" for column, _ in columns]]
+    rows += [
+        [cell.replace("\\", "\\\\").replace("|", "\\|") for cell in row]
+        for row in zip(*(c for _, c in columns), strict=True)
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    notes = [OVER_SEEDS if "seeds" in board.columns else "", f"Ranked by {RANKING_RULE}.", fidelity_line(shown) or ""]
+    return "\n".join([*lines, "", " ".join(filter(None, notes)), ""])
+
+
+def _parquet(board: pd.DataFrame) -> bytes:
+    import pyarrow.parquet as pq
+
+    from results.ranking.query import arrow_table
+
+    buffer = io.BytesIO()
+    pq.write_table(arrow_table(board), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,65 @@
+"""The leaderboard as a table for a terminal, readable from 60 columns on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from results.ranking.ranking_rule import OVER_SEEDS, RANKING_RULE
+from results.ranking.short_columns import ShortColumn, short_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> None:
+    """Prints the rows shown of the leaderboard, with the rule that ranks it.
+
+    Columns are left out, the least important first, until the rest fits the console's width.
+    """
+    columns = short_columns(shown, board)
+    dropped: list[ShortColumn] = []
+    unlimited = console.options.update(max_width=10_000)  # measured within the real width, every table fits
+    while len(columns) > 1 and console.measure(_table(columns), options=unlimited).maximum > console.width:
+        least = min(reversed(columns), key=lambda pair: pair[0].importance)  # of equals the last
+        columns.remove(least)
+        dropped.append(least[0])
+    console.print(_table(columns))
+    for line in _lines(shown, len(board), dropped):
+        console.print(Text(line, style="dim"))
+
+
+def fidelity_line(shown: pd.DataFrame) -> str | None:
+    """The warning that the rows were trained for different numbers of epochs; None when they were not."""
+    epochs = sorted({int(epoch) for epoch in shown.loc[shown["rank"].notna(), "rung_epoch"].dropna()})
+    if len(epochs) < 2:
+        return None
+    listed = ", ".join(map(str, epochs[:-1])) + f" and {epochs[-1]}"
+    return f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials."
+
+
+def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column, _ in columns:
+        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*map(Text, row))  # Text: a run named `[red]` is no markup
+    return table
+
+
+def _lines(shown: pd.DataFrame, total: int, dropped: list[ShortColumn]) -> list[str]:
+    lines = [*([OVER_SEEDS] if "seeds" in shown.columns else []), f"Ranked by {RANKING_RULE}."]
+    fidelity = fidelity_line(shown)
+    if fidelity:
+        lines.append(fidelity)
+    if total > len(shown):
+        rows = "layouts and recipes" if "seeds" in shown.columns else "trials"
+        lines.append(f"{len(shown)} of {total} {rows}; --top {total} shows all.")
+    if dropped:
+        names = ", ".join(column.title for column in dropped)
+        lines.append(f"Left out at this width: {names}; --format csv has all columns.")
+    return lines

@@ -1,0 +1,165 @@
+"""Reading runs: the Parquet tables where they are sound and current, the record where not."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from results.errors import ResultsError
+from results.record.folders import find_runs, is_run, run_not_found
+from results.record.lock import dead_holder
+from results.record.record import RECORD_NAME, read_record
+from results.record.tables import (
+    EPOCHS_NAME,
+    EPOCHS_SCHEMA,
+    RECORD_BYTES_KEY,
+    SCHEMA_KEY,
+    TRIALS_NAME,
+    TRIALS_SCHEMA,
+    epochs_table,
+    trials_table,
+)
+
+NOTES_SHOWN: Final = 2
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """The tables of one run."""
+
+    trials: pa.Table
+    """One row a trial, schema `TRIALS_SCHEMA`."""
+    make_epochs: Callable[[], pa.Table]
+    """Makes `epochs`, which a leaderboard does not need: rebuilt, it is the larger table."""
+    notes: list[str]
+    """A sentence for each damaged or foreign file, and on a driver that died; empty when there is nothing to say."""
+
+    @cached_property
+    def epochs(self) -> pa.Table:
+        """One row a reported epoch, schema `EPOCHS_SCHEMA`."""
+        return self.make_epochs()
+
+
+@dataclass(frozen=True)
+class _Stored:
+    table: pa.Table
+    record_bytes: int
+
+
+def read_run(folder: Path, run: str | None = None) -> RunTables:
+    """The tables of the run in `folder`, with `run` (its present name by default) in their column `run`.
+
+    A table that is missing, damaged or older than the record is rebuilt in memory from the record; nothing is written.
+
+    Raises:
+        RunNotFoundError: the folder is absent or no run.
+        ResultsError: neither its tables nor its record are usable.
+    """
+    folder = Path(folder)
+    if not is_run(folder):
+        raise run_not_found(folder, folder.parent)
+    run = run or folder.resolve().name
+    notes: list[str] = []
+    record_bytes = _record_bytes(folder, notes)
+    trials = _stored(folder / TRIALS_NAME, TRIALS_SCHEMA, notes)
+    epochs = _stored(folder / EPOCHS_NAME, EPOCHS_SCHEMA, notes)
+    if record_bytes is not None and not (
+        trials and epochs and trials.record_bytes == epochs.record_bytes == record_bytes
+    ):
+        state = read_record(folder)
+        notes += _few([f"{folder}: {sentence}" for sentence in state.skipped])
+        if trials and trials.table.num_rows and state.is_empty:
+            notes.append(f"{folder / RECORD_NAME}: no valid event; the tables are shown as they are")
+        elif state.is_empty and state.skipped:
+            raise ResultsError(f"{folder}: neither its tables nor its record are usable; restore one of the files")
+        else:
+            return _tables(folder, trials_table(run, state), partial(epochs_table, run, state), notes)
+    if trials is None:
+        raise ResultsError("; ".join(notes) + f"; restore it or {RECORD_NAME}")
+    if epochs is None and not any(EPOCHS_NAME in note for note in notes):
+        notes.append(f"{folder / EPOCHS_NAME}: missing; no epochs are shown")
+    epochs_of_run = epochs.table if epochs else EPOCHS_SCHEMA.empty_table()
+    return _tables(folder, _named(trials.table, run), partial(_named, epochs_of_run, run), notes)
+
+
+def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) -> tuple[pa.Table, list[str]]:
+    """The trials of all runs below `storage`, or of those named by name or path, and notes on damaged files.
+
+    A damaged run is noted and left out.
+
+    Raises:
+        RunNotFoundError: a named run is absent, or `storage` holds none.
+        ResultsError: no run is readable.
+    """
+    tables: list[pa.Table] = []
+    notes: list[str] = []
+    for run, folder in find_runs(Path(storage), names).items():
+        try:
+            tables_of_run = read_run(folder, run)
+        except (ResultsError, OSError) as error:
+            notes.append(str(error))
+            continue
+        tables.append(tables_of_run.trials)
+        notes += tables_of_run.notes
+    if not tables:
+        raise ResultsError("; ".join(notes))
+    return pa.concat_tables(tables), notes
+
+
+def _tables(folder: Path, trials: pa.Table, make_epochs: Callable[[], pa.Table], notes: list[str]) -> RunTables:
+    if pc.any(pc.equal(trials["status"], "running")).as_py() and (driver := dead_holder(folder)) is not None:
+        resume = f"python -m search.run --resume {shlex.quote(str(folder))}"
+        notes = [*notes, f"{folder}: its driver, process {driver}, is no more; `{resume}` goes on with what ran"]
+    return RunTables(trials, make_epochs, notes)
+
+
+def _few(sentences: list[str]) -> list[str]:
+    """The first sentences, the others counted: a trial whose suggestion is lost loses a line an epoch."""
+    more = len(sentences) - NOTES_SHOWN
+    return sentences if more <= 1 else [*sentences[:NOTES_SHOWN], f"and {more} more such lines"]
+
+
+def _record_bytes(folder: Path, notes: list[str]) -> int | None:
+    path = folder / RECORD_NAME
+    try:
+        with path.open("rb") as file:
+            return file.seek(0, 2)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        notes.append(f"{path}: {error.strerror or error}; the tables are shown as they are")
+        return None
+
+
+def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
+    """The table in the file, None when there is none or when it is damaged or foreign, which is noted."""
+    try:
+        # ParquetFile, not read_table: that one takes a folder named `rate=0.1` for a partition and adds a column
+        with path.open("rb") as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            metadata = parquet.schema_arrow.metadata or {}
+            version = metadata.get(SCHEMA_KEY, b"no version").decode("ascii", "replace")
+            expected = schema.metadata[SCHEMA_KEY].decode()
+            if version != expected or not parquet.schema_arrow.equals(schema):
+                other = "its columns are not those" if version == expected else f"its schema is {version}, not that"
+                notes.append(f"{path}: {other} of {expected}")
+                return None
+            table = parquet.read().replace_schema_metadata(schema.metadata)
+            return _Stored(table, int(metadata[RECORD_BYTES_KEY]))
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        notes.append(f"{path}: damaged ({' '.join(str(error).split())[:100]})")
+        return None
+
+
+def _named(table: pa.Table, run: str) -> pa.Table:
+    column = pa.array([run] * table.num_rows, pa.string())
+    return table.set_column(0, TRIALS_SCHEMA.field("run"), column)

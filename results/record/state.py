@@ -1,0 +1,221 @@
+"""What a record's events add up to: the trials, their reports, the sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+from results.errors import RecordError
+from results.record.trial_state import Limits, Report, SessionState, TrialState
+
+Event = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class RunState:
+    """The fold of a record's events."""
+
+    trials: dict[int, TrialState] = field(default_factory=dict)
+    reports: dict[int, list[Report]] = field(default_factory=dict)
+    sessions: dict[int, SessionState] = field(default_factory=dict)
+    epochs: int = 0
+    """Epochs that the run's trials trained; those reused from earlier runs are not among them."""
+    skipped: list[str] = field(default_factory=list)
+    """A sentence for each line of the record that was not a valid event."""
+    limits: Limits | None = None
+    """The run's present limits; None in a record from before there were any."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no event has been folded in."""
+        return not self.sessions and not self.trials
+
+    def rung_reports(self, trial: int) -> list[Report]:
+        """The reports of `trial` at rungs within the limits, in their order."""
+        last = self.limits.max_epochs if self.limits else None
+        return [r for r in self.reports[trial] if r.rung is not None and (last is None or r.epoch <= last)]
+
+    def accepts(self, event: Event) -> bool:
+        """Whether the checked event adds something: False for a repeated end or epoch, or the limits there are.
+
+        Raises:
+            RecordError: the event cannot follow the ones before it.
+        """
+        name = event["event"]
+        if name == "session":
+            if event["session"] in self.sessions:
+                raise RecordError(
+                    f"session {event['session']} is in the record already; number it {self._next_session()}"
+                )
+            return True
+        if "session" in event and event["session"] not in self.sessions:
+            raise RecordError(f"{name}: session {event['session']} is unknown; append its session event first")
+        if name == "limits":
+            return self.limits != _limits_of(event)
+        if name == "session-ended":
+            return self.sessions[event["session"]].reason is None
+        if name == "suggested":
+            if event["trial"] in self.trials:
+                raise RecordError(f"trial {event['trial']} is suggested already; number it {max(self.trials) + 1}")
+            return True
+        trial = self.trials.get(event["trial"])
+        if trial is None:
+            raise RecordError(f"{name}: trial {event['trial']} is unknown; append its suggested event first")
+        if name == "ended":
+            return not trial.ended
+        if name == "reopened":
+            return trial.ended
+        if name == "report" and event["epoch"] <= trial.epochs:
+            return False
+        if name in ("started", "report", "retried") and trial.ended:
+            raise RecordError(f"{name}: trial {trial.trial} is {trial.status} already; suggest a new trial")
+        if name == "report" and event["rung"] is not None and event["rung"] <= trial.rung:
+            raise RecordError(f"report: trial {trial.trial} is past rung {event['rung']}; report rung {trial.rung + 1}")
+        return True
+
+    def apply(self, event: Event) -> bool:
+        """Folds a checked event in and returns whether it added something.
+
+        Raises:
+            RecordError: the event cannot follow the ones before it; nothing is changed.
+        """
+        if not self.accepts(event):
+            return False
+        _FOLDS[event["event"]](self, event)
+        return True
+
+    def _next_session(self) -> int:
+        return max(self.sessions, default=0) + 1
+
+    def _session(self, event: Event) -> None:
+        names = ("session", "concurrency", "pid", "resources")
+        self._interrupt()  # of a driver that died without a word
+        self.sessions[event["session"]] = SessionState(**_pick(event, names), started_s=event["time_s"])
+
+    def _session_ended(self, event: Event) -> None:
+        session = self.sessions[event["session"]]
+        session.reason, session.wall_time_s = event["reason"], event["wall_time_s"]
+        session.ended_s = event["time_s"]
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """No driver is at work: what ran is interrupted."""
+        for trial in self.trials.values():
+            if trial.status == "running":
+                trial.status = "interrupted"
+
+    def _suggested(self, event: Event) -> None:
+        names = ("trial", "layout", "layout_id", "params", "flops", "depth", "recipe", "seed", "proposal")
+        self.trials[event["trial"]] = TrialState(**_pick(event, names), suggested_s=event["time_s"])
+        self.reports[event["trial"]] = []
+        self._hold(self.trials[event["trial"]])
+
+    def _started(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.status = "running"
+        if trial.started_s is None:
+            trial.started_s = event["time_s"]
+
+    def _report(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.status = "running"
+        self.reports[trial.trial].append(_report_of(event))
+        self.epochs += event["reused"] is None
+        trial.epochs = event["epoch"]
+        trial.train_time_s += event["train_time_s"]
+        trial.eval_time_s += event["eval_time_s"]
+        trial.reused = event["reused"] or trial.reused
+        if event["rung"] is not None:
+            self._measure(trial)
+
+    def _retried(self, event: Event) -> None:
+        retried = self.trials[event["trial"]].retried
+        retried[event["reason"]] = retried.get(event["reason"], 0) + 1
+
+    def _ended(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.ending, trial.ended_s = (event["status"], event["error"]), event["time_s"]
+        self._conclude(trial)
+
+    def _reopened(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.status, trial.error, trial.ending, trial.ended_s = "interrupted", None, None, None
+
+    def _evaluated(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.test_accuracy, trial.test_loss = event["test_accuracy"], event["test_loss"]
+        trial.test_epoch = event["epoch"]
+        trial.test_flip = event["flip"]
+        trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"], event["flip"]
+
+    def _limits(self, event: Event) -> None:
+        self.limits = _limits_of(event)
+        for trial in self.trials.values():
+            self._hold(trial)
+            self._measure(trial)
+            self._conclude(trial)
+
+    def _hold(self, trial: TrialState) -> None:
+        """Takes the limits for what they say of the trial itself."""
+        if self.limits is None:
+            return
+        trial.within_limits = self.limits.min_params <= trial.params <= self.limits.max_params
+        if trial.recipe.get("epochs") is not None:
+            trial.recipe = {**trial.recipe, "epochs": self.limits.max_epochs}
+
+    def _measure(self, trial: TrialState) -> None:
+        """Takes the trial's measures from its last rung within the limits, and the test of that very network."""
+        last = next(reversed(self.rung_reports(trial.trial)), None)
+        before = trial.rung_epoch
+        if last is None:
+            trial.rung, trial.rung_epoch, trial.val_accuracy, trial.val_loss = 0, None, None, None
+        else:
+            trial.rung, trial.rung_epoch = last.rung or 0, last.epoch
+            trial.val_accuracy, trial.val_loss = last.val_accuracy, last.val_loss
+        if trial.rung_epoch != before:
+            measured = trial.tests.get(trial.rung_epoch or 0, (None, None, None))
+            trial.test_accuracy, trial.test_loss, trial.test_flip = measured
+            trial.test_epoch = trial.rung_epoch if trial.rung_epoch in trial.tests else None
+
+    def _conclude(self, trial: TrialState) -> None:
+        """The status of an ended trial: under other limits it may have reached its last rung, or no longer have."""
+        if trial.ending is None:
+            return
+        trial.status, trial.error = trial.ending
+        if self.limits is None:
+            return
+        if trial.rung_epoch == self.limits.max_epochs:
+            trial.status, trial.error = "completed", None
+        elif trial.status == "completed":
+            trial.status = "stopped"
+
+
+_FOLDS: dict[str, Callable[[RunState, Event], None]] = {
+    "session": RunState._session,
+    "session-ended": RunState._session_ended,
+    "suggested": RunState._suggested,
+    "started": RunState._started,
+    "report": RunState._report,
+    "retried": RunState._retried,
+    "ended": RunState._ended,
+    "reopened": RunState._reopened,
+    "limits": RunState._limits,
+    "evaluated": RunState._evaluated,
+}
+
+
+_REPORT_FIELDS = itemgetter(*Report._fields)
+
+
+def _report_of(event: Event) -> Report:
+    return Report(*_REPORT_FIELDS(event))
+
+
+def _limits_of(event: Event) -> Limits:
+    return Limits(**_pick(event, Limits.__slots__))
+
+
+def _pick(event: Event, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: event[name] for name in names}

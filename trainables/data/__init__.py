@@ -1,0 +1,5 @@
+"""Data sets: prepared once, verified, split and mapped from disk; the test set is in a module of its own."""
+
+from trainables.data.datasets import TrainingSet, dataset_info, load_training_set
+
+__all__ = ["TrainingSet", "dataset_info", "load_training_set"]

@@ -1,0 +1,105 @@
+"""Where prepared data sets are kept, and how several processes prepare one exactly once."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from trainables.data.stored_arrays import FILE_NAMES, DamagedError, Part, RawArrays, StoredPart, read_part, write_arrays
+from trainables.errors import DatasetError
+
+Say = Callable[[str], None]
+"""Receives one line of progress, without a line end."""
+
+Prepare = Callable[[Path, Say], RawArrays]
+"""Makes the arrays of a data set; the path is an empty scratch folder, removed afterwards."""
+
+
+def silent(_: str) -> None:
+    """Receive a line of progress and drop it."""
+
+
+def cache_root(data_dir: str | Path | None = None) -> Path:
+    """Return the folder of all prepared data sets, absolute; it need not exist.
+
+    `data_dir` if given, else $PARAMBUDGET_DATA, else parambudget/data in $XDG_CACHE_HOME or in ~/.cache.
+    """
+    chosen = data_dir or os.environ.get("PARAMBUDGET_DATA")
+    if not chosen:
+        chosen = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "parambudget" / "data"
+    return Path(chosen).expanduser().absolute()
+
+
+def open_part(
+    root: Path, key: str, name: str, part: Part, prepare: Prepare, say: Say = silent, *, full: bool = False
+) -> StoredPart:
+    """Map one part of the data set kept as `root`/`key`, preparing it first where it is missing or damaged.
+
+    Of several processes one prepares and the others wait. `name` is what messages and meta.json call the data set;
+    `full` compares checksums, not only sizes. Raises DatasetError when it can neither be opened nor prepared.
+    """
+    folder = root / key
+    with contextlib.suppress(DamagedError):
+        return read_part(folder, part, full=full)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _exclusive(root / f".{key}.lock", name, say):
+            try:
+                return read_part(folder, part, full=full)  # prepared by another process in the meantime
+            except DamagedError as error:
+                if folder.exists():
+                    _refuse_foreign(folder)
+                    say(f"{name}: the stored copy is damaged ({error}); preparing it anew")
+            _prepare(root, key, name, prepare, say)
+            return read_part(folder, part, full=full)
+    except OSError as error:
+        raise DatasetError(
+            f"{name} cannot be stored in {root} ({error}); free space there, or choose another folder with the data "
+            "directory option or $PARAMBUDGET_DATA"
+        ) from error
+
+
+def _prepare(root: Path, key: str, name: str, prepare: Prepare, say: Say) -> None:
+    """Prepare in a sibling folder and rename: a killed process leaves nothing that looks complete."""
+    partial, scratch, folder = root / f".{key}.partial", root / f".{key}.scratch", root / key
+    leftovers = [path for path in (partial, scratch) if path.exists()]
+    if leftovers:
+        say(f"{name}: an earlier preparation did not finish; starting clean")
+    for path in leftovers:
+        shutil.rmtree(path)
+    try:
+        partial.mkdir()
+        scratch.mkdir()
+        raw = prepare(scratch, say)
+        write_arrays(partial, name, raw)
+        if folder.exists():
+            shutil.rmtree(folder)  # processes that have mapped its files keep them until they unmap
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+    say(f"{name}: {len(raw.train_labels):,} + {len(raw.test_labels):,} images from {raw.source}, stored in {folder}")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise DatasetError unless everything in `folder` bears the name of a file of ours, so may be replaced."""
+    foreign = sorted({path.name for path in folder.iterdir()} - FILE_NAMES) if folder.is_dir() else [folder.name]
+    if foreign:
+        raise DatasetError(
+            f"{folder} is where the prepared copy belongs but holds {foreign[0]!r}, which parambudget did not write; "
+            "move it away or choose another data directory"
+        )
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path, name: str, say: Say) -> Iterator[None]:
+    """Hold the lock file `path`; the system releases it when its holder ends, however it ends."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{name}: another process is preparing it; waiting")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,103 @@
+"""The data sets that can be searched on, and the training set of each: images mapped from disk, splits, statistics.
+
+The test set is not here: `trainables.data.test_set` opens it, and only the final evaluation imports that.
+"""
+
+import contextlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainables.data.cache import Say, cache_root, open_part, silent
+from trainables.data.folder_scan import folder_source_key, is_image_folder, resolved_folder
+from trainables.data.image_folder import folder_info
+from trainables.data.known_datasets import DATASETS, DatasetInfo, known_dataset
+from trainables.data.sources import find_source
+from trainables.data.splits import IndexArray, stratified_split, stratified_subset
+from trainables.data.stored_arrays import DamagedError, Images, Labels, read_meta
+
+__all__ = ["DATASETS", "DatasetInfo", "TrainingSet", "dataset_info", "load_training_set"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """A training set, its validation split and its statistics."""
+
+    name: str
+    """As in `DatasetInfo.name`."""
+    images: Images
+    """uint8 (N, H, W, C), mapped from disk copy-on-write: processes share its pages as long as none writes."""
+    labels: Labels
+    """int64 (N,), mapped likewise."""
+    train_indices: IndexArray
+    """Sorted positions to train on."""
+    val_indices: IndexArray
+    """Sorted positions to validate on; a tenth of the set, whatever `train_images` was."""
+    mean: tuple[float, ...]
+    """Per channel, in units of [0, 1], over the whole stored training set."""
+    std: tuple[float, ...]
+    """Per channel, in units of [0, 1], over the whole stored training set."""
+    classes: int
+    """Number of classes."""
+    class_names: tuple[str, ...]
+    """Name of each label."""
+    sha256: str
+    """Of the image bytes: equal for two loads of the same data, wherever they came from."""
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What tells these training images from others, as JSON-compatible values."""
+        return {"sha256": self.sha256, "train_images": len(self.train_indices)}
+
+
+def dataset_info(name: str, image_size: int | None = None, data_dir: str | Path | None = None) -> DatasetInfo:
+    """Return the facts of a data set by name, or of an image folder by path, without preparing it.
+
+    A name wins over a folder of that name; write ./digits for the folder. `image_size` is for folders, 32 unless given.
+    `data_dir` is the cache: a folder prepared there answers with its exact counts. Raises DatasetError for an unknown
+    name, naming the nearest.
+    """
+    if name in DATASETS or not is_image_folder(name):
+        return known_dataset(name, image_size)
+    folder = resolved_folder(name)
+    info = folder_info(folder, image_size)
+    prepared = cache_root(data_dir) / folder_source_key(folder, image_size)
+    with contextlib.suppress(DamagedError):  # not prepared yet
+        arrays = read_meta(prepared)["arrays"]
+        counts = [arrays[name]["shape"][0] for name in ("train_labels", "test_labels")]
+        info = replace(info, train_images=counts[0], test_images=counts[1])
+    return info
+
+
+def load_training_set(
+    name: str,
+    data_dir: str | Path | None = None,
+    *,
+    image_size: int | None = None,
+    train_images: int | None = None,
+    split_seed: int = 0,
+    on_message: Say | None = None,
+) -> TrainingSet:
+    """Open the training set of `name`, preparing it in the cache the first time.
+
+    A stratified tenth, drawn with `split_seed`, is the validation split; `train_images` takes that many of the rest,
+    stratified too, and leaves the validation split as it is. Raises DatasetError when the data set cannot be had or
+    there are not so many images.
+    """
+    root = cache_root(data_dir)
+    source = find_source(name, root, image_size)
+    part = open_part(root, source.key, source.name, "train", source.prepare, on_message or silent)
+    train_indices, val_indices = stratified_split(part.labels, seed=split_seed)
+    if train_images is not None:
+        train_indices = stratified_subset(train_indices, part.labels, train_images, split_seed)
+    return TrainingSet(
+        name=source.name,
+        images=part.images,
+        labels=part.labels,
+        train_indices=train_indices,
+        val_indices=val_indices,
+        mean=tuple(part.meta["mean"]),
+        std=tuple(part.meta["std"]),
+        classes=part.meta["classes"],
+        class_names=tuple(part.meta["class_names"]),
+        sha256=part.meta["arrays"]["train_images"]["sha256"],
+    )

@@ -1,0 +1,96 @@
+"""From the name of a data set to the function that prepares it."""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data.cache import Prepare, Say
+from trainables.data.folder_scan import folder_source_key, is_image_folder, resolved_folder
+from trainables.data.image_folder import prepare_folder
+from trainables.data.known_datasets import DATASETS, known_dataset
+from trainables.data.splits import TEST_FRACTION, stratified_split
+from trainables.data.stored_arrays import RawArrays
+from trainables.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Source:
+    """How one data set is prepared and under which key it is kept in the cache."""
+
+    name: str
+    """As in `DatasetInfo.name`."""
+    key: str
+    """Name of its folder in the cache."""
+    prepare: Prepare
+
+
+def find_source(name: str, root: Path, image_size: int | None = None) -> Source:
+    """Return the source of the data set `name`, a key of `DATASETS` or the path of an image folder.
+
+    `root` is the cache's folder; it and its surroundings are searched for existing copies. Raises DatasetError for an
+    unknown name and an image size that does not apply.
+    """
+    if name not in DATASETS and is_image_folder(name):
+        folder = resolved_folder(name)
+        return Source(str(folder), folder_source_key(folder, image_size), partial(prepare_folder, folder, image_size))
+    known_dataset(name, image_size)
+    return Source(name, name, partial(_prepare_known, name, root))
+
+
+def existing_places(root: Path, variable: str | None = None) -> list[Path]:
+    """Return the folders that are searched for a data set already on this machine, each once, in order.
+
+    The folder that the environment variable `variable` names, the cache, its parent, ~/data, the working directory.
+    """
+    named = os.environ.get(variable) if variable else None
+    places = [Path(named).expanduser()] if named else []
+    places += [root, root.parent, Path("~/data").expanduser(), Path.cwd()]
+    return list(dict.fromkeys(place.absolute() for place in places))
+
+
+def _prepare_known(name: str, root: Path, scratch: Path, say: Say) -> RawArrays:
+    if name == "digits":
+        raw = prepare_digits()
+    elif name == "cifar10":
+        from trainables.data.cifar10 import prepare_cifar10
+
+        raw = prepare_cifar10(existing_places(root, "CIFAR10_DIR"), scratch, say)
+    else:
+        from trainables.data.torchvision_sets import prepare_torchvision_set
+
+        raw = prepare_torchvision_set(name, existing_places(root), scratch, say)
+    info = DATASETS[name]
+    channels, height, width = info.image_shape
+    got = (raw.train_images.shape, raw.test_images.shape, len(raw.class_names))
+    if got != ((info.train_images, height, width, channels), (info.test_images, height, width, channels), info.classes):
+        raise DatasetError(
+            f"{raw.source} is not {name}: it has training images {got[0]}, test images {got[1]} and {got[2]} classes, "
+            f"not {info.train_images:,} and {info.test_images:,} of {height}x{width}x{channels} and {info.classes}"
+        )
+    return raw
+
+
+def prepare_digits() -> RawArrays:
+    """Return scikit-learn's 1,797 digits, 8x8 of 0 to 16, as 16x16 of 0 to 255.
+
+    Bilinear with half-pixel centres (as torch's interpolate, align_corners=False), in integers, so that the pixels are
+    the same on every platform; a stratified fifth, with seed 0, is the test set.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    small = bunch.images.astype(np.int64)  # (N, 8, 8)
+    labels = bunch.target.astype(np.int64)
+    quarters = np.zeros((16, 8), dtype=np.int64)  # row: output pixel; its weights on two input pixels, in quarters
+    for i in range(16):
+        near, far = i // 2, i // 2 + (1 if i % 2 else -1)
+        quarters[i, near] += 3
+        quarters[i, min(max(far, 0), 7)] += 1
+    sixteenths = quarters @ small @ quarters.T  # 16 times the value, so 0 to 256
+    images = ((sixteenths * 255 + 128) // 256).astype(np.uint8)[..., np.newaxis]  # (N, 16, 16, 1)
+    train, test = stratified_split(labels, TEST_FRACTION, seed=0)
+    names = tuple(str(digit) for digit in range(10))
+    return RawArrays(images[train], labels[train], images[test], labels[test], names, "scikit-learn's load_digits")

@@ -1,0 +1,51 @@
+"""The test set of a data set; only the final evaluation imports this module, and a test holds that."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.data.cache import Say, cache_root, open_part, silent
+from trainables.data.sources import find_source
+from trainables.data.stored_arrays import Images, Labels
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """A test set, with the training set's statistics to normalise it by."""
+
+    __test__ = False  # pytest collects classes by this name
+
+    name: str
+    """As in `DatasetInfo.name`."""
+    images: Images
+    """uint8 (N, H, W, C), mapped from disk copy-on-write."""
+    labels: Labels
+    """int64 (N,)."""
+    mean: tuple[float, ...]
+    """Per channel of the training set, in units of [0, 1]."""
+    std: tuple[float, ...]
+    """Per channel of the training set, in units of [0, 1]."""
+    classes: int
+    """Number of classes."""
+    class_names: tuple[str, ...]
+    """Name of each label."""
+
+
+def load_test_set(
+    name: str, data_dir: str | Path | None = None, *, image_size: int | None = None, on_message: Say | None = None
+) -> TestSet:
+    """Open the test set of `name`, preparing the data set in the cache if need be, and compare its checksums.
+
+    Raises DatasetError when the data set cannot be had.
+    """
+    root = cache_root(data_dir)
+    source = find_source(name, root, image_size)
+    part = open_part(root, source.key, source.name, "test", source.prepare, on_message or silent, full=True)
+    return TestSet(
+        name=source.name,
+        images=part.images,
+        labels=part.labels,
+        mean=tuple(part.meta["mean"]),
+        std=tuple(part.meta["std"]),
+        classes=part.meta["classes"],
+        class_names=tuple(part.meta["class_names"]),
+    )

@@ -1,0 +1,80 @@
+"""What a recipe does to a network: its first weights, stochastic depth and dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model_zoo import ResNetLayout, build
+from model_zoo.network import ResNet
+from trainables.recipe import Recipe
+
+HEAD_STREAM = (1,)
+"""Key of the stream of random numbers that a head_init of the recipe draws from, beside those of the epochs."""
+
+
+class Scaled(nn.Module):
+    """Multiplies each image, or each of its features, by a factor set before; in evaluation it changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        if self.factors is None:
+            raise RuntimeError("factors: none drawn for this step; draw them, or evaluate by network.eval()")
+        factors = self.factors.to(x.dtype)
+        return x * factors.view(*factors.shape, *[1] * (x.dim() - factors.dim()))
+
+
+class Dropping:
+    """Puts into `network`, on `device`, what `recipe` drops; no parameter, no buffer and no name changes by it.
+
+    The residual path of block l of L is dropped with probability l / L times the recipe's `stochastic_depth`, an image
+    by itself, and kept paths are divided by the probability to be kept, as in torchvision's mode "row". The features in
+    front of the linear layer are dropped one by one with the probability `dropout`, the kept ones divided alike. Both
+    passes of SAM drop the same.
+
+    Source: Huang et al., Deep Networks with Stochastic Depth, arXiv 1603.09382; the division is that of dropout.
+    """
+
+    def __init__(self, network: ResNet, recipe: Recipe, device: torch.device) -> None:
+        self._paths: list[Scaled] = []
+        self._features: Scaled | None = None
+        self._kept_features, self._width = 1 - recipe.dropout, network.head.in_features
+        if recipe.stochastic_depth:
+            for stage in network.stages:
+                for block in stage:  # type: ignore[attr-defined]  # a Sequential
+                    if not hasattr(block, "drop"):
+                        raise TypeError(f"{type(block).__name__}: no `drop` at the end of its residual path; add one")
+                    block.drop = Scaled()
+                    self._paths.append(block.drop)
+            places = torch.arange(1, len(self._paths) + 1, dtype=torch.float64) / len(self._paths)
+            self._kept = (1 - recipe.stochastic_depth * places).to(device, torch.float32)[:, None]
+        if recipe.dropout:
+            network.dropout = self._features = Scaled()
+
+    def draw(self, images: int, generator: torch.Generator) -> None:
+        """Draws what a step of so many images drops, by the epoch's generator; without dropping, nothing."""
+        if self._paths:
+            draws = torch.rand(len(self._paths), images, generator=generator, device=generator.device)
+            for path, factors in zip(self._paths, (draws < self._kept) / self._kept, strict=True):
+                path.factors = factors
+        if self._features is not None:
+            draws = torch.rand(images, self._width, generator=generator, device=generator.device)
+            self._features.factors = (draws < self._kept_features) / self._kept_features
+
+
+def starting_network(layout: ResNetLayout, recipe: Recipe) -> ResNet:
+    """The network of `layout` on the CPU with initial weights that follow from `recipe` alone.
+
+    Source: Xavier-normal is Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks.
+    """
+    network = build(layout, recipe.seed)
+    if recipe.head_init == "xavier-normal":
+        seed = np.random.SeedSequence(recipe.seed, spawn_key=HEAD_STREAM).generate_state(1)[0]
+        nn.init.xavier_normal_(network.head.weight, generator=torch.Generator().manual_seed(int(seed)))
+    return network
