@@ -1,0 +1,162 @@
+"""A search goes on from any byte of its record to the same end, whatever had happened in it.
+
+The record has every event: two runs' `limits`, `reused` reports, `retried` trials and `reopened` ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.chaos.checks import record_problems
+from model_zoo import ResNetLayout
+from results import read_record
+from results.record.record import RECORD_NAME, replay
+from search.config import compose
+from search.config.changes import changed
+from search.runs import read_config
+from search.runs.checkpoint_files import checkpoint_path
+from search.runs.folder import RUN_FILE, change_config, write_run_file
+from search.runs.reuse import ReusableResults
+from tests.support.cli import events
+from tests.support.simulated_sessions import comparable, drive, write_checkpoint
+
+DATA: dict[str, object] = {"sha256": "0" * 64}
+SPACE = {"stages": [2], "blocks": [1, 2], "channels": [8, 12, 16], "min_params": 1500, "max_params": 16000}
+LADDER = {"grace_epochs": 1, "reduction_factor": 2, "seed": 1, "space": SPACE}
+DEATHS = {(1, 3), (3, 1), (4, 2), (5, 1)}
+
+
+def train(given: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """A report that depends on the trial's layout and the epoch."""
+    luck = zlib.crc32(f"{ResNetLayout.from_dict(given['layout']).layout_id} {epoch}".encode()) / 2**32
+    rung = given["rungs"].index(epoch) + 1 if epoch in given["rungs"] else None
+    values = {"val_accuracy": luck, "val_loss": 1 - luck, "train_accuracy": luck, "train_loss": 1 - luck}
+    return {"epoch": epoch, "rung": rung, "learning_rate": 0.1, "train_time_s": 1 + luck, "eval_time_s": 0.1, **values}
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run whose first config asked for 4 epochs and whose second asks for 8, and the run whose results it reuses."""
+
+    storage: Path
+    content: bytes
+    """The finished record."""
+    shorter: int
+    """Bytes of it when the first configuration's trials were done."""
+
+    @property
+    def folder(self) -> Path:
+        return self.storage / "new"
+
+    def prepare(self, folder: Path, content: bytes, *, ahead: bool) -> None:
+        """The run as a kill left it: its record, and the checkpoints of what is in it, one epoch `ahead` or not."""
+        shutil.copy(self.folder / f"{'shorter' if len(content) < self.shorter else 'longer'}.json", folder / RUN_FILE)
+        (folder / RECORD_NAME).write_bytes(content)
+        state, whole = replay(content), replay(self.content)
+        for number, reports in state.reports.items():
+            if reports and reports[-1].reused is None:
+                follows = len(whole.reports[number]) > len(reports) and not state.trials[number].ended
+                write_checkpoint(folder, number, len(reports) + (ahead and follows))
+            elif reports and state.trials[number].ended:
+                source = checkpoint_path(self.storage / "old", int((reports[-1].reused or "").rpartition("/")[2]))
+                if source.exists():
+                    write_checkpoint(folder, number, len(reports))
+
+    def finish(self, folder: Path) -> list[tuple[int, int]]:
+        """Resumes the run to its end, under the second configuration at last; what was trained."""
+        trained = self._drive(folder)
+        if read_config(folder).max_epochs == 4:
+            change_config(folder, changed(read_config(folder), {"max_epochs": 8, "trials": 8}))
+            trained += self._drive(folder)
+        return trained
+
+    def _drive(self, folder: Path) -> list[tuple[int, int]]:
+        sources = {"old": self.storage / "old"}
+        return drive(folder, train, ReusableResults(read_config(folder), DATA, sources), DEATHS)[1]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    storage = tmp_path_factory.mktemp("runs")
+    write_run_file(storage / "old", compose(None, None, {**LADDER, "trials": 3, "max_epochs": 2}, []), data=DATA)
+    drive(storage / "old", train)
+    folder = storage / "new"
+    write_run_file(folder, compose(None, None, {**LADDER, "trials": 6, "max_epochs": 4}, []), data=DATA)
+    story = Story(storage, b"", 0)
+    story._drive(folder)
+    shorter = (folder / RECORD_NAME).stat().st_size
+    shutil.copy(folder / RUN_FILE, folder / "shorter.json")
+    story.finish(folder)
+    shutil.copy(folder / RUN_FILE, folder / "longer.json")
+    return Story(storage, (folder / RECORD_NAME).read_bytes(), shorter)
+
+
+def goes_on(story: Story, cut: int, *, ahead: bool) -> bool:
+    """Whether a search over the record's first `cut` bytes comes to the whole record; an assertion says why not."""
+    whole = replay(story.content)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        story.prepare(folder, story.content[:cut], ahead=ahead)
+        known = read_record(folder)
+        saved = {n: len(r) for n, r in known.reports.items()}
+        for number, reports in known.reports.items():
+            path = checkpoint_path(folder, number)
+            saved[number] = max(len(reports), _epoch_of(path)) if path.exists() else len(reports)
+        trained = story.finish(folder)
+        assert comparable(read_record(folder)) == comparable(whole)
+        missing = [
+            (number, report.epoch)
+            for number, reports in whole.reports.items()
+            for report in reports
+            if report.reused is None and report.epoch > saved.get(number, 0)
+        ]
+        assert sorted(trained) == missing
+        written = (folder / RECORD_NAME).read_bytes()
+        complete = story.content[: story.content.rfind(b"\n", 0, cut) + 1]
+        assert written.startswith(complete)
+        new = [event["trial"] for event in events(folder)[complete.count(b"\n") :] if event["event"] == "suggested"]
+        assert new == sorted(whole.trials.keys() - known.trials.keys())
+        assert record_problems(folder, 8) == []
+    return True
+
+
+def _epoch_of(path: Path) -> int:
+    from trainables.checkpoints.files import read_epoch
+
+    return read_epoch(path)
+
+
+def test_the_story_has_every_event_and_is_sound(story: Story) -> None:
+    lines = events(story.folder)
+    names = {event["event"] for event in lines}
+    assert names >= {"limits", "session", "suggested", "started", "report", "retried", "ended", "reopened"}
+    assert [event["max_epochs"] for event in lines if event["event"] == "limits"] == [4, 8]
+    assert len([event for event in lines if event["event"] == "retried"]) >= 2
+    state = replay(story.content)
+    partly = [{report.reused is None for report in reports} for reports in state.reports.values()]
+    assert {True, False} in partly, "a trial goes on where an earlier run had stopped"
+    assert record_problems(story.folder, 8) == []
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_a_search_goes_on_from_any_byte(story: Story, data: st.DataObject) -> None:
+    assert goes_on(story, data.draw(st.integers(0, len(story.content))), ahead=data.draw(st.booleans()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_search_goes_on_from_the_ends_of_every_line(story: Story, ahead: bool) -> None:
+    ends = [place for place, byte in enumerate(story.content) if byte == ord("\n")]
+    for end in ends:
+        for cut in (end, end + 1):
+            assert goes_on(story, cut, ahead=ahead)

@@ -1,0 +1,76 @@
+"""Closed-form costs against the built network: parameters to the digit, FLOPs to the count of torch."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from model_zoo import ResNetLayout, build, count_flops, count_params
+from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from tests.support.zoo_fixtures import layouts
+
+IMAGE_SIZES = st.one_of(st.integers(1, 20), st.tuples(st.integers(1, 20), st.integers(1, 20)))
+
+
+def counted_flops(network: nn.Module, layout: ResNetLayout, height: int, width: int) -> int:
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        network.eval()(torch.zeros(1, layout.in_channels, height, width))
+    return int(counter.get_total_flops())
+
+
+@settings(deadline=None)
+@given(layout=layouts(max_blocks=3))
+def test_the_parameter_count_is_that_of_the_built_network(layout: ResNetLayout) -> None:
+    assert count_params(layout) == sum(p.numel() for p in build(layout).parameters())
+
+
+@settings(deadline=None, max_examples=30)
+@given(layout=layouts(), image_size=IMAGE_SIZES)
+def test_the_flop_count_is_that_of_torch(layout: ResNetLayout, image_size: int | tuple[int, int]) -> None:
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    assert count_flops(layout, image_size) == counted_flops(build(layout), layout, height, width)
+
+
+FORMS = list(itertools.product(BLOCKS, (1, 2, 4), (0, 3, 16), ACTIVATIONS))
+
+
+@pytest.mark.parametrize(("block", "groups", "squeeze", "activation"), FORMS)
+def test_every_form_of_block_is_counted_as_built(block: str, groups: int, squeeze: int, activation: str) -> None:
+    for stem, stride, skip, bias in itertools.product((16, 24), (1, 2), (1, 3), (False, True)):
+        layout = ResNetLayout(
+            (2, 1), (16, 32), (stride, 2), (3, 5), stem, skip, bias, 3, 10, block, groups, squeeze, activation
+        )
+        network = build(layout)
+        assert count_params(layout) == sum(p.numel() for p in network.parameters())
+        assert count_flops(layout, (5, 8)) == counted_flops(network, layout, 5, 8)
+
+
+@pytest.mark.parametrize(("squeeze", "published"), [(0, 25_557_032), (16, 28_088_024)])
+def test_resnet_50_and_its_squeeze_have_their_published_parameters(squeeze: int, published: int) -> None:
+    """As in torchvision (ResNet-50) and timm (SE-ResNet-50), but for the stem: 3x3 instead of 7x7."""
+    layout = ResNetLayout(
+        (3, 4, 6, 3), (256, 512, 1024, 2048), stem_channels=64, classes=1000, block="bottleneck", squeeze=squeeze
+    )
+    assert count_params(layout) == published - (7 * 7 - 3 * 3) * 3 * 64
+    assert layout.depth == 50
+
+
+def test_the_default_image_is_32_by_32() -> None:
+    layout = ResNetLayout((2, 1), (4, 8))
+    assert count_flops(layout) == count_flops(layout, 32) == count_flops(layout, (32, 32))
+
+
+@pytest.mark.parametrize("stage", range(3))
+def test_a_block_more_adds_two_convolutions_and_their_norms(stage: int) -> None:
+    blocks = [2, 2, 2]
+    blocks[stage] += 1
+    more, fewer = ResNetLayout(tuple(blocks), (8, 16, 32)), ResNetLayout((2, 2, 2), (8, 16, 32))
+    width = (8, 16, 32)[stage]
+    assert count_params(more) - count_params(fewer) == 2 * (9 * width**2 + 2 * width)
+    size = (32, 16, 8)[stage]
+    assert count_flops(more) - count_flops(fewer) == 2 * 2 * 9 * width**2 * size**2

@@ -1,0 +1,181 @@
+"""Built networks: images of any size, the initialisation's spread, and weights that the seed alone decides."""
+
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from model_zoo import ResNetLayout, build
+from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from model_zoo.blocks import SqueezeExcitation
+from tests.support.zoo_fixtures import layouts
+
+KINDS = ("weight", "bias")
+
+
+@settings(deadline=None, max_examples=30)
+@given(layout=layouts(), size=st.tuples(st.integers(1, 20), st.integers(1, 20)), training=st.booleans())
+def test_images_of_any_size_give_one_row_of_logits_each(
+    layout: ResNetLayout, size: tuple[int, int], training: bool
+) -> None:
+    logits = build(layout).train(training)(torch.ones(3, layout.in_channels, *size))
+    assert logits.shape == (3, layout.classes)
+    assert logits.dtype == torch.float32
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("squeeze", [0, 2])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_parameter_takes_part(block: str, activation: str, squeeze: int) -> None:
+    layout = ResNetLayout((2, 1), (4, 8), kernels=(3, 5), stem_channels=6, skip_kernel=3, block=block, squeeze=squeeze)
+    network = build(dataclasses.replace(layout, activation=activation))
+    network(torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_block_is_the_formula_of_the_paper() -> None:
+    network = build(ResNetLayout((1, 1), (4, 8))).eval()
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    functional = nn.functional
+
+    def norm(values: torch.Tensor) -> torch.Tensor:
+        return values / math.sqrt(1 + 1e-5)  # fresh running statistics: mean 0, variance 1
+
+    weights = {name: value for name, value in network.named_parameters() if name.endswith("weight")}
+    with torch.inference_mode():
+        y = functional.relu(norm(functional.conv2d(x, weights["stem.conv.weight"], padding=1)))
+        for block, stride in (("stages.0.0", 1), ("stages.1.0", 2)):
+            skip = f"{block}.skip.conv.weight"
+            side = norm(functional.conv2d(y, weights[skip], stride=stride)) if skip in weights else y
+            z = functional.relu(norm(functional.conv2d(y, weights[f"{block}.conv1.weight"], stride=stride, padding=1)))
+            z = norm(functional.conv2d(z, weights[f"{block}.conv2.weight"], padding=1))
+            y = functional.relu(z + side)
+        expected = y.mean((2, 3)) @ weights["head.weight"].T
+        torch.testing.assert_close(network(x), expected)
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_bottleneck_is_that_of_torchvision(groups: int, stride: int) -> None:
+    layout = ResNetLayout((1, 1), (32, 32), block="bottleneck", groups=groups, strides=(stride, 1), stem_channels=20)
+    ours = build(layout).stages[0][0]
+    skip = nn.Sequential(nn.Conv2d(20, 32, 1, stride, bias=False), nn.BatchNorm2d(32))
+    theirs = torchvision.models.resnet.Bottleneck(20, 8, stride, skip, groups, 64 // groups)
+    names = {"norm": "bn", "skip.conv": "downsample.0", "skip.bn": "downsample.1"}
+    weights = ours.state_dict()
+    for old, new in names.items():
+        weights = {name.replace(old, new): value for name, value in weights.items()}
+    theirs.load_state_dict(weights)
+    torch.testing.assert_close(ours(images(2, 20, 9, 7)), theirs(images(2, 20, 9, 7)))
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_a_squeeze_is_that_of_torchvision(activation: str) -> None:
+    ours = SqueezeExcitation(12, 4, activation)
+    theirs = torchvision.ops.SqueezeExcitation(12, 3, activation={"relu": nn.ReLU, "silu": nn.SiLU}[activation])
+    weights = {f"{a}.{kind}": getattr(b, kind) for a, b in (("fc1", ours.down), ("fc2", ours.up)) for kind in KINDS}
+    theirs.load_state_dict({name: w[:, :, None, None] if w.dim() == 2 else w for name, w in weights.items()})
+    torch.testing.assert_close(ours(images(2, 12, 5, 7)), theirs(images(2, 12, 5, 7)))
+
+
+@pytest.mark.parametrize(("activation", "function"), [("relu", F.relu), ("silu", F.silu), ("gelu", F.gelu)])
+def test_a_preactivation_network_is_the_formula_of_the_paper(activation: str, function: Any) -> None:
+    """x + conv(act(norm(conv(act(norm(x)))))); the stem's activation is the first block's, the last sum's is added."""
+    layout = ResNetLayout((2, 1), (4, 8), block="preactivation", activation=activation)
+    network = build(layout).eval()
+    scale = 1 / math.sqrt(1 + 1e-5)  # of fresh norms
+    weights = {name: value for name, value in network.named_parameters() if value.dim() == 4}
+    x = images(2, 3, 8, 8)
+    with torch.inference_mode():
+        y = function(scale * F.conv2d(x, weights["stem.conv.weight"], padding=1))
+        for block, stride in (("stages.0.0", 1), ("stages.0.1", 1), ("stages.1.0", 2)):
+            a = y if block == "stages.0.0" else function(scale * y)
+            skip = f"{block}.skip.conv.weight"
+            side = F.conv2d(a, weights[skip], stride=stride) if skip in weights else y
+            z = function(scale * F.conv2d(a, weights[f"{block}.conv1.weight"], stride=stride, padding=1))
+            y = F.conv2d(z, weights[f"{block}.conv2.weight"], padding=1) + side
+        expected = function(scale * y).mean((2, 3)) @ network.head.weight.T
+        torch.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize(("block", "activation"), list(itertools.product(BLOCKS, ACTIVATIONS)))
+def test_gradients_are_those_of_finite_differences(block: str, activation: str) -> None:
+    layout = ResNetLayout((2, 1), (4, 8), block=block, groups=1, squeeze=2, activation=activation, classes=2)
+    network = build(layout).double()
+    x = images(3, 3, 4, 4).double().requires_grad_()
+    assert torch.autograd.gradcheck(network, (x,), eps=1e-7, atol=1e-4)
+
+
+@pytest.mark.parametrize(("block", "groups"), list(itertools.product(BLOCKS, (1, 2, 8))))
+def test_grouped_gradients_are_the_same_in_either_memory_format(block: str, groups: int) -> None:
+    widths = (32, 64) if block == "bottleneck" else (8, 16)
+    network = build(ResNetLayout((2, 1), widths, block=block, groups=groups, squeeze=4))
+    gradients = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        network.zero_grad()
+        network = network.to(memory_format=memory_format)
+        network(images(4, 3, 9, 9).contiguous(memory_format=memory_format)).square().sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [1, 5, 8, 15, 16, 17])
+def test_strided_skips_of_any_width_have_the_same_gradients_in_either_memory_format(width: int) -> None:
+    images = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gradients = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        network = build(ResNetLayout((1, 1), (width, 8))).double().to(memory_format=memory_format)
+        network(images.contiguous(memory_format=memory_format)).square().sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_convolutions_are_kaiming_normal_with_fan_out(kernel: int) -> None:
+    layout = ResNetLayout((2, 2), (64, 128), kernels=(kernel, kernel), conv_bias=True, classes=100)
+    for seed in range(2):
+        network = build(layout, seed)
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d):
+                std = math.sqrt(2 / (module.out_channels * module.kernel_size[0] ** 2))
+                # The standard deviation of n normal values is off by 1/sqrt(2n), of their mean by 1/sqrt(n).
+                n = module.weight.numel()
+                assert abs(module.weight.std().item() / std - 1) < 5 / math.sqrt(2 * n), name
+                assert abs(module.weight.mean().item() / std) < 5 / math.sqrt(n), name
+                assert module.bias is not None
+                assert not module.bias.any()
+            if isinstance(module, nn.BatchNorm2d):
+                assert (module.weight == 1).all()
+                assert not module.bias.any()
+        bound = 1 / math.sqrt(128)
+        assert network.head.weight.abs().max() <= bound
+        assert abs(network.head.weight.std().item() / (bound / math.sqrt(3)) - 1) < 0.03  # 12,800 uniform values
+        assert not network.head.bias.any()
+
+
+@settings(deadline=None, max_examples=25)
+@given(layout=layouts(), seed=st.integers(0, 2**31 - 1))
+def test_the_seed_decides_the_weights_and_the_global_generator_is_left_alone(layout: ResNetLayout, seed: int) -> None:
+    before = torch.random.get_rng_state()
+    first = build(layout, seed).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(3)
+    again, other = build(layout, seed).state_dict(), build(layout, seed + 1).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["stem.conv.weight"], other["stem.conv.weight"])
+    assert not torch.equal(first["head.weight"], other["head.weight"])

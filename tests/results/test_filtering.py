@@ -1,0 +1,158 @@
+"""Filters: one boolean expression keeps the rows that pandas would, and nothing else gets through."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from results.errors import FilterError
+from results.ranking.column_names import nearest_columns
+from results.ranking.filtering import filter_table
+from results.record.reading import read_run
+from tests.support.results_fixtures import write_run
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(-5, 5) | st.none(),
+        st.floats(-3, 3) | st.none() | st.just(math.nan),
+        st.sampled_from(["completed", "stopped", "it's"]) | st.none(),
+        st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    ),
+    max_size=12,
+)
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    return read_run(write_run(tmp_path_factory.mktemp("runs") / "alpha")).trials
+
+
+def numbered(table: pa.Table, where: str) -> list[Any]:
+    kept: list[Any] = filter_table(table, where)["trial"].to_pylist()
+    return kept
+
+
+@settings(deadline=None, max_examples=30)
+@given(rows=ROWS, bound=st.integers(-5, 5), status=st.sampled_from(["completed", "it's"]), both=st.booleans())
+def test_a_filter_keeps_the_rows_of_the_pandas_mask(
+    rows: list[tuple[Any, ...]], bound: int, status: str, both: bool
+) -> None:
+    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
+    types = {"params": pa.int64(), "loss": pa.float64(), "status": pa.string(), "blocks": pa.list_(pa.int64())}
+    table = pa.table({n: pa.array(c, t) for (n, t), c in zip(types.items(), columns, strict=True)})
+    frame = pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in zip(types, columns, strict=True)})
+    params, loss = frame["params"].astype("Int64"), pd.to_numeric(frame["loss"]).astype("Float64")
+    left = (params >= bound).fillna(False) | (loss < bound / 2).fillna(False)
+    right = (frame["status"] == status) | frame["blocks"].map(lambda blocks: blocks[0] == 2).astype(bool)
+    mask = (left & right) if both else (left | right)
+    quoted = status.replace("'", "''")
+    where = (
+        f"(params >= {bound} or loss < {bound} / 2) {'and' if both else 'or'} (status = '{quoted}' or blocks[1] = 2)"
+    )
+    kept = filter_table(table, where)
+    assert kept.schema == table.schema
+    expected = [row for row, keep in zip(table.to_pylist(), mask, strict=True) if keep]
+    assert repr(kept.to_pylist()) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("true", [0, 1, 2, 3, 4, 5]),
+        ("NULL::boolean", []),
+        ("trials.params > 15000", [1, 2]),
+        ("PARAMS > 15000 -- a comment", [1, 2]),
+        ("list_sum(blocks) > 4 and len(blocks) = 3", [1]),
+        ("list_filter(blocks, lambda b: b > 7) != []", [3, 4]),
+        ("recipe_flip and not conv_bias and trial % 2 = 1", [1, 3, 5]),
+        ("status like '%ed' and status not in ('failed', 'diverged')", [0, 1, 2, 5]),
+        ("regexp_matches(error, 'Memory')", [4]),
+        ("test_accuracy is not null", [2]),
+        ("case when trial between 1 and 2 then true else false end", [1, 2]),
+        ("coalesce(val_accuracy, 1) >= 0.9", [2, 4, 5]),
+        ("abs(val_accuracy - 0.7) < 0.15", [0, 1]),
+    ],
+)
+def test_expressions_over_the_columns_work(trials: pa.Table, where: str, kept: list[int]) -> None:
+    assert numbered(trials, where) == kept
+
+
+def test_nan_is_no_number(trials: pa.Table) -> None:
+    table = pa.table({"trial": [1, 2, 3], "val_loss": [math.nan, 0.5, None]})
+    assert numbered(table, "val_loss > 0.1") == [2]
+    assert numbered(table, "val_loss is null") == [1, 3]
+    assert math.isnan(filter_table(table, "trial = 1")["val_loss"][0].as_py())
+
+
+REFUSED = """
+1 | params | status | null | 'true' | blocks | ; | params, trial | true, true | * | COLUMNS(*) > 1 | trials.* | trials
+true) -- | 1; DROP TABLE trials | true; SELECT 1 | true) /* | true] -- | distinct true | true AS x | x for x in blocks
+true) UNION (SELECT * FROM trials | true] UNION SELECT * FROM trials WHERE [true | true] UNION ALL SELECT 1 --
+true) ORDER BY (1 | true] ORDER BY [1 | true] LIMIT 1 -- | true] GROUP BY ALL -- | true] HAVING [true
+true] QUALIFY [true | true] WINDOW w AS (ORDER BY trial) -- | true] USING SAMPLE 1 -- | true]; SELECT [true
+true) OR (true | true] OR [true | true][1 | exists(select 1) | exists(from duckdb_settings()) | params > (select 1)
+trial in (select 1) | params = any(select 1) | (from trials) is null | [(select 1)] is null | array(select 1) is null
+count(*) > 1 | sum(params) > 1 | rank() over () = 1 | sum(params) over () > 1 | params > ? | params > $1
+read_csv('/etc/passwd') | read_text('/etc/passwd') is null | (from '/etc/passwd') | glob('*') is null
+COPY trials TO 'here.csv' | ATTACH 'x.db' | INSTALL httpfs | PRAGMA version | SET threads = 1 | getenv('HOME') = ''
+current_setting('threads') = '1' | getvariable('x') is null | version() = '' | current_user = 'duckdb' | random() < 0.5
+now() is null | nextval('s') = 1 | sleep_ms(1) | write_log('x') is null | error('x') | query('select 1')
+json_serialize_plan('select 1') is null | json_execute_serialized_sql('') is null | current_query() = ''
+pg_sleep(1) is null | uuid() is null | params < | params = 'many' | status > 1 | a\0b
+"""
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *(text.strip() for line in REFUSED.strip().split("\n") for text in line.split(" | ")),
+        *("", " ", "-- nothing", "true] || [true", "\ud800", "(" * 5000 + "true" + ")" * 5000, "not " * 3000 + "true"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(
+    trials: pa.Table, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FilterError) as caught:
+        filter_table(trials, where)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert os.listdir(tmp_path) == []
+
+
+WORDS = """true false params 1 ' " ( ) [ ] { } , ; -- /* */ or and not select from trials where union order by limit
+group having exists in is null = < . * ? $1 :: := -> lambda x : case when then else end copy to"""
+
+
+@settings(deadline=None, max_examples=60)
+@given(words=st.lists(st.sampled_from(WORDS.split()), max_size=8))
+def test_any_text_is_a_filter_or_an_error(trials: pa.Table, words: list[str]) -> None:
+    where = " ".join(words)
+    try:
+        kept = numbered(trials, where)
+    except FilterError:
+        return
+    negated = numbered(trials, f"not (\n{where}\n)")
+    assert kept == sorted(set(kept) - set(negated))
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [("parms > 1", "params"), ("val_acuracy > 0.5", "val_accuracy"), ("trials.recipe_lr > 1", "recipe_flip")],
+)
+def test_an_unknown_column_is_named_with_the_nearest(trials: pa.Table, where: str, named: str) -> None:
+    with pytest.raises(FilterError, match=f"is not a column; use .*{named}"):
+        filter_table(trials, where)
+
+
+def test_a_heading_of_the_table_leads_to_its_column() -> None:
+    assert nearest_columns("val", ["trial", "val_loss", "val_accuracy"])[0] == "val_accuracy"
+    assert nearest_columns("parms", ["trial", "params"])[0] == "params"

@@ -1,0 +1,176 @@
+"""The leaderboard: one rule, the same rank whatever the order, and nothing vanishes."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from results.errors import ResultsError, RunNotFoundError
+from results.ranking.query import RANKED_SCHEMA, arrow_table, rank_table, rank_trials
+from results.ranking.ranking_rule import rule_key
+from results.record.reading import read_run
+from results.record.record import Record
+from results.record.tables import TRIALS_SCHEMA
+from tests.support.results_fixtures import run_trial, start_session, write_run
+
+STATUSES = ["suggested", "running", "completed", "stopped", "diverged", "failed"]
+
+
+def table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=TRIALS_SCHEMA)
+
+
+@st.composite
+def trial_tables(draw: st.DrawFn) -> pa.Table:
+    """Trials of two runs with few distinct values, so that ties are common."""
+    rows = []
+    for trial in range(draw(st.integers(0, 10))):
+        rung = draw(st.integers(0, 2))
+        measured = {
+            "rung_epoch": draw(st.sampled_from([3, 5, 9])),
+            "val_accuracy": draw(st.sampled_from([0.5, 0.75, math.nan])),
+            "val_loss": draw(st.sampled_from([0.25, 1.0, math.inf, math.nan])),
+        }
+        rows.append(
+            {
+                "run": draw(st.sampled_from(["a", "b"])),
+                "trial": trial,
+                "status": draw(st.sampled_from(STATUSES)),
+                "blocks": draw(st.sampled_from([[1, 2], [1, 10], [3]])),
+                "params": draw(st.sampled_from([1, 20, 300])),
+                "rung": rung,
+                **(measured if rung else {}),
+            }
+        )
+    return table_of(rows)
+
+
+def key_of_the_rule(row: dict[str, Any]) -> tuple[Any, ...]:
+    accuracy, loss = row["val_accuracy"], row["val_loss"]
+    worst_if_nan = -1.0 if accuracy is None or math.isnan(accuracy) else accuracy
+    last_if_nan = (1, 0.0) if loss is None or math.isnan(loss) else (0, loss)
+    return (-row["rung_epoch"], -worst_if_nan, last_if_nan, row["params"], row["run"], row["trial"])
+
+
+def is_ranked(row: dict[str, Any]) -> bool:
+    return row["status"] in ("completed", "stopped", "running") and row["rung"] >= 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(table=trial_tables(), random=st.randoms(use_true_random=False))
+def test_the_order_is_the_rules_whatever_the_order_of_the_rows(table: pa.Table, random: Any) -> None:
+    rows = table.to_pylist()
+    ranked = sorted(filter(is_ranked, rows), key=key_of_the_rule)
+    others = sorted((row for row in rows if not is_ranked(row)), key=lambda row: (row["run"], row["trial"]))
+    random.shuffle(rows)
+    board = rank_table(table_of(rows))
+    assert board["trial"].tolist() == [row["trial"] for row in [*ranked, *others]]
+    assert board["rank"].dropna().tolist() == list(range(1, len(ranked) + 1))
+    assert board["rank"].isna().tolist() == [False] * len(ranked) + [True] * len(others)
+    assert list(board.columns) == RANKED_SCHEMA.names
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    table=trial_tables(), column=st.sampled_from(["params", "val_loss", "blocks", "status", "rank"]), down=st.booleans()
+)
+def test_sorting_keeps_ranks_and_puts_nulls_last(table: pa.Table, column: str, down: bool) -> None:
+    rule = rank_table(table)
+    board = rank_table(table, sort=f"-{column}" if down else column)
+    ranks = dict(zip(rule["trial"], rule["rank"].fillna(0), strict=True))
+    assert dict(zip(board["trial"], board["rank"].fillna(0), strict=True)) == ranks
+    present = [value for value, there in zip(board[column], board[column].notna(), strict=True) if there]
+    assert board[column].notna().tolist() == [True] * len(present) + [False] * (len(board) - len(present))
+    assert present == sorted(present, reverse=down)
+    places = {trial: place for place, trial in enumerate(rule["trial"])}
+    for value in map(str, present):
+        equal = [
+            places[trial] for trial, other in zip(board["trial"], board[column], strict=True) if str(other) == value
+        ]
+        assert equal == sorted(equal)
+
+
+@given(rows=st.lists(st.tuples(*[st.none() | st.integers(1, 3)], *[st.none() | st.floats()] * 2, st.integers(1, 3))))
+def test_the_key_is_a_total_order_with_nothing_measured_last(rows: list[tuple[Any, ...]]) -> None:
+    keys = sorted(rule_key(*row) for row in rows)
+    assert all(one <= other for one, other in pairwise(keys))
+    assert rule_key(1, math.nan, math.nan, 1) > rule_key(1, 0.0, math.inf, 10**9)
+    assert rule_key(None, 1.0, 0.0, 1) > rule_key(1, None, None, 10**9)
+
+
+def test_a_later_rung_beats_a_better_accuracy(tmp_path: Path) -> None:
+    with Record(tmp_path / "run") as record:
+        start_session(record)
+        run_trial(record, 0, {1: 0.9}, "stopped")
+        run_trial(record, 1, {1: 0.5, 3: 0.6})
+        run_trial(record, 2, {1: 0.4, 3: 0.7}, status=None)
+    assert rank_table(read_run(tmp_path / "run").trials)["trial"].tolist() == [2, 1, 0]
+
+
+def test_runs_with_other_ladders_are_compared_by_epochs(tmp_path: Path) -> None:
+    for name, rungs in {"long": {8: 0.6}, "short": {1: 0.7, 2: 0.8, 4: 0.9}}.items():
+        with Record(tmp_path / name) as record:
+            start_session(record)
+            run_trial(record, 0, rungs)
+    board = rank_trials(tmp_path)
+    assert board["run"].tolist() == ["long", "short"]
+    assert board["rung"].tolist() == [1, 3]
+
+
+def test_trials_without_a_rank_come_last_and_stay(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    board = rank_trials(tmp_path)
+    assert board["trial"].tolist() == [2, 0, 1, 3, 4, 5]
+    assert board["rank"].tolist() == [1, 2, 3, pd.NA, pd.NA, pd.NA]
+    assert board["error"].tolist()[3:5] == ["loss is NaN at epoch 3", "OutOfMemoryError: [red]no memory[/red]\nframe 1"]
+
+
+def test_filters_come_before_ranks_and_top_after(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    board = rank_trials(tmp_path, where="trial <> 2")
+    assert board[["trial", "rank"]].values.tolist()[:2] == [[0, 1], [1, 2]]
+    assert rank_trials(tmp_path, full_fidelity=True)["trial"].tolist() == [2, 0]
+    assert rank_trials(tmp_path, top=2)["trial"].tolist() == [2, 0]
+    assert rank_trials(tmp_path, sort="-params", top=1)[["trial", "rank"]].values.tolist() == [[1, 3]]
+
+
+def test_the_columns_keep_their_types(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    board = rank_trials(tmp_path)
+    assert str(board["rung_epoch"].dtype) == str(board["rank"].dtype) == "Int64"
+    assert str(board["recipe_flip"].dtype) == "boolean"
+    assert str(board["val_accuracy"].dtype) == "float64"
+    assert board["blocks"].tolist()[0] == [2, 2]
+    trials = read_run(tmp_path / "run").trials.sort_by("trial")
+    assert arrow_table(board).sort_by("trial").drop_columns(["rank"]).to_pylist() == trials.to_pylist()
+
+
+def test_an_empty_table_is_an_empty_leaderboard() -> None:
+    board = rank_table(TRIALS_SCHEMA.empty_table(), where="params > 1", sort="blocks", top=3, full_fidelity=True)
+    assert list(board.columns) == RANKED_SCHEMA.names
+    assert arrow_table(board).num_rows == 0
+
+
+def test_a_damaged_run_is_a_warning(tmp_path: Path) -> None:
+    write_run(tmp_path / "sound")
+    (tmp_path / "sound" / "trials.parquet").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"trials\.parquet: damaged"):
+        assert len(rank_trials(tmp_path)) == 6
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    with pytest.raises(ResultsError, match="'-val_acuracy' is not a column; use val_accuracy"):
+        rank_trials(tmp_path, sort="-val_acuracy")
+    with pytest.raises(ResultsError, match="top 0 shows nothing"):
+        rank_trials(tmp_path, top=0)
+    with pytest.raises(RunNotFoundError, match="there are run"):
+        rank_trials(tmp_path, ["ran"])

@@ -1,0 +1,297 @@
+"""The Parquet tables: sound ones are read, all others are rebuilt from the record, whatever happened to them."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from results.errors import ResultsError, RunNotFoundError
+from results.record.reading import read_run, read_runs
+from results.record.record import Record, read_record
+from results.record.tables import (
+    EPOCHS_SCHEMA,
+    RECIPE_COLUMNS,
+    TRIALS_SCHEMA,
+    TableWriter,
+    epochs_table,
+    trials_table,
+    write_tables,
+)
+from tests.support.cli import ROOT
+from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with tables as long as its record."""
+    return write_whole(tmp_path / "runs" / "alpha")
+
+
+def write_whole(folder: Path) -> Path:
+    write_run(folder)
+    write_tables(folder, read_record(folder), (folder / "record.jsonl").stat().st_size)
+    return folder
+
+
+def test_rebuilt_tables_equal_the_written_ones(run: Path) -> None:
+    written = read_run(run)
+    for name in ("trials.parquet", "epochs.parquet"):
+        (run / name).unlink()
+    rebuilt = read_run(run)
+    assert written.trials.equals(rebuilt.trials, check_metadata=True)
+    assert written.epochs.equals(rebuilt.epochs, check_metadata=True)
+    assert written.notes == rebuilt.notes == []
+
+
+def test_the_tables_are_read_without_the_record(run: Path) -> None:
+    whole = read_run(run)
+    (run / "record.jsonl").unlink()
+    alone = read_run(run)
+    assert (alone.trials, alone.epochs, alone.notes) == (whole.trials, whole.epochs, [])
+
+
+def test_the_rows_are_the_state(run: Path) -> None:
+    state = read_record(run)
+    rows = read_run(run).trials.to_pylist()
+    assert [row["trial"] for row in rows] == sorted(state.trials)
+    for row in rows:
+        trial = state.trials[row["trial"]]
+        assert {name: row[name] for name in trial.layout} == trial.layout
+        assert {name: row[f"recipe_{name}"] for name in RECIPE_COLUMNS} == trial.recipe
+        assert {name: row[name] for name in row if hasattr(trial, name)} == {
+            name: getattr(trial, name) for name in row if hasattr(trial, name)
+        }
+    epochs = read_run(run).epochs.to_pylist()
+    assert [(row["trial"], row["epoch"]) for row in epochs] == [
+        (trial, entry.epoch) for trial in sorted(state.reports) for entry in state.reports[trial]
+    ]
+
+
+def test_an_empty_run_has_typed_tables(tmp_path: Path) -> None:
+    with Record(tmp_path / "new") as record:
+        start_session(record)
+    tables = read_run(tmp_path / "new")
+    assert (tables.trials.num_rows, tables.epochs.num_rows) == (0, 0)
+    assert tables.trials.schema.equals(TRIALS_SCHEMA)
+    assert tables.epochs.schema.equals(EPOCHS_SCHEMA)
+
+
+def test_nan_stays_nan_and_none_stays_null(tmp_path: Path) -> None:
+    with Record(tmp_path) as record:
+        start_session(record)
+        run_trial(record, 0, {1: math.nan}, "diverged", val_loss=math.inf)
+        record.append("suggested", **suggestion(1))
+        TableWriter(tmp_path).update(record)
+    accuracies = read_run(tmp_path).trials["val_accuracy"].to_pylist()
+    assert math.isnan(accuracies[0])
+    assert accuracies[1] is None
+    assert read_run(tmp_path).trials["val_loss"].to_pylist()[0] == math.inf
+
+
+def test_a_table_behind_the_record_is_rebuilt_without_a_note(run: Path) -> None:
+    with Record(run) as record:
+        start_session(record, 2)
+        record.append("report", **report(5, 1, 1, 0.25, session=2))
+    tables = read_run(run)
+    assert tables.notes == []
+    assert tables.trials.to_pylist()[5]["val_accuracy"] == 0.25
+
+
+@pytest.mark.parametrize("name", ["trials.parquet", "epochs.parquet"])
+@pytest.mark.parametrize("damage", ["zero bytes", "text", "foreign", "no version", "next version", "a folder"])
+def test_a_damaged_or_foreign_table_is_noted_and_rebuilt(run: Path, name: str, damage: str) -> None:
+    whole = read_run(run)
+    path = run / name
+    table = pq.ParquetFile(path).read()
+    path.unlink()
+    if damage == "zero bytes":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("PAR1 but not really PAR1")
+    elif damage == "foreign":
+        pq.write_table(pa.table({"x": [1]}), path)
+    elif damage == "no version":
+        pq.write_table(table.replace_schema_metadata(None), path)
+    elif damage == "next version":
+        pq.write_table(table.replace_schema_metadata({b"parambudget.schema": b"trials-v2"}), path)
+    else:
+        path.mkdir()
+    tables = read_run(run)
+    assert (tables.trials, tables.epochs) == (whole.trials, whole.epochs)
+    assert len(tables.notes) == 1
+    assert str(path) in tables.notes[0]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_whole(tmp_path_factory.mktemp("runs") / "alpha")
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from(["trials.parquet", "epochs.parquet"]), place=st.floats(0, 1), flip=st.integers(0, 255))
+def test_a_table_cut_or_changed_at_any_byte_shows_no_wrong_row(
+    name: str, place: float, flip: int, sound: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run = tmp_path_factory.mktemp("runs") / "alpha"
+    shutil.copytree(sound, run)
+    content = (run / name).read_bytes()
+    at = round(place * (len(content) - 1))
+    (run / name).write_bytes(content[:at] + (bytes([content[at] ^ flip]) + content[at + 1 :] if flip else b""))
+    tables = read_run(run)
+    assert tables.trials.to_pydict() == read_run(sound).trials.to_pydict()
+    assert tables.epochs.to_pydict() == read_run(sound).epochs.to_pydict()
+    if not flip:
+        assert len(tables.notes) == 1
+
+
+def test_leftovers_of_a_killed_writer_are_never_read(run: Path) -> None:
+    whole = read_run(run)
+    (run / ".trials.parquet.tmp").write_bytes(b"half a table")
+    assert read_run(run).trials == whole.trials
+    write_tables(run, read_record(run), (run / "record.jsonl").stat().st_size)
+    assert not list(run.glob(".*"))
+
+
+def test_the_run_column_is_the_folders_present_name(run: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere" / "rate=0.1"  # a name that pyarrow's data sets take for a partition
+    moved.parent.mkdir()
+    shutil.move(run, moved)
+    for _ in range(2):
+        tables = read_run(moved)
+        assert set(tables.trials["run"].to_pylist()) == set(tables.epochs["run"].to_pylist()) == {"rate=0.1"}
+        assert tables.trials.schema.equals(TRIALS_SCHEMA)
+        (moved / "trials.parquet").unlink(missing_ok=True)
+
+
+def test_a_ruined_record_leaves_the_tables(run: Path) -> None:
+    whole = read_run(run)
+    (run / "record.jsonl").write_bytes(b"\0" * 4096)
+    tables = read_run(run)
+    assert tables.trials == whole.trials
+    assert any("no valid event" in note for note in tables.notes)
+
+
+def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
+    with Record(tmp_path) as record:
+        start_session(record)
+    path = tmp_path / "record.jsonl"
+    path.write_bytes(path.read_bytes() + b"junk\n" * 9)
+    assert [note.partition(": ")[2] or note for note in read_run(tmp_path).notes] == [
+        "record.jsonl line 2 is skipped: not JSON (expected value)",
+        "record.jsonl line 3 is skipped: not JSON (expected value)",
+        "and 7 more such lines",
+    ]
+
+
+def test_nothing_usable_is_an_error_that_names_the_file(run: Path) -> None:
+    (run / "record.jsonl").unlink()
+    (run / "trials.parquet").write_bytes(b"")
+    with pytest.raises(ResultsError, match=r"trials\.parquet: damaged"):
+        read_run(run)
+
+
+def test_an_absent_run_names_the_runs_that_are_there(run: Path) -> None:
+    with pytest.raises(RunNotFoundError, match=r"no run .*alpah.* there are alpha"):
+        read_run(run.parent / "alpah")
+
+
+def test_all_runs_of_a_storage_are_read_and_a_damaged_one_is_noted(run: Path) -> None:
+    storage = run.parent
+    write_whole(storage / "beta")
+    (storage / "no-run").mkdir()
+    (storage / "file").write_text("")
+    (storage / "gamma").mkdir()
+    (storage / "gamma" / "trials.parquet").write_bytes(b"")
+    trials, notes = read_runs(storage)
+    assert trials["run"].to_pylist() == ["alpha"] * 6 + ["beta"] * 6
+    assert len(notes) == 1
+    assert "gamma" in notes[0]
+
+
+def test_runs_are_named_or_given_as_folders(run: Path, tmp_path: Path) -> None:
+    other = write_whole(tmp_path / "other" / "alpha")
+    by_name, _ = read_runs(run.parent, ["alpha", str(run)])
+    assert by_name["run"].to_pylist() == ["alpha"] * 6
+    both, _ = read_runs(run.parent, ["alpha", other])
+    assert set(both["run"].to_pylist()) == {str(run), str(other)}
+    with pytest.raises(RunNotFoundError, match="beta"):
+        read_runs(run.parent, ["alpha", "beta"])
+    with pytest.raises(RunNotFoundError, match=r"python -m search\.run"):
+        read_runs(tmp_path / "absent")
+
+
+def test_writing_waits_twenty_times_what_it_took(tmp_path: Path) -> None:
+    # each update reads the clock at its start and, where it writes, at its end
+    readings = iter([0.0, 2.0, *[41.75], *[42.0, 42.5], *[52.0], *[52.25, 52.5], *[57.25], *[57.5, 57.75]])
+    with Record(tmp_path) as record:
+        writer = TableWriter(tmp_path, clock=lambda: next(readings))
+
+        def update(force: bool = False) -> bool:
+            start_session(record, len(record.state.sessions) + 1)
+            return writer.update(record, force)
+
+        assert update()
+        assert not update()
+        assert update()
+        assert not update()
+        assert update(force=True)
+        assert not update()
+        assert update()
+    assert next(readings, None) is None
+
+
+def test_nothing_is_written_while_nothing_happens(tmp_path: Path) -> None:
+    with Record(tmp_path) as record:
+        start_session(record)
+        writer = TableWriter(tmp_path, clock=lambda: 0.0)
+        assert writer.update(record)
+        assert not writer.update(record)
+        assert writer.update(record, force=True)
+        start_session(record, 2)
+        assert writer.update(record)
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from results.record import Record
+from results.tables import TableWriter
+from tests.results_fixtures import run_trial, start_session
+with Record(Path(sys.argv[1])) as record:
+    start_session(record, len(record.state.sessions) + 1)
+    writer = TableWriter(record.folder)
+    print("writing", flush=True)
+    while True:
+        run_trial(record, len(record.state.trials), {1: 0.5})
+        writer.update(record, force=True)
+"""
+
+
+def test_a_writer_killed_at_any_time_leaves_readable_tables(tmp_path: Path) -> None:
+    for written in range(1, 5):
+        command = [sys.executable, "-c", WRITE, str(tmp_path)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "writing\n"
+            for _ in range(300 * written):  # reads beside the writer, each of them sound
+                if (tmp_path / "epochs.parquet").exists():
+                    assert read_run(tmp_path).notes == []
+                    break
+            writer.send_signal(signal.SIGKILL)
+        tables = read_run(tmp_path)
+        state = read_record(tmp_path)
+        assert [note for note in tables.notes if "its driver" not in note] == []
+        assert tables.trials == trials_table(tmp_path.name, state)
+        assert tables.epochs == epochs_table(tmp_path.name, state)

@@ -1,0 +1,170 @@
+"""Configurations: precedence, files, and what each data set changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from search.config import compose
+from search.config.dataset_defaults import DATASET_DEFAULTS
+from search.config.flags import config_flag, seconds
+from search.errors import ConfigError, ResourceError, ResumeError
+from search.layouts import require_feasible
+from search.planning.resources import fitting_concurrency
+from search.runs import read_config
+from search.runs.folder import new_run_folder, write_run_file
+from trainables.data.datasets import DATASETS
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        "trials = 5\nseed = 6\n[space]\nmin_params = 21_000\nmax_params = 31_000\n[recipe]\nmomentum = 0.5\n"
+    )
+    space = tmp_path / "space.toml"
+    space.write_text("max_params = 32_000\n")
+    config = compose(file, space, {"seed": 7}, ["recipe.momentum=0.25", "space.channels=[8,16]"])
+    assert (config.trials, config.seed, config.recipe.seed) == (5, 7, 7)
+    assert (config.space.min_params, config.space.max_params) == (21_000, 32_000)
+    assert config.space.channels == (8, 16)
+    recipe = config.recipe.fixed
+    assert recipe is not None
+    assert recipe.momentum == 0.25
+    assert recipe.batch_size == 64  # the data set's default, which nothing overrides
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_every_data_set_has_a_space_that_is_not_empty(dataset: str) -> None:
+    config = compose(None, None, {"dataset": dataset}, [])
+    assert config.space.in_channels == DATASETS[dataset].image_shape[0]
+    assert config.space.classes == DATASETS[dataset].classes
+    assert config.recipe.epochs == config.max_epochs == config.rungs[-1]
+    require_feasible(config.space)
+
+
+def test_defaults_are_for_known_data_sets_only() -> None:
+    assert set(DATASET_DEFAULTS) <= set(DATASETS)
+
+
+def test_the_default_is_the_documented_space_for_cifar10() -> None:
+    config = compose(None, None, {"dataset": "cifar10"}, [])
+    assert config.space.stages == (3, 4)
+    assert config.space.blocks == (1, 16)
+    assert (config.space.channels[0], config.space.channels[-1]) == (16, 512)
+    assert (config.space.min_params, config.space.max_params) == (4_000_000, 5_000_000)
+    assert config.rungs == (8, 24, 72)
+    assert compose(None, None, {"dataset": "cifar10"}, ["space.stages=[3,4,5]"]).space.stages == (3, 4, 5)
+
+
+def test_a_run_folder_gives_its_configuration_back(tmp_path: Path) -> None:
+    config = compose(None, None, {"trials": 3}, ["recipe.cutout=4"])
+    write_run_file(tmp_path / "run", config)
+    assert read_config(tmp_path / "run") == config
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b'{"format": 99, "config": {}}'])
+def test_a_damaged_run_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(ResumeError, match=r"run\.json: [^\n]+$"):
+        read_config(tmp_path)
+
+
+def test_names_made_of_the_time_do_not_collide(tmp_path: Path) -> None:
+    first = new_run_folder(tmp_path, None, "./my images")
+    first.mkdir(parents=True)
+    second = new_run_folder(tmp_path, None, "./my images")
+    assert first != second
+    assert " " not in first.name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("45m", 2700), ("1h30m", 5400), ("1.5h", 5400), ("1d", 86400)]
+)
+def test_durations(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1h30", "-5", "5 m", "m"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="time_budget"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "cpus", "gpus", "expected"),
+    [
+        ({}, 2, 0, 2),
+        ({"cpus_per_trial": 2}, 5, 0, 2),
+        ({"gpus_per_trial": 0.5}, 16, 1, 2),
+        ({"gpus_per_trial": 0.3}, 16, 2, 6),
+        ({"gpus_per_trial": 2.0}, 16, 5, 2),
+        ({"gpus_per_trial": 0.5}, 1, 1, 1),
+        ({"concurrency": 1}, 8, 0, 1),
+    ],
+)
+def test_concurrency_follows_from_the_resources(
+    flags: dict[str, float], cpus: float, gpus: float, expected: int
+) -> None:
+    assert fitting_concurrency(compose(None, None, flags, []), cpus, gpus, "here") == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"cpus_per_trial": 3}, "cpus_per_trial: 3 asked for, here has 2"),
+        ({"gpus_per_trial": 0.5}, "gpus_per_trial: 0.5 asked for, here has 0"),
+        (
+            {"concurrency": 3},
+            "concurrency: 3 trials of 1 CPUs and 0 GPUs asked for, here has 2 CPUs and 0 GPUs, room for 2",
+        ),
+    ],
+)
+def test_resources_that_are_not_there_are_refused(flags: dict[str, float], message: str) -> None:
+    with pytest.raises(ResourceError, match=message):
+        fitting_concurrency(compose(None, None, flags, []), 2, 0, "here")
+
+
+def test_a_budget_without_a_floor_gets_one_at_four_fifths() -> None:
+    space = compose(None, None, {"dataset": "cifar10", "space": {"max_params": 250_000}}, []).space
+    assert (space.min_params, space.max_params) == (200_000, 250_000)
+    given = compose(None, None, {"space": {"max_params": 30_000, "min_params": 0}}, []).space
+    assert given.min_params == 0
+
+
+def test_a_relative_image_folder_is_kept_as_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ants", "bees"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "photos" / name / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    config = compose(None, None, {"dataset": "./photos", "data_dir": "cache"}, [])
+    assert config.dataset == str(tmp_path / "photos")
+    assert config.data_arguments["data_dir"] == str(tmp_path / "cache")
+    assert config.space.classes == 2
+
+
+def test_the_help_names_the_defaults_of_data_sets() -> None:
+    text = config_flag("trials").help
+    assert "[default: 100; digits: 12]" in text
+    assert "digits: 40,000" in config_flag("space.max_params").help
+
+
+def test_the_seeds_of_all_replicates_are_seeds() -> None:
+    assert compose(None, None, {"seed": 2**31 - 3, "replicates": 3}, []).replicates == 3
+    with pytest.raises(ConfigError, match=rf"use at most {2**31 - 3}"):
+        compose(None, None, {"seed": 2**31 - 2, "replicates": 3}, [])
+
+
+def test_a_list_of_words_needs_no_quotes() -> None:
+    config = compose(None, None, {}, ["recipe.optimizer=[nesterov, muon]", "space.block_types=[basic,bottleneck]"])
+    assert config.recipe.values_of("optimizer") == ["nesterov", "muon"]
+    assert config.space.block_types == ("basic", "bottleneck")
+    listed = compose(None, None, {}, ["space.layouts=[1-1-3x16-16-16, 2-1x8-12+actsilu]"]).space.listed_layouts
+    assert [layout.layout_id for layout in listed] == [
+        "1-1-3x16-16-16+in1",
+        "2-1x8-12+actsilu+in1",
+    ]
+    with pytest.raises(ConfigError, match="adamm"):
+        compose(None, None, {}, ["recipe.optimizer=[sgd,adamm]"])

@@ -1,0 +1,166 @@
+"""The dry run: what it says of space, recipes, trials and cost, and that it launches nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_zoo import PRESETS
+from results import Record
+from search.config import compose
+from search.config.composition import validated
+from search.layouts.report import make_report
+from search.machine import available_cpus
+from search.planning.cost import expected_epochs
+from search.planning.plan import make_plan
+from search.planning.plan_text import hours_text
+from search.runs.folder import write_run_file
+from search.runs.warm_start import first_candidates
+from search.text import flops_text
+from tests.support.cli import run
+from tests.support.results_fixtures import run_trial, start_session
+
+
+@pytest.mark.parametrize(
+    ("rungs", "factor", "trials", "expected"),
+    [((4,), 3, 10, 40), ((1, 3, 9), 3, 9, 9 + 3 * 2 + 1 * 6), ((2, 4), 2, 1, 4)],
+)
+def test_expected_epochs(rungs: tuple[int, ...], factor: int, trials: int, expected: float) -> None:
+    assert expected_epochs(rungs, factor, trials) == expected
+
+
+@pytest.mark.parametrize(
+    ("flops", "text"), [(2.5e6, "2.5 MFLOP"), (1e9, "1 GFLOP"), (1.234e13, "12.3 TFLOP"), (9.9e16, "99 PFLOP")]
+)
+def test_flops_text(flops: float, text: str) -> None:
+    assert flops_text(flops) == text
+
+
+def test_trials_are_no_more_than_the_space_has(tmp_path: Path) -> None:
+    config = compose(None, None, {"trials": 100}, ["space.stages=[2]", "space.blocks=[1,2]", "space.max_params=21000"])
+    plan = make_plan(config, tmp_path)
+    assert plan["trials"] == plan["space"]["feasible"] < 100 // 6
+    assert plan["disk"]["total_bytes"] > plan["disk"]["checkpoints"] * plan["disk"]["checkpoint_bytes"] > 0
+    searched = validated(config.model_dump(mode="json") | {"replicates": 3, "recipe": {"cutout": [0, 8]}})
+    plan = make_plan(searched, tmp_path)
+    assert plan["trials"] == plan["space"]["feasible"] * plan["recipes"] * 3
+    assert plan["recipes"] == 2
+    endless = validated(config.model_dump(mode="json") | {"recipe": {"learning_rate": {"low": 0.1, "high": 0.2}}})
+    plan = make_plan(endless, tmp_path)
+    assert (plan["trials"], plan["recipes"]) == (100, None)
+
+
+def test_a_plan_names_what_is_fixed_of_the_recipe_and_read(tmp_path: Path) -> None:
+    sets = ["recipe.optimizer=adam", "recipe.momentum=0.5", "recipe.learning_rate=[0.1,0.2]", "recipe.dropout=0.25"]
+    fixed = dict(make_plan(compose(None, None, {"dataset": "cifar10"}, sets), tmp_path)["fixed"])
+    usual = {"weight_decay": "0.0005", "batch_size": "128", "schedule": "rung-annealed"}
+    assert fixed == {"optimizer": "adam", "dropout": "0.25"} | usual
+
+
+def test_a_plan_names_what_is_tried_first_and_what_is_left_out(tmp_path: Path) -> None:
+    config = compose(None, None, {"dataset": "cifar10", "warm_start": list(PRESETS)}, [])
+    first, left_out = first_candidates(config, tmp_path)
+    assert make_plan(config, tmp_path)["warm_start"] == [f"first: {layout.layout_id}" for layout, _ in first] + left_out
+
+
+def test_the_dry_run_launches_nothing_and_its_json_is_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run("search.run", "--dry-run", "--json", "--trials=9", cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    config = compose(None, None, {"trials": 9}, [])
+    expected = make_plan(config, Path("runs"), available_cpus())  # a relative path, as the command's
+    assert json.loads(outcome.stdout) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_space_command_shows_what_the_report_says(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text("max_params = 30_000\nstages = [2]\n")
+    outcome = run("search.space", "--dataset=digits", "--space=space.toml", "--json", cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    shown = json.loads(outcome.stdout)
+    space = compose(None, tmp_path / "space.toml", {"dataset": "digits"}, []).space
+    assert shown == make_report(space, 5, 0).to_dict()
+    text = run("search.space", "--dataset=digits", "--space=space.toml", cwd=tmp_path).stdout
+    assert f"{shown['total']:,} layouts, {shown['feasible']:,} feasible" in text
+    assert shown["smallest"]["layout_id"] in text
+
+
+def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path: Path) -> None:
+    config = compose(None, None, {"trials": 20, "concurrency": 1}, [])
+    plan = make_plan(config, tmp_path)
+    assert plan["hours"] is None
+    assert plan["hours_why"].startswith(f"{tmp_path} holds no run on digits from this machine")
+    earlier = {"train_images": 100, "trials": 1}
+    others: dict[str, dict[str, Any]] = {
+        "same": {},
+        "other-data": {"dataset": "mnist"},
+        "other-cores": {"cpus_per_trial": 2},
+        "other-device": {"gpus_per_trial": 0.5},
+        "other-machine": {},
+        "damaged": {},
+    }
+    for name, changes in others.items():
+        write_run_file(tmp_path / name, compose(None, None, earlier | changes, []))
+        with Record(tmp_path / name) as record:
+            start_session(record)
+            run_trial(record, 0, {3: 0.5}, params=1_000)  # 40,000 FLOPs a pass, 3 epochs of 2.5 s
+    elsewhere = tmp_path / "other-machine" / "run.json"
+    elsewhere.write_text(elsewhere.read_text().replace('"cpu": "', '"cpu": "another '))
+    (tmp_path / "damaged" / "run.json").write_text("{")
+    plan = make_plan(config, tmp_path)
+    pace = 40_000 * (3 * 100 + 144) / 2.5  # FLOPs a second: 100 images trained on, 144 of 1,438 validated on
+    assert plan["hours"] == pytest.approx(plan["training_flops"] / pace / 3600)
+    assert plan["hours_why"] == "1 at a time, as fast as same"
+    quicker = compose(None, None, {"trials": 20, "concurrency": 1, "cpus_per_trial": 4096}, [])
+    assert make_plan(quicker, tmp_path)["hours_why"] == "this machine lacks what a trial needs"
+    shown = run("search.run", "--dry-run", "--trials=20", "--concurrency=1", f"--storage={tmp_path}", cwd=tmp_path)
+    text = f"about {plan['hours']:.2g} hours of training on this machine, 1 at a time, as fast as same\n"
+    assert text in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(66.3, "66 hours"), (0.5, "30 minutes"), (0.005, "18 seconds"), (1e-5, "0.036 seconds")]
+)
+def test_the_time_has_a_unit_that_can_be_read(hours: float, text: str) -> None:
+    told = hours_text({"hours": hours, "hours_why": "as fast as others"})
+    assert told == f"about {text} of training on this machine, as fast as others"
+
+
+def test_a_plan_says_what_ends_it_early(tmp_path: Path) -> None:
+    assert make_plan(compose(None, None, {}, []), tmp_path)["budgets"] == []
+    limited = compose(None, None, {"time_budget_s": 90, "epoch_budget": 2000}, [])
+    assert make_plan(limited, tmp_path)["budgets"] == [
+        "a session ends after 1:30 at the latest",
+        "the search ends after 2,000 epochs in all",
+    ]
+
+
+def test_a_plan_for_a_larger_machine_is_a_note(tmp_path: Path) -> None:
+    outcome = run("search.run", "--dry-run", "--cpus-per-trial=4096", cwd=tmp_path)
+    assert outcome.returncode == 0
+    assert outcome.stderr.startswith("note: cpus_per_trial: 4096 asked for, this machine has")
+    assert "Nothing was launched" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"), [("--train-images=5000000", "train_images: 5,000,000"), ("--name=../evil", "name: '../evil'")]
+)
+def test_a_plan_refuses_what_the_run_would(tmp_path: Path, flag: str, message: str) -> None:
+    outcome = run("search.run", "--dry-run", flag, cwd=tmp_path)
+    assert outcome.returncode == 2
+    assert message in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_a_second_pass_at_every_step_costs_twice_the_training(tmp_path: Path) -> None:
+    plain, sam = (make_plan(compose(None, None, {}, sets), tmp_path) for sets in ([], ["recipe.sam_radius=0.05"]))
+    assert 1.8 < sam["training_flops"] / plain["training_flops"] < 2
+
+
+def test_a_dry_run_refuses_a_run_to_reuse_that_is_not_there(tmp_path: Path) -> None:
+    outcome = run("search.run", "--dry-run", "--reuse=nosuch", "--json", cwd=tmp_path)
+    assert outcome.returncode == 2
+    assert "no run 'nosuch'" in outcome.stderr

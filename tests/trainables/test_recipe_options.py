@@ -1,0 +1,184 @@
+"""What a training makes of its recipe's options: the head's weights, the momentum, and all of them together."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model_zoo import ResNetLayout, build
+from tests.support.training_fixtures import (
+    AUGMENTED,
+    CPU,
+    LAYOUT,
+    RATES,
+    assert_same_bits,
+    small_recipe,
+    small_set,
+    small_trainer,
+    state_of,
+    timeless,
+    trained,
+)
+from trainables.network_setup import starting_network
+from trainables.optimization.optimizers import make_optimizer, set_step
+from trainables.recipe import Recipe
+from trainables.training import epoch_seed
+
+WIDE = ResNetLayout((1, 1), (8, 400), classes=100)
+EVERYTHING: dict[str, Any] = {
+    **AUGMENTED,
+    "epochs": 6,
+    "adaptive_clipping": 0.02,
+    "head_init": "xavier-normal",
+    "patience_epochs": 5,
+    "flip_order": "alternating",
+    "erasing": 0.5,
+}
+COMBINATIONS: list[dict[str, Any]] = [
+    {"optimizer": "sgd", "schedule": "one-cycle", "mixup_alpha": 0.5, "policy": "autoaugment"},
+    {"optimizer": "nesterov", "schedule": "cosine-step", "cosine_epochs": 2, "step_epochs": 3, "cutmix_alpha": 1.0},
+    {"optimizer": "adam", "schedule": "one-cycle", "cutmix_alpha": 1.0, "policy": "randaugment"},
+    {"optimizer": "adamw", "schedule": "cosine", "cosine_epochs": 2, "mixup_alpha": 0.2},
+    {"optimizer": "adadelta", "schedule": "step", "step_epochs": 2, "ricap_beta": 0.3, "policy": "trivialaugment"},
+    {"optimizer": "muon", "schedule": "linear", "sam_radius": 0.05, "ema_decay": 0.9, "dropout": 0.2},
+    {"optimizer": "sgd", "schedule": "cosine-restarts", "restart_epochs": 2, "lookahead_steps": 3, "sam_radius": 0.1},
+    {"optimizer": "adamw", "schedule": "warmup-stable-decay", "ema_decay": 0.5, "stochastic_depth": 0.5},
+    {"schedule": "rung-annealed", "patience_epochs": 0, "ema_decay": 0.9, "decay_norms": False, "lookahead_steps": 2},
+    {
+        "optimizer": "muon",
+        "schedule": "one-cycle",
+        "adaptive_clipping": 0.0,
+        "gradient_clipping": 0.5,
+        "decay_norms": False,
+        "lookahead_steps": 2,
+        "stochastic_depth": 0.3,
+    },
+]
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "one cycle": {"optimizer": "sgd", "schedule": "one-cycle", "momentum": 0.95, "learning_rate": 0.001},
+    "thirds": {"optimizer": "adadelta", "schedule": "step", "step_factor": 1 / 3, "step_epochs": 20},
+    "cosine and drops": {
+        "optimizer": "adadelta",
+        "adaptive_clipping": 0.01,
+        "schedule": "cosine-step",
+        "cosine_epochs": 50,
+        "warmup_epochs": 0,
+        "step_epochs": 80,
+        "step_factor": 0.1,
+        "patience_epochs": 5,
+        "cutout": 8,
+        "mixup_alpha": 0.5,
+    },
+    "cutmix": {"schedule": "cosine", "cosine_epochs": 50, "warmup_epochs": 0, "cutout": 0, "cutmix_alpha": 1.0},
+}
+
+
+def test_xavier_normal_changes_the_linear_weights_alone_and_has_torchs_spread() -> None:
+    uniform, normal = (
+        starting_network(WIDE, Recipe.model_validate({"head_init": name})) for name in ("uniform", "xavier-normal")
+    )
+    assert_same_bits(dict(uniform.state_dict()), dict(build(WIDE, 0).state_dict()))
+    changed = {
+        name for name, value in normal.state_dict().items() if not torch.equal(value, uniform.state_dict()[name])
+    }
+    assert changed == {"head.weight"}
+    weight, spread = normal.head.weight.detach(), math.sqrt(2 / (400 + 100))
+    assert float(weight.std()) == pytest.approx(spread, rel=0.02)  # 40,000 weights: 0.35 % is one standard deviation
+    assert float(weight.abs().max()) > 3 * spread  # a uniform of that spread ends at 1.73
+    torch_default = torch.nn.init.xavier_normal_(torch.empty_like(weight), generator=torch.Generator().manual_seed(1))
+    assert float(weight.std()) == pytest.approx(float(torch_default.std()), rel=0.02)
+
+
+def test_the_heads_weights_follow_from_the_seed_and_not_from_the_callers_generator() -> None:
+    recipes = [Recipe(head_init="xavier-normal", seed=seed) for seed in (1, 1, 2)]
+    state = torch.random.get_rng_state()
+    first, again, other = (starting_network(LAYOUT, recipe).head.weight for recipe in recipes)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_trainer_starts_from_the_recipes_network() -> None:
+    recipe = small_recipe(head_init="xavier-normal")
+    assert_same_bits(
+        dict(small_trainer(recipe).network.state_dict()), dict(starting_network(LAYOUT, recipe).state_dict())
+    )
+
+
+@pytest.mark.parametrize("optimizer", sorted(RATES))
+def test_what_a_step_sets_is_what_torchs_own_groups_hold(optimizer: str) -> None:
+    made = make_optimizer([torch.nn.Parameter(torch.zeros(2))], small_recipe(optimizer=optimizer), CPU)
+    before = dict(made.param_groups[0])
+    set_step(made, 0.25, 0.5)
+    changed = {
+        name: value for name, value in made.param_groups[0].items() if name != "params" and value != before[name]
+    }
+    expected: dict[str, Any] = {"lr": 0.25}
+    if optimizer in ("sgd", "nesterov", "muon"):
+        expected["momentum"] = 0.5
+    if optimizer in ("adam", "adamw"):
+        expected["betas"] = (0.5, 0.999)
+    assert changed == expected
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+def test_one_cycle_trains_with_torchs_learning_rates_and_momenta(optimizer: str) -> None:
+    recipe = small_recipe(optimizer=optimizer, schedule="one-cycle", learning_rate=RATES[optimizer], momentum=0.95)
+    trainer = small_trainer(recipe)
+    trained(trainer)
+    cycled, fixed = (plainly_trained(recipe, cycle_momentum) for cycle_momentum in (True, False))
+    found = trainer.network.head.weight.detach()
+    torch.testing.assert_close(found, cycled, rtol=1e-3, atol=1e-4)
+    assert float((found - fixed).abs().max()) > 3e-3  # thirty times what the two above may differ by
+
+
+def plainly_trained(recipe: Recipe, cycle_momentum: bool) -> torch.Tensor:
+    """The head's weights after torch's own optimizer and OneCycleLR went over the same batches."""
+    data, network = small_set(), build(LAYOUT, recipe.seed).train()
+    made = make_optimizer(network.parameters(), recipe, CPU)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        made, recipe.learning_rate, epochs=recipe.epochs, steps_per_epoch=4, cycle_momentum=cycle_momentum
+    )
+    for epoch in range(recipe.epochs):
+        draw = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch))
+        order = data.train_indices[torch.randperm(70, generator=draw).numpy()]
+        for step in range(4):
+            batch = order[step * 16 : (step + 1) * 16]
+            x = (torch.tensor(data.images[batch]) / 255 - torch.tensor(data.mean)) / torch.tensor(data.std)
+            loss = F.cross_entropy(
+                network(x.permute(0, 3, 1, 2)), torch.tensor(data.labels[batch]), label_smoothing=recipe.label_smoothing
+            )
+            made.zero_grad()
+            loss.backward()
+            made.step()
+            scheduler.step()
+    return network.head.weight.detach()
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_the_trainings_of_both_systems_are_recipes_of_which_every_field_is_read(name: str) -> None:
+    values = SYSTEMS[name] | {"batch_size": 128, "epochs": 200, "label_smoothing": 0.0, "rotation_degrees": 10.0}
+    recipe = Recipe.model_validate(values)
+    assert recipe.unread.isdisjoint(values)
+    assert recipe.canonical().model_dump() | values == recipe.canonical().model_dump()
+
+
+@pytest.mark.parametrize("options", COMBINATIONS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_with_every_option_a_resumed_training_is_the_uninterrupted_one_to_the_last_bit(
+    options: dict[str, Any], precision: str, tmp_path: Path
+) -> None:
+    rate = RATES[options.get("optimizer", "nesterov")]
+    recipe = small_recipe(**EVERYTHING | options, precision=precision, learning_rate=rate)
+    whole = small_trainer(recipe, rungs=(2, 6))
+    reports = [timeless(report) for report in trained(whole, tmp_path)]
+    for epoch in range(1, 7):
+        resumed = small_trainer(recipe, rungs=(2, 6))
+        resumed.load(tmp_path / f"epoch-{epoch}")
+        assert [timeless(report) for report in trained(resumed)] == reports[epoch:]
+        assert_same_bits(state_of(resumed), state_of(whole))
