@@ -16,9 +16,10 @@ from search.evaluation.export import FACTS_NAME
 from search.evaluation.kept_network import load_kept
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
+from tests.support.cli import ROOT
+from tests.support.imports import named
 from tests.support.trained_run import UNSTEADY, evaluated, write_trained_run
 from tests.support.training_fixtures import CPU
-from tests.trainables.data.test_test_set_kept_apart import REPOSITORY, imported_modules
 from trainables.augmentation.batch import normalise
 from trainables.data import load_training_set
 
@@ -99,5 +100,5 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(
 
 
 def test_the_export_opens_no_test_set() -> None:
-    assert "trainables.data.test_set" not in imported_modules(REPOSITORY / "search" / "evaluation" / "export.py")
+    assert "trainables.data.test_set" not in named(ROOT / "search" / "evaluation" / "export.py")
     assert FACTS_NAME in OPEN

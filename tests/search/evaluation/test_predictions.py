@@ -16,10 +16,10 @@ from PIL import Image
 from search.evaluation.kept_network import load_kept
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
-from tests.support.cli import run
+from tests.support.cli import ROOT, run
+from tests.support.imports import named
 from tests.support.trained_run import UNSTEADY, evaluated, write_trained_run
 from tests.support.training_fixtures import CPU
-from tests.trainables.data.test_test_set_kept_apart import REPOSITORY, imported_modules
 from trainables.augmentation.batch import normalise
 from trainables.data import TrainingSet, load_training_set
 from trainables.data.images import decode
@@ -108,9 +108,9 @@ def test_the_command_predicts_with_the_test_set_out_of_reach(trained: Path, tmp_
 
 
 def test_the_predictions_import_no_test_set() -> None:
-    assert "trainables.data.test_set" in imported_modules(REPOSITORY / "search" / "evaluate.py")
+    assert "trainables.data.test_set" in named(ROOT / "search" / "evaluation" / "measure.py")
     for name in ("search/evaluation/predict.py", "search/evaluation/kept_network.py", "trainables/data/unlabelled.py"):
-        assert not any("test_set" in module for module in imported_modules(REPOSITORY / name))
+        assert not any("test_set" in module for module in named(ROOT / name))
 
 
 def test_pictures_of_any_size_and_colour_become_the_data_sets_own(tmp_path: Path) -> None:

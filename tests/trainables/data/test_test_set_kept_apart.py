@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.cli import ROOT
+from tests.support.imports import named
 from trainables.data import load_training_set
 from trainables.data.test_set import load_test_set
 
@@ -39,28 +40,15 @@ def test_test_images_changed_in_place_are_noticed_by_their_checksum(tmp_path: Pa
     assert "SHA-256" in messages[0]
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Return what a file imports, `from a import b` as both a and a.b, and every string that names a module."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.add(node.value)
-    return found
-
-
 def test_only_the_final_evaluation_imports_the_test_set() -> None:
     files = {path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     importers = {
         path.relative_to(ROOT).as_posix()
         for path in files
-        if any(module.startswith("trainables.data.test_set") for module in imported_modules(path))
+        if any(module.startswith("trainables.data.test_set") for module in named(path))
     }
     assert len(files) > 10
-    assert importers <= {"search/evaluation/measure.py"}
+    assert importers == {"search/evaluation/measure.py"}
 
 
 def test_only_the_test_set_module_opens_the_test_part() -> None:
