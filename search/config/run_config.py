@@ -95,7 +95,7 @@ class RunConfig(BaseModel):
     space: LayoutSpace = LayoutSpace()
     """Layouts that are searched."""
     recipe: RecipeSpace = RecipeSpace()
-    """How each is trained: fields that are fixed, chosen or ranged; epochs and seed are those of the run."""
+    """How each is trained: fields that are fixed, chosen or ranged."""
 
     @model_validator(mode="after")
     def _sense(self) -> RunConfig:
@@ -117,6 +117,10 @@ class RunConfig(BaseModel):
             ranges = ", ".join(f"recipe.{name}" for name in self.recipe.continuous)
             problems.append(f"sampler: grid given, but {ranges} is a range; give a list of values")
         problems += [f"space.{problem}" for problem in size_problems(self.space)]
+        problems += [
+            f"recipe.{problem}" if problem.split(":")[0].isidentifier() else f"recipe: {problem}"
+            for problem in self.recipe.problems_over(self.max_epochs)
+        ]
         problems += [
             f"recipe.families.{name}: a layout has a dimension of this name; choose another"
             for name in layout_bounds(self.space)

@@ -16,7 +16,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from model_zoo import ResNetLayout, count_flops, count_params
-from results import Record, TrialState
+from results import Record
 from search.config import RunConfig
 from search.driver.disk_watch import DiskWatch
 from search.driver.retries import RetryRules
@@ -128,7 +128,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _ask(self) -> int:
         """The number of a new trial, in the record."""
-        number, layout, recipe, proposal = self.study.ask()
+        number, (layout, recipe), seed, proposal = self.study.ask()
         self.record.append(
             "suggested",
             trial=number,
@@ -137,8 +137,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             params=count_params(layout),
             flops=count_flops(layout, self._image_size),
             depth=layout.depth,
-            recipe=recipe.model_dump(exclude={"seed"}) | dict.fromkeys(recipe.unread),
-            seed=recipe.seed,
+            recipe=recipe.model_dump() | dict.fromkeys(recipe.unread) | {"epochs": self.config.max_epochs},
+            seed=seed,
             proposal=proposal,
         )
         return number
@@ -148,8 +148,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         trial, path = self.record.state.trials[number], checkpoint_path(self.folder, number)
         if path.exists():
             return False  # it was at work here, and goes on from there
-        layout, recipe = ResNetLayout.from_dict(trial.layout), Recipe(**self._recipe(trial))
-        stored = self.reusable.find(layout, recipe)
+        layout, recipe = ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings)
+        stored = self.reusable.find(layout, recipe, trial.seed)
         if stored is None:
             return False
         for report in stored.reports:
@@ -219,16 +219,13 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             if (no_leader := self._leaders.take(trial)) is not None:
                 checkpoint_path(self.folder, no_leader.trial).unlink(missing_ok=True)
 
-    @staticmethod
-    def _recipe(trial: TrialState) -> dict[str, Any]:
-        return trial.settings | {"seed": trial.seed}
-
     def _trial_config(self, number: int) -> dict[str, Any]:
         trial = self.record.state.trials[number]
         return {
             "trial": number,
             "layout": ResNetLayout.from_dict(trial.layout).to_dict(),
-            "recipe": self._recipe(trial),
+            "recipe": trial.settings,
+            "seed": trial.seed,
             "rungs": list(self.config.rungs),
             "data": self.config.data_arguments,
             "checkpoint": str(checkpoint_path(self.folder, number)),

@@ -25,7 +25,7 @@ from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
 from search.sampling.study import RunStudy
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
-from tests.support.training_fixtures import small_recipe, small_trainer
+from tests.support.training_fixtures import small_trainer
 
 SPACE: dict[str, Any] = {"min_params": 1_000, "max_params": 5_000}
 
@@ -46,7 +46,7 @@ def begin(record: Record, now: RunConfig) -> None:
 
 
 def save_checkpoint(folder: Path, trial: int, epoch: int) -> None:
-    trainer = small_trainer(small_recipe(epochs=epoch))
+    trainer = small_trainer(epochs=epoch)
     while trainer.epoch < epoch:
         trainer.train_epoch()
     trainer.save(checkpoint_path(folder, trial))
@@ -243,28 +243,28 @@ def test_other_epochs_and_budgets_make_no_point_new(sampler: str, tmp_path: Path
                     asked = history.ask()
                 except SpaceExhausted:
                     break
+                layout, recipe = asked.candidate
                 fields = suggestion(asked.number) | {
-                    "layout": asked.layout.to_dict(),
-                    "recipe": asked.recipe.model_dump(exclude={"seed"}) | dict.fromkeys(asked.recipe.unread),
-                    "seed": asked.recipe.seed,
+                    "layout": layout.to_dict(),
+                    "recipe": recipe.model_dump() | dict.fromkeys(recipe.unread) | {"epochs": step.max_epochs},
+                    "seed": asked.seed,
                 }
                 record.append("suggested", **fields)
                 record.append("report", **report(asked.number, 1, 1, 0.5))
                 record.append("ended", trial=asked.number, status="stopped", error=None)
                 history.tell(asked.number, "stopped", 0.5)
-                assert asked.recipe.epochs == step.max_epochs
-                seen.append(asked.layout)
+                seen.append(layout)
     assert len(set(seen)) == len(seen) == count_feasible(steps[-1][0].space) == 24
 
 
-def test_points_to_be_tried_first_have_the_present_epochs_and_fit_the_present_budget() -> None:
+def test_points_to_be_tried_first_fit_the_present_budget() -> None:
     names = {"warm_start": ["arora-resnet10", "cerberus-resnet24"]}
     start = compose(None, None, {"dataset": "cifar10", "space": {"min_params": 0, "max_params": 10**7}} | names, [])
     points, _ = first_candidates(start, Path("nowhere"))
     stored = [candidate_to_dict(point) for point in points]
     assert stored_candidates(start, stored) == points
     longer = changed(start, {"max_epochs": 216}).config
-    assert {recipe.epochs for _, recipe in stored_candidates(longer, stored)} == {216}
+    assert stored_candidates(longer, stored) == points
     assert JointSpace(longer.space, longer.recipe).encode(stored_candidates(longer, stored)[0]) is not None
     assert stored_candidates(changed(start, {"space": {"max_params": 1000, "min_params": 0}}).config, stored) == []
 
