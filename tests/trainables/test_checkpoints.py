@@ -229,7 +229,8 @@ def test_a_checkpoint_of_another_training_is_refused_and_the_difference_named(tm
     for difference, trainer in others:
         before = state_of(trainer)
         message = refusal(path, trainer)
-        assert message == f"{path}: belongs to another {difference}; remove it to train from the start"
+        where = f"{path}: belongs to another training, which differs in its {difference}"
+        assert message == f"{where}; remove it to train from the start"
         assert_same_bits(state_of(trainer), before)
         assert trainer.epoch == 0
 

@@ -155,6 +155,9 @@ def test_the_seeds_of_all_replicates_are_seeds() -> None:
     assert compose(None, None, {"seed": 2**31 - 3, "replicates": 3}, []).replicates == 3
     with pytest.raises(ConfigError, match=rf"use at most {2**31 - 3}"):
         compose(None, None, {"seed": 2**31 - 2, "replicates": 3}, [])
+    for seed, limit in ((-1, "use at least 0"), (2**31, "use less than 2147483648")):
+        with pytest.raises(ConfigError, match=f"seed: {seed} given; {limit}"):
+            compose(None, None, {"seed": seed}, [])
 
 
 def test_a_list_of_words_needs_no_quotes() -> None:
