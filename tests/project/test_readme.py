@@ -174,6 +174,12 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert not anchor or anchor in anchors(path), target
 
 
+def test_the_index_of_decisions_has_every_decision() -> None:
+    page = ROOT / "docs" / "decisions.md"
+    index = set(re.findall(r"^- \[.+\]\(#(.+)\)$", page.read_text(), re.MULTILINE))
+    assert index == anchors(page) - {"decisions"}
+
+
 def test_the_toml_examples_are_configurations(tmp_path: Path) -> None:
     examples = [text for page in PAGES.values() for text in blocks("toml", page)]
     assert examples
