@@ -49,8 +49,6 @@ FIXED: Final = {
     "replicates": "the run's layouts were trained so often each",
     "warm_start": "what is tried first was settled when the run was started",
     "recipe": "layouts trained by other recipes cannot be ranked with those of the run",
-    "recipe.epochs": "it follows max_epochs",
-    "recipe.seed": "it follows seed",
     "space": "the run's proposals are points of the space that it was started with",
 }
 """For every other key, or the table that it is in, why it cannot change."""
@@ -135,8 +133,6 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 def _merged(stored: Mapping[str, Any], leaves: Mapping[str, Any]) -> dict[str, Any]:
     merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in stored.items()}
-    for name in ("epochs", "seed"):
-        merged["recipe"].pop(name, None)  # they follow the run's
     for key, value in leaves.items():
         table, dot, inner = key.partition(".")
         if dot:

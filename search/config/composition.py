@@ -84,17 +84,10 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
     _scale_floor(values["space"], given.get("space"))
     values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
     problems = _belongs_elsewhere(given, info)
-    if isinstance(values["recipe"], dict):
-        for name, source in (("epochs", "max_epochs"), ("seed", "seed")):
-            values["recipe"][name] = values.get(source, RunConfig.model_fields[source].default)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
-        problems += [
-            problem
-            for problem in problems_of(error, RunConfig)
-            if not problem.startswith(("recipe.epochs:", "recipe.seed:"))
-        ]
+        problems += problems_of(error, RunConfig)
         raise ConfigError(one_line(problems)) from None
     if problems:
         raise ConfigError(one_line(problems))
@@ -169,10 +162,7 @@ def _space_facts(info: DatasetInfo) -> dict[str, Any]:
 
 def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]:
     problems = []
-    recipe, space = given.get("recipe"), given.get("space")
-    for name, remedy in (("epochs", "set max_epochs"), ("seed", "set seed")):
-        if isinstance(recipe, Mapping) and name in recipe:
-            problems.append(f"recipe.{name}: {recipe[name]!r} given; it follows the run's, so {remedy}")
+    space = given.get("space")
     for name, fact in _space_facts(info).items():
         if isinstance(space, Mapping) and space.get(name, fact) != fact:
             problems.append(f"space.{name}: {space[name]!r} given, but {info.name} has {fact}; leave it out")
