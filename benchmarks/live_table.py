@@ -24,6 +24,7 @@ from search.config import RunConfig, compose
 from search.driver.disk_watch import PatientRecord
 from search.driver.display import LiveDisplay
 from search.driver.session import run_session
+from search.planning.preparation import prepare
 from search.runs.folder import write_run_file
 from search.runs.reuse import ReusableResults
 from trainables.data import load_training_set
@@ -39,7 +40,7 @@ class RecordedDisplay(LiveDisplay):
     """A live table that is drawn nowhere and becomes a picture once, after `after` trials have ended."""
 
     def __init__(self, config: RunConfig, after: int) -> None:
-        super().__init__(config, Console(file=io.StringIO(), width=WIDTH))
+        super().__init__(config.budgets, config.ladder, Console(file=io.StringIO(), width=WIDTH))
         self.after = after
         self.svg: str | None = None
         """The picture; None until the search has come so far."""
@@ -48,7 +49,7 @@ class RecordedDisplay(LiveDisplay):
         """Records the table of `state` if it is the one that is wanted."""
         ended = sum(trial.ended for trial in state.trials.values())
         epochs = [trial.epochs for trial in state.trials.values() if trial.status == "running" and trial.epochs > 0]
-        busy = len(epochs) == self._concurrency and max(epochs) > self.config.grace_epochs
+        busy = len(epochs) == self._concurrency and max(epochs) > self.ladder.rungs[0]
         if self.svg is None and ended >= self.after and busy:
             recorder = Console(
                 file=io.StringIO(), width=WIDTH, record=True, force_terminal=True, color_system="truecolor"
@@ -67,11 +68,16 @@ def record_table(folder: Path, after: int) -> str:
     data = load_training_set(**config.data_arguments).identity
     write_run_file(folder, config, [], data)
     display = RecordedDisplay(config, after)
+    prepared = prepare(config, folder, RunState(), folder.parent, None, say=_say)
     with PatientRecord(folder) as record:
-        run_session(config, folder, record, None, ReusableResults(config, data, {}), display, _ray_died)
+        run_session(prepared, record, None, ReusableResults(config, data, {}), display, _ray_died)
     if display.svg is None:
         raise ValueError(f"after: {after} given, but the search of {config.trials} trials ended first; give fewer")
     return display.svg
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
 
 
 def _ray_died(process: str) -> None:
