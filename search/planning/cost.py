@@ -48,8 +48,8 @@ def hours_of(
             seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trained)
             flops += passes(earlier) * sum(trial.flops * trial.epochs for trial in trained)
     if not told:
-        where = f"{storage} holds no run on {config.dataset} from this machine with as many CPUs and GPUs a trial"
-        return {"hours": None, "hours_why": f"{where}; a run of a few trials gives one"}
+        where = f"{storage} has no earlier {config.dataset} run on this machine with these resources"
+        return {"hours": None, "hours_why": f"{where}; a run of a few trials would give one"}
     hours = training_flops * seconds / flops / at_a_time / 3600
     return {"hours": hours, "hours_why": f"{at_a_time} at a time, as fast as {_some(told)}"}
 
