@@ -19,7 +19,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     rungs = ", ".join(map(str, plan["rungs"]))
     fixed = ", ".join(f"{name} {value}" for name, value in plan["fixed"])
     console.print(
-        f"\nfixed in the recipe: {fixed or 'nothing'}; all other fields have their defaults",
+        f"\nfixed in the recipe: {fixed or 'nothing'}; fields not shown have their defaults",
         highlight=False,
         soft_wrap=True,
         end="",

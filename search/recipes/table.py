@@ -154,7 +154,7 @@ def _read_families(given: Any, direct: Collection[str], problems: list[Problem])
         problems.append(Problem((FAMILIES,), given, f"{given!r} given; give a table of families"))
         return []
     families = []
-    owners: dict[str, str] = dict.fromkeys(direct, "on its own")
+    owners: dict[str, str] = dict.fromkeys(direct, "outside the family")
     for name, options in given.items():
         family = _read_family(name, options, problems)
         for field in family.fields if family else ():
