@@ -103,7 +103,7 @@ def test_the_limits_are_those_that_the_configuration_enforces() -> None:
             continue
         low, high = int(found[1] or found[3]), found[2] and int(found[2].replace(",", ""))
         for wrong in [low - 1, *([high + 1] if high else [])]:
-            with pytest.raises(ConfigError, match=rf"{re.escape(key.name)}: {wrong} given; use at"):
+            with pytest.raises(ConfigError, match=rf"{re.escape(key.name)}: {wrong} given; use "):
                 compose(None, None, {}, [f"{key.name}={wrong}"])
 
 
