@@ -70,8 +70,8 @@ def _train(
 ) -> None:
     try:
         prepare_process(threads, torch.device(device))
-        data, recipe = noise(batch * batches), Recipe(epochs=100_000, schedule="constant", batch_size=batch)
-        trainer = Trainer(ResNetLayout.from_dict(layout), recipe, data, torch.device(device))
+        data, recipe = noise(batch * batches), Recipe(schedule="constant", batch_size=batch)
+        trainer = Trainer(ResNetLayout.from_dict(layout), recipe, data, torch.device(device), epochs=100_000)
         trainer.train_epoch()
         ready.wait(START_S)
         images, started = 0, time.perf_counter()

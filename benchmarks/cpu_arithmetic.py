@@ -47,7 +47,7 @@ def main(pairs: int) -> dict[str, object]:
     data = noise()
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
     trainers = {
-        name: Trainer(PRESETS["arora-resnet12"], Recipe(precision=name, epochs=pairs + 1), data, torch.device("cpu"))
+        name: Trainer(PRESETS["arora-resnet12"], Recipe(precision=name), data, torch.device("cpu"), epochs=pairs + 1)
         for name in precisions
     }
     rates: dict[str, list[float]] = {name: [] for name in precisions}

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     sys.stdout.write(ROW.format("seed", f"{TARGET:.0%} at", "s", "processor s", "last", "s", "processor s"))
     for seed in range(given.seeds):
         what = only_training(f"seed {seed}", CONFIGS / "recipes" / "digits-99.toml", {"seed": seed, **lengths})
-        curve = train(what, what.recipe.epochs)
+        curve = train(what, what.epochs)
         rows.append(row := reached(curve))
         details.append(facts(what, curve))
         cells = ["never" if row["epoch"] is None else f"epoch {row['epoch']}", row["seconds"], row["processor_s"]]
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         "target": TARGET,
         "val_images": curve.val_images,
         "train_images": curve.train_images,
-        "epochs": what.recipe.epochs,
+        "epochs": what.epochs,
         "seeds": rows,
         "trainings": details,
         "setting": before,

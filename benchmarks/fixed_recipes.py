@@ -15,7 +15,7 @@ import torch
 
 from model_zoo import ResNetLayout, count_flops, count_params
 from search.config import RunConfig, compose
-from search.machine import available_cpus
+from search.machine import available_cpus, cpu_name
 from search.sampling import JointSpace
 from trainables.data import load_training_set
 from trainables.process_settings import prepare_process
@@ -34,7 +34,10 @@ class Training:
     layout: ResNetLayout
     """The network."""
     recipe: Recipe
-    """How it is trained, seed among it."""
+    """How it is trained."""
+    epochs: int
+    """Its full length."""
+    seed: int
     data: dict[str, Any]
     """The arguments of `load_training_set`."""
 
@@ -75,15 +78,15 @@ def only_training(name: str, path: Path, flags: dict[str, Any]) -> Training:
 
 def training(name: str, config: RunConfig, layout: ResNetLayout, recipe: Recipe) -> Training:
     """The training of `layout` by `recipe` on the data of `config`."""
-    return Training(name, layout, recipe, config.data_arguments)
+    return Training(name, layout, recipe, config.max_epochs, config.seed, config.data_arguments)
 
 
 def train(what: Training, epochs: int, threads: int = 1) -> Curve:
-    """Trains the first `epochs` of the recipe's on `threads` threads of the CPU; a line on stderr for each."""
+    """Trains the first `epochs` epochs on `threads` threads of the CPU; a line on stderr for each."""
     device = torch.device("cpu")
     prepare_process(threads, device)
     data = load_training_set(**what.data)
-    trainer = Trainer(what.layout, what.recipe, data, device)
+    trainer = Trainer(what.layout, what.recipe, data, device, epochs=what.epochs, seed=what.seed)
     accuracies: list[float] = []
     seconds: list[float] = []
     processor_s: list[float] = []
@@ -113,7 +116,7 @@ def facts(what: Training, curve: Curve) -> dict[str, Any]:
         "layout": what.layout.layout_id,
         "params": count_params(what.layout),
         "mflop": round(count_flops(what.layout) / 1e6, 1),
-        "seed": what.recipe.seed,
+        "seed": what.seed,
         "val_accuracy": [round(accuracy, 4) for accuracy in curve.val_accuracy],
         "training_s": round(curve.seconds[-1], 1),
         "processor_s": round(curve.processor_s[-1], 1),
@@ -123,15 +126,8 @@ def facts(what: Training, curve: Curve) -> dict[str, Any]:
 def setting() -> dict[str, Any]:
     """The machine, how busy it is, and the versions that train."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpus": available_cpus(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "versions": {"python": platform.python_version(), "torch": metadata.version("torch")},
     }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return found[0] if found else platform.processor()

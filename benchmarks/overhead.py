@@ -49,14 +49,14 @@ RAY_NICENESS = 15
 TYPICAL = ResNetLayout((2, 2, 2), (16, 32, 64))
 """What the pace is probed with, to know how many epochs a trial has; the search's layouts are of about its size."""
 
-Training = tuple[dict[str, Any], dict[str, Any], tuple[int, ...], int]
-"""A layout and a recipe, the rungs, and the epochs that were trained."""
+Training = tuple[dict[str, Any], dict[str, Any], int, tuple[int, ...], int]
+"""A layout, a recipe, a seed, the rungs, and the epochs that were trained."""
 
 
 def trainings_of(state: RunState, rungs: tuple[int, ...]) -> list[Training]:
     """What the run of `state` trained, in the order of its trials."""
     return [
-        (trial.layout, trial.settings | {"seed": trial.seed}, rungs, trial.epochs)
+        (trial.layout, trial.settings, trial.seed, rungs, trial.epochs)
         for _, trial in sorted(state.trials.items())
         if trial.epochs
     ]
@@ -115,9 +115,10 @@ def _train_all(waiting: Queue[Any], done: Queue[Any], data: dict[str, Any], thre
     prepare_process(threads, device)
     images = load_training_set(**data)
     while (item := waiting.get()) is not None:
-        number, (layout, recipe, rungs, epochs) = item
+        number, (layout, recipe, seed, rungs, epochs) = item
         try:
-            trainer = Trainer(ResNetLayout.from_dict(layout), Recipe(**recipe), images, device, rungs)
+            what = ResNetLayout.from_dict(layout), Recipe(**recipe)
+            trainer = Trainer(*what, images, device, epochs=rungs[-1], seed=seed, rungs=rungs)
             reports = [trainer.train_epoch() for _ in range(epochs)]
             spent = sum(report.train_time_s + report.eval_time_s for report in reports)
             done.put((number, (spent, reports[-1].val_accuracy)))
@@ -164,7 +165,7 @@ def compared(storage: Path, name: str, flags: Sequence[str]) -> dict[str, Any]:
 def epoch_seconds(data: dict[str, Any], threads: int) -> float:
     """Seconds that an epoch of `TYPICAL` takes here, validation included, after one that warms up."""
     torch.set_num_threads(threads)
-    trainer = Trainer(TYPICAL, Recipe(epochs=2), load_training_set(**data), torch.device("cpu"))
+    trainer = Trainer(TYPICAL, Recipe(), load_training_set(**data), torch.device("cpu"), epochs=2)
     trainer.train_epoch()
     report = trainer.train_epoch()
     return report.train_time_s + report.eval_time_s

@@ -42,13 +42,14 @@ def hardware() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
         "system": platform.system(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpus": available_cpus(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The name of this machine's CPU, as far as the system tells it."""
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

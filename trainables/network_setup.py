@@ -68,13 +68,13 @@ class Dropping:
             self._features.factors = (draws < self._kept_features) / self._kept_features
 
 
-def starting_network(layout: ResNetLayout, recipe: Recipe) -> ResNet:
-    """The network of `layout` on the CPU with initial weights that follow from `recipe` alone.
+def starting_network(layout: ResNetLayout, recipe: Recipe, seed: int) -> ResNet:
+    """The network of `layout` on the CPU with initial weights that follow from `recipe` and `seed` alone.
 
     Source: Xavier-normal is Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks.
     """
-    network = build(layout, recipe.seed)
+    network = build(layout, seed)
     if recipe.head_init == "xavier-normal":
-        seed = np.random.SeedSequence(recipe.seed, spawn_key=HEAD_STREAM).generate_state(1)[0]
-        nn.init.xavier_normal_(network.head.weight, generator=torch.Generator().manual_seed(int(seed)))
+        of_head = np.random.SeedSequence(seed, spawn_key=HEAD_STREAM).generate_state(1)[0]
+        nn.init.xavier_normal_(network.head.weight, generator=torch.Generator().manual_seed(int(of_head)))
     return network

@@ -17,10 +17,10 @@ from trainables.recipe import Recipe
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
     """Trains the trial of its configuration and reports every epoch.
 
-    Configuration: `trial`, `layout` and `recipe` as dicts, `rungs`, `data` (the arguments of `load_training_set`),
-    `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`, `compile`. A result has the fields of
-    `EpochReport`, `done`, and at its end `outcome` (completed, stopped by the recipe's patience, diverged,
-    out-of-memory, failed) and `error`.
+    Configuration: `trial`, `layout` and `recipe` as dicts, `seed`, `rungs`, `data` (the arguments of
+    `load_training_set`), `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`, `compile`. A
+    result has the fields of `EpochReport`, `done`, and at its end `outcome` (completed, stopped by the recipe's
+    patience, diverged, out-of-memory, failed) and `error`.
 
     An exception of the training itself becomes a result with outcome `failed`; only the death of the process, or of
     its device, reaches Ray, which starts the trial again from its checkpoint in a new process.
@@ -81,8 +81,10 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             Recipe(**self._config["recipe"]),
             self._images,
             device,
-            tuple(self._config["rungs"]),
-            self._config["compile"],
+            epochs=self._config["rungs"][-1],
+            seed=self._config["seed"],
+            rungs=tuple(self._config["rungs"]),
+            compile=self._config["compile"],
         )
         if checkpoint.exists():
             trainer.load(checkpoint)
@@ -91,7 +93,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     def _result(self, report: Any) -> dict[str, Any]:
         result = asdict(report)
         done = self._trainer.finished
-        ending = "completed" if report.epoch >= self._trainer.recipe.epochs else "stopped"
+        ending = "completed" if report.epoch >= self._trainer.epochs else "stopped"
         return result | {"done": done, "outcome": ending if done else None, "error": None}
 
     def _ending(self, outcome: str, error: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def reads(name: str, value: Any) -> bool:
 
 
 class Recipe(BaseModel):
-    """Everything but the data and the layout that decides a training run; equal recipes and seeds train alike.
+    """How a network is trained: with a layout, a number of epochs, a seed and a data set it decides a training.
 
     Raises:
         pydantic.ValidationError: values outside their range, or, where each is within, that contradict each other; it
@@ -149,10 +149,6 @@ class Recipe(BaseModel):
     """Arithmetic of convolutions and linear layers; auto is bfloat16 where the device computes it natively."""
     keep_weights: Literal["last", "best"] = "last"
     """Weights that a trial is evaluated with: those of its last epoch, or those of its best validation accuracy."""
-    epochs: Annotated[int, Field(ge=1)] = 27
-    """Passes over the training images at full budget."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of initial weights, order and augmentation."""
 
     @property
     def unread(self) -> frozenset[str]:
@@ -164,22 +160,29 @@ class Recipe(BaseModel):
         unread = self.unread
         return Recipe(**self.model_dump(exclude=set(unread))) if unread else self
 
+    def first_fall(self, epochs: int) -> int:
+        """Epochs after which the learning rate has fallen for the first time, of `epochs` in all."""
+        period = self.cosine_epochs if self.schedule in COSINES else 0
+        if self.schedule == "cosine-restarts":
+            period = self.restart_epochs
+        return min(period or epochs, epochs)
+
+    def problems_over(self, epochs: int) -> list[str]:
+        """What contradicts a training of `epochs` epochs, as sentences."""
+        falling = self.first_fall(epochs)
+        if self.schedule in WARMED and self.warmup_epochs >= falling:
+            return [f"warmup_epochs: {self.warmup_epochs:g} given for {falling} epochs; lower it below them"]
+        left = (1 - self.cooldown_share) * epochs
+        if self.schedule != "warmup-stable-decay" or self.warmup_epochs <= left:
+            return []
+        share = f"of which cooldown_share {self.cooldown_share:g} leaves {left:g}"
+        return [f"warmup_epochs: {self.warmup_epochs:g} given for {epochs} epochs, {share}; lower one of them"]
+
     @model_validator(mode="after")
     def _sense(self) -> Recipe:
         problems = []
         if self.optimizer in ("nesterov", "muon") and self.momentum == 0:
             problems.append(f"momentum: 0 given with {self.optimizer}, which needs more than 0; raise it or use sgd")
-        falling = self.epochs
-        if self.schedule in COSINES or self.schedule == "cosine-restarts":
-            period = self.restart_epochs if self.schedule == "cosine-restarts" else self.cosine_epochs
-            falling = min(period or self.epochs, self.epochs)
-        if self.schedule in WARMED and self.warmup_epochs >= falling:
-            problems.append(f"warmup_epochs: {self.warmup_epochs:g} given for {falling} epochs; lower it below them")
-        elif self.schedule == "warmup-stable-decay" and self.warmup_epochs > (1 - self.cooldown_share) * self.epochs:
-            problems.append(
-                f"warmup_epochs: {self.warmup_epochs:g} given for {self.epochs} epochs, of which cooldown_share "
-                f"{self.cooldown_share:g} leaves {(1 - self.cooldown_share) * self.epochs:g}; lower one of them"
-            )
         if self.gradient_clipping and self.adaptive_clipping:
             problems.append(
                 f"gradient_clipping: {self.gradient_clipping:g} given with adaptive_clipping "

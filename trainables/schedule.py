@@ -64,12 +64,12 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[
     Source: budgeted training, arXiv 1905.04753 (annealing to zero makes truncated runs comparable; linear); restarts,
     arXiv 1608.03983; warm-up, stable, decay, arXiv 2405.18392.
     """
-    total = recipe.epochs * steps_per_epoch
+    total = rungs[-1] * steps_per_epoch
     return recipe.learning_rate * _FACTORS[recipe.schedule](recipe, step, steps_per_epoch, total, rungs)
 
 
-def momentum(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The momentum of step `step`, counted from 0: of adam and adamw beta 1, and 0 of adadelta, which has none.
+def momentum(recipe: Recipe, step: int, total: int) -> float:
+    """The momentum of step `step` of `total`, counted from 0: beta 1 of adam and adamw, and 0 of adadelta.
 
     One-cycle lowers it by 0.1, at most to 0, while the learning rate rises and raises it again while that falls: from
     the recipe's, and for adam and adamw, whose recipe has none, from 0.95 as torch's OneCycleLR does.
@@ -83,7 +83,7 @@ def momentum(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return ADAM_BETA if adaptive else recipe.momentum
     high = ONE_CYCLE_BETA if adaptive else recipe.momentum
     low = max(high - ONE_CYCLE_MOMENTUM_FALL, 0.0)
-    return _cycled(step, recipe.epochs * steps_per_epoch, high, low, high)
+    return _cycled(step, total, high, low, high)
 
 
 def _rung_annealed(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
@@ -98,7 +98,7 @@ def _rung_annealed(recipe: Recipe, step: int, steps_per_epoch: int, total: int, 
 def _cosine(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
     fall = recipe.cosine_epochs * steps_per_epoch or total
     if step < fall:
-        return _warm_cosine(step + 1, fall, recipe.warmup_epochs * steps_per_epoch)
+        return _warm_cosine(step + 1, fall, _warmup(recipe, steps_per_epoch, fall))
     return _between(1.0, 0.0, (step + 1) % (2 * fall) / fall)
 
 
@@ -111,16 +111,16 @@ def _cosine_restarts(recipe: Recipe, step: int, steps_per_epoch: int, total: int
     start, fall = 0, recipe.restart_epochs * steps_per_epoch
     while step >= start + fall:
         start, fall = start + fall, fall * recipe.restart_factor
-    return _warm_cosine(step + 1 - start, fall, recipe.warmup_epochs * steps_per_epoch if start == 0 else 0.0)
+    return _warm_cosine(step + 1 - start, fall, _warmup(recipe, steps_per_epoch, fall) if start == 0 else 0.0)
 
 
 def _linear(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
-    done, warmup = step + 1, recipe.warmup_epochs * steps_per_epoch
+    done, warmup = step + 1, _warmup(recipe, steps_per_epoch, total)
     return done / warmup if done < warmup else (total - done) / (total - warmup) if done < total else 0.0
 
 
 def _warmup_stable_decay(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
-    done, warmup = step + 1, recipe.warmup_epochs * steps_per_epoch
+    done, warmup = step + 1, _warmup(recipe, steps_per_epoch, total)
     return done / warmup if done < warmup else min(1.0, (total - done) / (recipe.cooldown_share * total))
 
 
@@ -135,6 +135,12 @@ def _step(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tu
 
 def _constant(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
     return 1.0
+
+
+def _warmup(recipe: Recipe, steps_per_epoch: int, fall: int) -> float:
+    """Steps of the warm-up in front of a fall of `fall` steps in all: half of these where it would leave none."""
+    warmup = recipe.warmup_epochs * steps_per_epoch
+    return warmup if warmup < fall else fall / 2
 
 
 def _warm_cosine(done: float, total: float, warmup: float) -> float:

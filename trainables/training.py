@@ -59,15 +59,15 @@ class EpochReport:
 
 
 class Trainer:
-    """Trains one layout by one recipe; `train_epoch` until it is `finished`.
+    """Trains one layout by one recipe for `epochs` epochs; `train_epoch` until it is `finished`.
 
-    Order, augmentation and initial weights follow from the recipe's seed and the epoch's number alone, so a trainer
-    that loads a checkpoint goes on exactly as the one that saved it, to the last bit on a CPU with as many threads.
-    `rungs` are the epochs at which the schedule anneals; none means the last epoch alone. `compile` changes the speed,
-    and the last bits.
+    Order, augmentation and initial weights follow from `seed` and the epoch's number alone, so a trainer that loads a
+    checkpoint continues exactly as the one that saved it, to the last bit on a CPU with as many threads. `rungs` are
+    the epochs at which the schedule anneals; none means the last epoch alone. `compile` changes the speed, and the last
+    bits.
 
     Raises:
-        ValueError: the rungs do not ascend to the recipe's epochs.
+        ValueError: the rungs do not ascend to `epochs`.
     """
 
     def __init__(
@@ -76,13 +76,16 @@ class Trainer:
         recipe: Recipe,
         data: TrainingSet,
         device: torch.device,
+        *,
+        epochs: int,
+        seed: int = 0,
         rungs: tuple[int, ...] = (),
         compile: Compile = "auto",
     ) -> None:
-        self.layout, self.recipe, self.device = layout, recipe, device
-        self.rungs = rungs or (recipe.epochs,)
-        if self.rungs[-1] != recipe.epochs or any(end <= start for start, end in pairwise((0, *self.rungs))):
-            raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {recipe.epochs}")
+        self.layout, self.recipe, self.device, self.epochs, self.seed = layout, recipe, device, epochs, seed
+        self.rungs = rungs or (epochs,)
+        if self.rungs[-1] != epochs or any(end <= start for start, end in pairwise((0, *self.rungs))):
+            raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {epochs}")
         self.epoch = 0
         self.last_report: EpochReport | None = None
         self.best_weights: dict[str, Tensor] = {}
@@ -98,8 +101,8 @@ class Trainer:
         self.std = torch.tensor(data.std, device=device)
         self.first_flips: Tensor | None = None
         if recipe.flip_order == "alternating":
-            self.first_flips = first_flips(len(data.images), recipe.seed).to(device)
-        self.network = starting_network(layout, recipe).to(device).to(memory_format=torch.channels_last)
+            self.first_flips = first_flips(len(data.images), seed).to(device)
+        self.network = starting_network(layout, recipe, seed).to(device).to(memory_format=torch.channels_last)
         self.dropping = Dropping(self.network, recipe, device)
         self.update = Update(self.network, recipe, device, self.steps_per_epoch, self.rungs)
         self.optimizer = self.update.optimizer
@@ -113,12 +116,12 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs of the recipe are trained, or its patience is at an end."""
+        """Whether all epochs are trained, or the recipe's patience is at an end."""
         return self.last_report is not None and self._ends(self.epoch, self.last_report.best_epoch)
 
     def _ends(self, epoch: int, best_epoch: int) -> bool:
         patience = self.recipe.patience_epochs
-        return epoch >= self.recipe.epochs or 0 < patience <= epoch - best_epoch
+        return epoch >= self.epochs or 0 < patience <= epoch - best_epoch
 
     def train_epoch(self) -> EpochReport:
         """One pass over the training images and one over the validation images.
@@ -128,10 +131,10 @@ class Trainer:
             ValueError: the training is finished.
         """
         if self.finished:
-            limit = "epochs" if self.epoch >= self.recipe.epochs else "patience_epochs"
-            raise ValueError(f"epoch {self.epoch + 1}: the recipe ends with epoch {self.epoch}; raise its {limit}")
+            limit = "epochs" if self.epoch >= self.epochs else "patience_epochs"
+            raise ValueError(f"epoch {self.epoch + 1}: the training ends with epoch {self.epoch}; raise its {limit}")
         started = time.perf_counter()
-        seed = epoch_seed(self.recipe.seed, self.epoch)
+        seed = epoch_seed(self.seed, self.epoch)
         draw, host_draw = torch.Generator(self.device).manual_seed(seed), np.random.default_rng(seed)
         order = self.train_indices[torch.randperm(len(self.train_indices), generator=draw, device=self.device)]
         self.network.train()
@@ -230,7 +233,7 @@ class Trainer:
         self.best_weights = {name: value.to(self.device) for name, value in best.items()}
 
     def _identity(self) -> dict[str, object]:
-        return identity(self.layout, self.recipe, self.rungs, self.data)
+        return identity(self.layout, self.recipe, self.rungs, self.seed, self.data)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -163,19 +163,20 @@ def train_curve(
     schedule: Schedule,
 ) -> Curve:
     """The curve of `layout` trained to the full length with `schedule`."""
-    recipe = setup.recipe.model_copy(update={"schedule": schedule, "epochs": setup.rungs[-1], "seed": seed})
+    recipe = setup.recipe.model_copy(update={"schedule": schedule})
+    epochs = setup.rungs[-1]
     rungs = setup.rungs if schedule == "rung-annealed" else ()
-    trainer = Trainer(layout, recipe, data, torch.device("cpu"), rungs)
+    trainer = Trainer(layout, recipe, data, torch.device("cpu"), epochs=epochs, seed=seed, rungs=rungs)
     started = time.perf_counter()
     accuracies: list[float] = []
     try:
-        while trainer.epoch < recipe.epochs:
+        while trainer.epoch < epochs:
             accuracies.append(trainer.train_epoch().val_accuracy)
     except DivergedError:
-        accuracies += [0.0] * (recipe.epochs - len(accuracies))
+        accuracies += [0.0] * (epochs - len(accuracies))
     spent = time.perf_counter() - started
     final = 0.0
-    if trainer.epoch == recipe.epochs:
+    if trainer.epoch == epochs:
         final, _ = evaluate(
             trainer.update.result,
             trainer.images,

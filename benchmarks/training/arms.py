@@ -37,6 +37,7 @@ class Job:
 
     layout: dict[str, Any]
     recipe: dict[str, Any]
+    epochs: int
     dataset: str
     data_dir: str | None
     images: int
@@ -127,7 +128,7 @@ def _serve(name: str, job: Job, pipe: Connection) -> None:
             loop = ReferenceLoop(layout, recipe, data, device, job.workers)
         else:
             compile_ = "blocks" if name == "ours-compiled" else "off"
-            loop = Trainer(layout, recipe, data, device, compile=compile_)  # type: ignore[arg-type]
+            loop = Trainer(layout, recipe, data, device, epochs=job.epochs, compile=compile_)  # type: ignore[arg-type]
         clock = PhaseClock(loop.network, loop.optimizer, device)
         while pipe.recv() == "epoch":
             clock.begin()

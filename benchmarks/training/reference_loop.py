@@ -71,7 +71,13 @@ class ReferenceLoop:
     """Trains `layout` by the parts of `recipe` that such loops have: sgd or nesterov at a constant rate."""
 
     def __init__(
-        self, layout: ResNetLayout, recipe: Recipe, data: TrainingSet, device: torch.device, workers: int
+        self,
+        layout: ResNetLayout,
+        recipe: Recipe,
+        data: TrainingSet,
+        device: torch.device,
+        workers: int,
+        seed: int = 0,
     ) -> None:
         self.recipe, self.device = recipe, device
         size = data.images.shape[1]
@@ -93,8 +99,8 @@ class ReferenceLoop:
         }
         self.train_batches = DataLoader(train, shuffle=True, drop_last=True, **shared)  # type: ignore[arg-type]
         self.val_batches = DataLoader(val, **shared)  # type: ignore[arg-type]
-        torch.manual_seed(recipe.seed)
-        self.network = build(layout, recipe.seed).to(device)
+        torch.manual_seed(seed)
+        self.network = build(layout, seed).to(device)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=recipe.learning_rate,

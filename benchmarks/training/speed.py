@@ -68,12 +68,12 @@ def compared(layout: ResNetLayout, arms: Sequence[str], options: argparse.Namesp
         learning_rate=0.02,
         batch_size=options.batch,
         precision=options.precision,
-        epochs=options.rounds + 1,
     )
     images = images_of(layout, options.images, options.batch)
     job = Job(
         layout.to_dict(),
         recipe.model_dump(),
+        options.rounds + 1,
         options.dataset,
         options.data_dir,
         images,

@@ -112,8 +112,8 @@ class TrialState:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The recipe's fields that the record has; a line that is older than a field leaves it null."""
-        return {name: value for name, value in self.recipe.items() if value is not None}
+        """The fields of the trial's `Recipe` that the record has; a line that is older than a field leaves it null."""
+        return {name: value for name, value in self.recipe.items() if value is not None and name != "epochs"}
 
     @property
     def retries(self) -> int:

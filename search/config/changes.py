@@ -49,8 +49,6 @@ FIXED: Final = {
     "replicates": "the run's layouts were trained with this many seeds",
     "warm_start": "what to try first was decided when the run started",
     "recipe": "layouts trained with other recipes cannot be ranked with those of the run",
-    "recipe.epochs": "it follows max_epochs",
-    "recipe.seed": "it follows seed",
     "space": "all proposals of a run come from the space it was started with",
 }
 """For every other key, or the table that it is in, why it cannot change."""
@@ -94,7 +92,9 @@ def changed(before: RunConfig, given: Mapping[str, Any]) -> Change:
     refused += _ladder_problems(before, differing.get("max_epochs"))
     if refused:
         keys = " | ".join(refused)
-        raise ResumeError(f"a resume cannot change {keys}; start a new run, with this run's best as its --warm-start")
+        raise ResumeError(
+            f"a resume cannot change {keys}; start a new run, whose --warm-start can take this one's best"
+        )
     if "space.max_params" in differing and "space.min_params" not in leaves:
         most, least = before.space.max_params, before.space.min_params
         budget = differing["space.max_params"]
@@ -135,8 +135,6 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 def _merged(stored: Mapping[str, Any], leaves: Mapping[str, Any]) -> dict[str, Any]:
     merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in stored.items()}
-    for name in ("epochs", "seed"):
-        merged["recipe"].pop(name, None)  # they follow the run's
     for key, value in leaves.items():
         table, dot, inner = key.partition(".")
         if dot:
@@ -171,9 +169,8 @@ def _ladder_problems(before: RunConfig, epochs: Any) -> list[str]:
     if epochs in ladder or epochs > longest:
         return []
     rungs, more = ", ".join(map(str, ladder)), longest * before.reduction_factor
-    return [
-        f"{start}its trials are annealed at epochs {rungs}; use one of these, or more than {longest}, ideally {more}"
-    ]
+    remedy = f"use one of these, or more than {longest}, ideally {more}"
+    return [f"{start}the run's trials are annealed at epochs {rungs}; {remedy}"]
 
 
 def _shown(key: str, value: Any) -> str:

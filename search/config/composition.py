@@ -77,26 +77,19 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
     if "max_epochs" in given and "grace_epochs" not in given:
         # A short run needs a first rung inside it; the default grace period is for the default length.
         usual = values.get("grace_epochs", RunConfig.model_fields["grace_epochs"].default)
-        values["grace_epochs"] = (
-            max(1, min(usual, given["max_epochs"])) if isinstance(given["max_epochs"], int) else usual
-        )
+        longest = given["max_epochs"]
+        # A max_epochs below 1 is refused by its own name; a grace_epochs below 1 would be refused beside it.
+        values["grace_epochs"] = max(1, min(usual, longest)) if isinstance(longest, int) else usual
     _merge(values, given)
     if recipe is None or isinstance(recipe, Mapping):
         values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
     _scale_floor(values["space"], given.get("space"))
     values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
     problems = _belongs_elsewhere(given, info)
-    if isinstance(values["recipe"], dict):
-        for name, source in (("epochs", "max_epochs"), ("seed", "seed")):
-            values["recipe"][name] = values.get(source, RunConfig.model_fields[source].default)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
-        problems += [
-            problem
-            for problem in problems_of(error, RunConfig)
-            if not problem.startswith(("recipe.epochs:", "recipe.seed:"))
-        ]
+        problems += problems_of(error, RunConfig)
         raise ConfigError(one_line(problems)) from None
     if problems:
         raise ConfigError(one_line(problems))
@@ -171,10 +164,7 @@ def _space_facts(info: DatasetInfo) -> dict[str, Any]:
 
 def _belongs_elsewhere(given: Mapping[str, Any], info: DatasetInfo) -> list[str]:
     problems = []
-    recipe, space = given.get("recipe"), given.get("space")
-    for name, remedy in (("epochs", "set max_epochs"), ("seed", "set seed")):
-        if isinstance(recipe, Mapping) and name in recipe:
-            problems.append(f"recipe.{name}: {recipe[name]!r} given; it follows the run's, so {remedy}")
+    space = given.get("space")
     for name, fact in _space_facts(info).items():
         if isinstance(space, Mapping) and space.get(name, fact) != fact:
             problems.append(f"space.{name}: {space[name]!r} given, but {info.name} has {fact}; leave it out")

@@ -55,11 +55,10 @@ def default_text(key: str, usual: Any) -> str:
     for dataset, overrides in DATASET_DEFAULTS.items():
         for table in tables:
             overrides = overrides.get(table, {})
-        if name in overrides and (shown := shown_value(overrides[name])) != shown_value(usual):
-            differing.setdefault(shown, []).append(dataset)
-    return "; ".join(
-        filter(None, [shown_value(usual), *(f"{', '.join(names)}: {shown}" for shown, names in differing.items())])
-    )
+        if name in overrides and (value := shown_value(overrides[name])) != shown_value(usual):
+            differing.setdefault(value, []).append(dataset)
+    others = [f"{', '.join(datasets)}: {value}" for value, datasets in differing.items()]
+    return "; ".join(filter(None, [shown_value(usual), *others]))
 
 
 def shown_value(value: Any) -> str:

@@ -13,12 +13,11 @@ from pydantic.fields import FieldInfo
 from results.wording import remedy_of
 from search.errors import ConfigError
 from search.layouts import LayoutSpace
-from search.recipes.table import RUN_FIELDS
 from trainables.recipe import Recipe
 
 _TABLES: dict[str, set[str]] = {
     "space": set(LayoutSpace.model_fields),
-    "recipe": set(Recipe.model_fields) - set(RUN_FIELDS),
+    "recipe": set(Recipe.model_fields),
 }
 """The keys of each table of a configuration."""
 

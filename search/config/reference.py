@@ -26,8 +26,6 @@ FOLLOWING: Final = {
     "space.in_channels": "taken from the data set",
     "space.classes": "taken from the data set",
     "space.image_size": "taken from the data set",
-    "recipe.epochs": "the same as max_epochs",
-    "recipe.seed": "the run's seed, and those that follow it for replicates",
 }
 """Keys that a user cannot give, each with where its value comes from."""
 

@@ -115,7 +115,7 @@ def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:
     """
     header, _ = checkpoints.read(checkpoint)
     identity, report = json.loads(header["identity"]), json.loads(header["report"])
-    recipe = Recipe(**identity["recipe"])
+    recipe = Recipe(**{name: value for name, value in identity["recipe"].items() if name in Recipe.model_fields})
     best = recipe.keep_weights == "best"
     network = build(ResNetLayout.from_dict(identity["layout"]))
     checkpoints.load_weights(checkpoint, network, best)

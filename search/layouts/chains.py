@@ -95,12 +95,6 @@ class Chain:
                 found[place] = stem or width
         return found
 
-    @cached_property
-    def stem_is_first(self) -> NDArray[np.bool_]:
-        """Whether the stem at a place of the space's stems is no repeat of one before, by the first width, (K, W)."""
-        stems = range(len(self.space.stem_channels))
-        return np.array([[stem in self.stems(width) for width in self.widths.tolist()] for stem in stems])
-
     def stage_terms(self, stage: int, c_in: int) -> NDArray[np.int64]:
         """Parameters of each of the stage's choices behind `c_in` channels, for every width, (W, C)."""
         blocks, stride, kernel = self.choices(stage).astype(np.int64)

@@ -18,6 +18,8 @@ from search.layouts.chains import Chain, Keys, chains, require_countable
 from search.layouts.halves import back_keys, front_keys, matching_ranges
 from search.layouts.space import LayoutSpace
 
+Digits = NDArray[np.uint32]
+
 BATCH = 2**16
 """Layouts of a batch of a walk (about 10 MB)."""
 
@@ -84,6 +86,23 @@ class JoinedHalves:
         params = (front >> self.chain.code_bits) + (back >> self.chain.code_bits)
         return _batch(self.chain, cells, self._codes(front), params)
 
+    def codes(self, fronts: Column, backs: Column) -> tuple[Keys, Keys]:
+        """What the fronts and backs at these places are, (N,) each, as `Chain` codes them."""
+        return self._codes(self.front[fronts]), self._codes(self.back[backs])
+
+    def digits(self) -> tuple[list[Digits], list[Digits]]:
+        """Place of the stem and digits of the stages of each front, (F,) each; digits of each back, (B,) each."""
+        stem, *front = self._digits_of(self.front, range(self.chain.cut))
+        _, *back = self._digits_of(self.back, range(self.chain.cut, self.chain.stages))
+        return [stem, *front], back
+
+    def _digits_of(self, keys: Keys, stages: range) -> list[Digits]:
+        rest, digits = self._codes(keys), list[Digits]()
+        for stage in reversed(stages):
+            rest, digit = np.divmod(rest, self.chain.digits(stage))
+            digits.append(digit.astype(np.uint32))
+        return [rest.astype(np.uint32), *reversed(digits)]
+
     def _codes(self, keys: Keys) -> Keys:
         return keys & ((1 << self.chain.code_bits) - 1)
 
@@ -107,13 +126,6 @@ class JoinedHalves:
 
     def _decoded(self, keys: Keys, stages: range) -> NDArray[np.int32]:
         return self.chain.cells(self._codes(keys), stages)
-
-
-def assembled(chain: Chain, fronts: Keys, backs: Keys) -> LayoutBatch:
-    """The layouts whose halves have the codes `fronts` and `backs`, (N,) each."""
-    halves = (chain.cells(fronts, range(chain.cut)), chain.cells(backs, range(chain.cut, chain.stages)))
-    batch = _batch(chain, np.concatenate(halves, axis=1), fronts, np.zeros(len(fronts), dtype=np.int64))
-    return dataclasses.replace(batch, params=batch.counted_params())
 
 
 def _batch(chain: Chain, cells: NDArray[np.int32], fronts: Keys, params: Column) -> LayoutBatch:
@@ -157,21 +169,21 @@ class ChainIndex:
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
         met: dict[Hashable, list[JoinedHalves]] = {}  # activations have no parameters: their chains meet alike
-        self._joined_halves: list[JoinedHalves] = []
+        self.joined_halves: list[JoinedHalves] = []
         for chain in chains(space):
             alike = (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form._replace(activation=""))
             if alike not in met:
                 met[alike] = list(joined_halves(chain))
-            self._joined_halves += [dataclasses.replace(meeting, chain=chain) for meeting in met[alike]]
-        self._ends = np.cumsum([int(meeting.ends[-1]) for meeting in self._joined_halves], dtype=np.int64)
-        self.count = int(self._ends[-1]) if self._joined_halves else 0
+            self.joined_halves += [dataclasses.replace(meeting, chain=chain) for meeting in met[alike]]
+        self._ends = np.cumsum([int(meeting.ends[-1]) for meeting in self.joined_halves], dtype=np.int64)
+        self.count = int(self._ends[-1]) if self.joined_halves else 0
 
     def at(self, numbers: Column) -> LayoutBatch:
         owners = np.searchsorted(self._ends, numbers, side="right")
         parts, places = [], []
         for owner in np.unique(owners).tolist():
             mine = np.flatnonzero(owners == owner)
-            meeting = self._joined_halves[owner]
+            meeting = self.joined_halves[owner]
             start = int(self._ends[owner]) - int(meeting.ends[-1])
             parts.append(meeting.batch(*meeting.places(numbers[mine] - start)))
             places.append(mine)
@@ -182,7 +194,7 @@ class ChainIndex:
         params = count_params(layout)
         if not self.space.min_params <= params <= self.space.max_params or not self.space.offers(layout):
             return None
-        for meeting, end in zip(self._joined_halves, map(int, self._ends), strict=True):
+        for meeting, end in zip(self.joined_halves, map(int, self._ends), strict=True):
             number = self._number(meeting, layout, params)
             if number is not None:
                 return end - int(meeting.ends[-1]) + number
@@ -213,12 +225,12 @@ class ChainIndex:
         return number if start <= number < int(meeting.ends[front]) else None
 
     def walk(self) -> Iterator[LayoutBatch]:
-        for meeting in self._joined_halves:
+        for meeting in self.joined_halves:
             yield from meeting.walk()
 
     def ends(self) -> tuple[ResNetLayout, ResNetLayout]:
         found = []
-        for meeting in self._joined_halves:
+        for meeting in self.joined_halves:
             counts = np.diff(meeting.ends, prepend=0)
             for backs in (meeting.first, meeting.first + counts - 1):
                 params = (meeting.front >> meeting.chain.code_bits) + (meeting.back[backs] >> meeting.chain.code_bits)

@@ -34,5 +34,5 @@ def unannealed(space: RecipeSpace, rungs: tuple[int, ...]) -> list[str]:
 def _rate_left(schedule: str, periods: tuple[int, ...], rungs: tuple[int, ...]) -> bool:
     # Not validated: a warm-up that is too long for some period is named elsewhere, and moves no zero.
     values = dict(zip(PERIODS, periods, strict=True))
-    recipe = Recipe.model_construct(None, **values, schedule=schedule, epochs=rungs[-1], warmup_epochs=0.0)
+    recipe = Recipe.model_construct(None, **values, schedule=schedule, warmup_epochs=0.0)
     return any(learning_rate(recipe, rung - 1, 1, rungs) > 0 for rung in rungs[:-1])

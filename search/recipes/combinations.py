@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from search.recipes.dimensions import Choice, Number, Range
-from trainables.recipe import Recipe
+from trainables.recipe import READ_WITH, Recipe, reads
 
 MAX_COMBINATIONS = 10_000
 """Most combinations that are all looked at; of more, each pair of values with the other dimensions at their first."""
@@ -20,7 +17,7 @@ MAX_NAMED = 8
 
 Parts = Sequence[Choice | Range]
 Build = Callable[[dict[str, Number]], Recipe]
-"""The recipe whose dimensions have the values; it raises pydantic.ValidationError where they contradict each other."""
+"""The recipe whose dimensions have the values."""
 
 
 class Extent(NamedTuple):
@@ -32,17 +29,12 @@ class Extent(NamedTuple):
     """Ranges without steps that some recipe reads."""
 
 
-def contradictions(dims: Parts, build: Build) -> list[str]:
-    """One message for each way in which values of `dims` contradict each other, of a range its ends."""
-    probes = list(_probes(dims))
+def contradictions(dims: Parts, problems: Callable[[dict[str, Number]], list[str]]) -> list[str]:
+    """One message for each way in which values of `dims`, of a range its ends, have `problems`."""
     failing: dict[str, list[tuple[Number, ...]]] = {}
-    for probe in probes:
-        try:
-            build(_values(dims, probe))
-        except ValidationError as error:
-            listed = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            for message in re.split(r"; (?=\w+: )", listed):
-                failing.setdefault(message, []).append(probe)
+    for probe in _probes(dims):
+        for message in problems(_values(dims, probe)):
+            failing.setdefault(message, []).append(probe)
     found = []
     for message, refused in failing.items():
         # A dimension that fails at all its values has no part in it.
@@ -67,17 +59,27 @@ def measured(dims: Parts, build: Build) -> Extent:
     Few dimensions decide which fields a recipe reads. For each choice of those, the recipes are the product of what
     the other dimensions set and the recipe reads; choices that a recipe does not read are the same one.
     """
-    shaping = _shaping(dims, build)
+    shaping = [dim for dim in dims if _decides_what_is_read(dim, dims)]
     others = [dim for dim in dims if dim not in shaping]
     stepped: dict[Recipe, int] = {}
     continuous: set[str] = set()
-    for chosen in itertools.product(*(_every(dim) for dim in shaping)):
-        recipe = _built(build, _values(shaping, chosen))
-        if recipe is not None and (recipe := recipe.canonical()) not in stepped:
+    for chosen in itertools.product(*map(_every, shaping)):
+        recipe = build(_values(shaping, chosen)).canonical()
+        if recipe not in stepped:
             unread = recipe.unread
             stepped[recipe] = math.prod(dim.distinct(unread) for dim in others)
             continuous |= {dim.name for dim in dims if dim.count is None and not unread.issuperset(dim.fields)}
     return Extent(sum(stepped.values()), tuple(dim.name for dim in dims if dim.name in continuous))
+
+
+def _decides_what_is_read(dim: Choice | Range, dims: Parts) -> bool:
+    """Whether values of `dim` differ in which of the fields that `dims` set are read."""
+    settings = [dim.settings(value) for value in _every(dim)]
+    return any(
+        len({reads(name, given[other]) for given in settings}) > 1
+        for name, (other, _) in READ_WITH.items()
+        if other in dim.fields and any(name in one.fields for one in dims)
+    )
 
 
 def _probes(dims: Parts) -> Iterator[tuple[Number, ...]]:
@@ -95,31 +97,9 @@ def _probes(dims: Parts) -> Iterator[tuple[Number, ...]]:
                 yield probe
 
 
-def _shaping(dims: Parts, build: Build) -> list[Choice | Range]:
-    """The dimensions whose value changes which searched fields are read."""
-    fields = frozenset(field for dim in dims for field in dim.fields)
-    read: dict[tuple[int, tuple[Number, ...]], frozenset[str]] = {}
-    found: set[int] = set()
-    for probe in _probes(dims):
-        recipe = _built(build, _values(dims, probe))
-        if recipe is not None:
-            unread = recipe.unread & fields
-            for i in range(len(dims)):
-                if read.setdefault((i, (*probe[:i], *probe[i + 1 :])), unread) != unread:
-                    found.add(i)
-    return [dims[i] for i in sorted(found)]
-
-
 def _every(dim: Choice | Range) -> Iterator[Number]:
     """All values of a dimension with steps; of one without, those that show what it changes."""
     return iter((*dim.ends, dim.usual)) if dim.count is None else map(dim.value_at, range(dim.count))
-
-
-def _built(build: Build, values: dict[str, Number]) -> Recipe | None:
-    try:
-        return build(values)
-    except ValidationError:
-        return None
 
 
 def _values(dims: Parts, chosen: Sequence[Number]) -> dict[str, Number]:

@@ -18,7 +18,7 @@ COARSEST_NUDGE = 2**-6
 def neighbours(
     dims: Sequence[Choice | Range],
     continuous: Callable[[], Collection[str]],
-    decode: Callable[[Values], Recipe | None],
+    decode: Callable[[Values], Recipe],
     values: Mapping[str, Number],
 ) -> Iterator[tuple[float, Recipe]]:
     """Each recipe once with its squared distance from the proposal `values`, nearest first.
@@ -37,7 +37,7 @@ def neighbours(
         for away, chosen in _cheapest(lanes):
             moved = start | {dim.name: value for dim, value in zip(stepped, chosen, strict=True)}
             recipe = decode(moved)
-            if recipe is not None and recipe not in seen:
+            if recipe not in seen:
                 seen.add(recipe)
                 yield offset + away, recipe
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.errors import ConfigError
 from search.recipes.combinations import Extent, contradictions, measured
 from search.recipes.dimensions import Choice, Number, Range
 from search.recipes.neighbours import Values, neighbours
-from search.recipes.table import FAMILIES, RUN_FIELDS, Problem, read_table
+from search.recipes.table import FAMILIES, Problem, read_table
 from trainables.recipe import READ_WITH, Recipe, reads
 
 TELLING = ("optimizer", "learning_rate", "weight_decay", "batch_size", "schedule")
@@ -34,12 +35,8 @@ class RecipeSpace(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: Annotated[int, Field(ge=1)] = Recipe.model_fields["epochs"].default
-    """Passes over the training images at full budget; the run's."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Recipe.model_fields["seed"].default
-    """Seed of initial weights, order and augmentation; the run's."""
     parts: tuple[Choice | Range, ...] = ()
-    """Every other field of `Recipe`, or the family that sets it; read from the table, never given by this name."""
+    """Every field of `Recipe`, or the family that sets it; read from the table, never given by this name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -49,7 +46,7 @@ class RecipeSpace(BaseModel):
         parts, problems = read_table(table)
         if problems:
             raise _refused(problems)
-        return {name: table[name] for name in RUN_FIELDS if name in table} | {"parts": parts}
+        return {"parts": parts}
 
     @model_validator(mode="after")
     def _sense(self) -> RecipeSpace:
@@ -57,14 +54,18 @@ class RecipeSpace(BaseModel):
         if len(set(kept)) > 1:  # their trials would train alike, and none is spent on a repeat
             message = f"{' and '.join(kept)} given, but the choice does not change the training; give one"
             raise _refused([Problem(("keep_weights",), kept, message)])
-        problems = contradictions(self.searched, self._build)
+        problems = contradictions(self.searched, self._problems)
         if problems:
             raise _refused([Problem((), None, problem) for problem in problems])
         return self
 
+    def problems_over(self, epochs: int) -> list[str]:
+        """One sentence for each way in which recipes of the space contradict a training of `epochs` epochs."""
+        return contradictions(self.searched, lambda values: self.decode(values).problems_over(epochs))
+
     @model_serializer(mode="plain")
     def _table(self) -> dict[str, Any]:
-        table: dict[str, Any] = {name: getattr(self, name) for name in RUN_FIELDS}
+        table: dict[str, Any] = {}
         families: dict[str, Any] = {}
         for part in self.parts:
             (table if part.name in Recipe.model_fields else families)[part.name] = part.to_json()
@@ -79,7 +80,7 @@ class RecipeSpace(BaseModel):
         """The canonical recipe whose dimensions have `values`; a dimension left out has its usual value.
 
         Raises:
-            ValueError: a value is outside its dimension, or values contradict each other.
+            ValueError: a value is outside its dimension.
         """
         return self._build(values).canonical()
 
@@ -132,10 +133,7 @@ class RecipeSpace(BaseModel):
 
     def draw(self, generator: np.random.Generator) -> Recipe:
         """A recipe by a uniform draw of every dimension, log-uniform in a logarithmic range."""
-        while True:
-            recipe = self._valid({dim.name: dim.draw(generator) for dim in self.searched})
-            if recipe is not None:
-                return recipe
+        return self.decode({dim.name: dim.draw(generator) for dim in self.searched})
 
     def nearby(self, values: Mapping[str, Number]) -> Iterator[tuple[float, Recipe]]:
         """Each recipe once with its squared distance from the proposal `values`, nearest first.
@@ -144,7 +142,7 @@ class RecipeSpace(BaseModel):
         nothing. Ranges without steps keep the proposed value until the rest is exhausted; then they are nudged
         without end, in ever larger steps, and the distances start again.
         """
-        return neighbours(self.searched, lambda: self._extent.continuous, self._valid, values)
+        return neighbours(self.searched, lambda: self._extent.continuous, self.decode, values)
 
     @property
     def unread(self) -> list[str]:
@@ -180,23 +178,21 @@ class RecipeSpace(BaseModel):
     def _extent(self) -> Extent:
         return measured(self.searched, self._build)
 
+    def _problems(self, values: Mapping[str, Number]) -> list[str]:
+        try:
+            self._build(values)
+        except ValidationError as error:
+            listed = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            return re.split(r"; (?=\w+: )", listed)
+        return []
+
     def _build(self, values: Mapping[str, Number]) -> Recipe:
-        settings: dict[str, Any] = {"epochs": self.epochs, "seed": self.seed, **self._fixed_settings}
+        settings = dict(self._fixed_settings)
         for dim in self.searched:
             settings.update(dim.settings(values.get(dim.name, dim.usual)))
         return Recipe.model_validate(settings)
 
-    def _valid(self, values: Mapping[str, Number]) -> Recipe | None:
-        """What `values` decode to; None for a contradiction that was not looked for among too many combinations."""
-        try:
-            return self.decode(values)
-        except ValidationError:
-            return None
-
     def _located(self, recipe: Recipe) -> Values | str:
-        for name in RUN_FIELDS:
-            if getattr(recipe, name) != getattr(self, name):
-                return f"{name} {getattr(recipe, name)} is not {getattr(self, name)}"
         unread = recipe.unread
         located: Values = {}
         for part in self.parts:
@@ -213,9 +209,9 @@ class RecipeSpace(BaseModel):
         axes = [[dim.usual] if dim.count is None else map(dim.value_at, range(dim.count)) for dim in self.searched]
         for chosen in itertools.product(*axes):
             values = dict(zip(names, chosen, strict=True))
-            recipe = self._valid(values)
+            recipe = self.decode(values)
             # Values that differ in what is not read decode alike; a recipe is listed at those it encodes to.
-            if recipe is not None and self.encode(recipe) == values:
+            if self.encode(recipe) == values:
                 yield recipe
 
 

@@ -14,8 +14,8 @@ from results.wording import remedy_of
 from search.recipes.dimensions import Choice, Number, Range, Setting, shown
 from trainables.recipe import READ_WITH, Recipe
 
-RUN_FIELDS = ("epochs", "seed")
-"""Fields that follow the run: plain numbers, never searched."""
+OF_THE_RUN = {"epochs": "max_epochs", "seed": "seed"}
+"""What a training has beside its recipe, and the key of the run that sets it."""
 FAMILIES = "families"
 _RANGE_KEYS = ("low", "high", "log", "step")
 
@@ -29,9 +29,9 @@ class Problem(NamedTuple):
 
 
 def read_table(table: Mapping[str, Any]) -> tuple[tuple[Choice | Range, ...], list[Problem]]:
-    """Every field of `Recipe` but the run's as a choice or range, then the families, and all problems."""
-    known = [name for name in Recipe.model_fields if name not in RUN_FIELDS]
-    keys = {*known, *RUN_FIELDS, FAMILIES}
+    """Every field of `Recipe` as a choice or range, then the families, and all problems."""
+    known = list(Recipe.model_fields)
+    keys = {*known, FAMILIES}
     problems = [
         Problem((key,), given, f"no such key{_meant(key, [*known, FAMILIES])}")
         for key, given in table.items()
@@ -44,9 +44,6 @@ def read_table(table: Mapping[str, Any]) -> tuple[tuple[Choice | Range, ...], li
         for name in known
         if name not in bundled
     ]
-    for name in RUN_FIELDS:
-        if name in table:
-            _setting(name, table[name], (name,), problems)
     return (*(part for part in parts if part is not None), *families), problems
 
 
@@ -179,13 +176,11 @@ def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | N
         problems.append(
             Problem(key, options, f"{len(tables)} option given; give at least two, or set its fields without a family")
         )
-    known = [field for field in Recipe.model_fields if field not in RUN_FIELDS]
+    known = list(Recipe.model_fields)
     for label, option in tables.items():
         for field, value in option.items():
             where = (*key, label, field)
-            if field in RUN_FIELDS:
-                problems.append(Problem(where, value, f"{value!r} given; it follows the run's, so leave it out"))
-            elif field not in known:
+            if field not in known:
                 problems.append(Problem(where, value, f"no such key{_meant(field, known)}"))
             elif isinstance(value, Mapping | list | tuple):
                 problems.append(Problem(where, value, f"{value!r} given; use a single value in an option"))
@@ -223,5 +218,7 @@ def _adapter(name: str) -> TypeAdapter[Setting]:
 
 
 def _meant(key: str, known: Collection[str]) -> str:
+    if key in OF_THE_RUN:
+        return f"; set the run's {OF_THE_RUN[key]} instead"
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"

@@ -18,6 +18,7 @@ from search.config.changes import Change
 from search.config.composition import validated
 from search.errors import ConfigError, ResumeError
 from search.machine import git_state, hardware, versions
+from search.recipes.table import OF_THE_RUN
 
 RUN_FILE = "run.json"
 RUN_FORMAT = 1
@@ -92,7 +93,8 @@ def read_config(folder: Path) -> RunConfig:
         ResumeError: `run.json` is damaged or of another format.
     """
     stored = _read_run_file(folder)["config"]
-    recipe = {key: value for key, value in stored.get("recipe", {}).items() if key not in ("epochs", "seed")}
+    # A run of an earlier version lists its epochs and its seed with the recipe too.
+    recipe = {key: value for key, value in stored.get("recipe", {}).items() if key not in OF_THE_RUN}
     return validated({**stored, "recipe": recipe})
 
 

@@ -59,10 +59,10 @@ class ReusableResults:
                     found = (f"{name}/{number}", folder, source, trial, state.reports[number])
                     self._trials.setdefault(key, []).append(found)
 
-    def find(self, layout: ResNetLayout, recipe: Recipe) -> Stored | None:
+    def find(self, layout: ResNetLayout, recipe: Recipe, seed: int) -> Stored | None:
         """The trial that knows the most epochs of this training; None when there is none."""
-        candidates = self._trials.get(_key(layout, recipe), [])
-        found = [self._as_far_as_same(layout, recipe, *candidate) for candidate in candidates]
+        candidates = self._trials.get(_key(layout, recipe, seed), [])
+        found = [self._as_far_as_same(layout, recipe, seed, *candidate) for candidate in candidates]
         best = max(found, key=lambda stored: (len(stored.reports), stored.diverged is not None), default=None)
         return best if best is not None and (best.reports or best.diverged) else None
 
@@ -70,6 +70,7 @@ class ReusableResults:
         self,
         layout: ResNetLayout,
         recipe: Recipe,
+        seed: int,
         origin: str,
         folder: Path,
         source: RunConfig,
@@ -77,8 +78,8 @@ class ReusableResults:
         reports: list[Report],
     ) -> Stored:
         rungs = self.config.rungs
-        ours = identity(layout, recipe, rungs, self._data)
-        theirs = identity(layout, recipe.model_copy(update={"epochs": source.max_epochs}), source.rungs, self._data)
+        ours = identity(layout, recipe, rungs, seed, self._data)
+        theirs = identity(layout, recipe, source.rungs, seed, self._data)
         # Patience ends a training with a rung of its own, whatever the ladder.
         patience_end = (
             trial.status == "stopped"
@@ -149,14 +150,14 @@ def _require_same_images(
         )
 
 
-def _key(layout: ResNetLayout, recipe: Recipe) -> str:
+def _key(layout: ResNetLayout, recipe: Recipe, seed: int) -> str:
     """Equal for trainings that may be the same; the number of epochs is compared with the rungs."""
-    return json.dumps([layout.layout_id, recipe.canonical().model_dump(exclude={"epochs"})], sort_keys=True)
+    return json.dumps([layout.layout_id, recipe.canonical().model_dump(), seed], sort_keys=True)
 
 
 def _key_of(trial: TrialState) -> str | None:
     try:
-        return _key(ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings, seed=trial.seed))
+        return _key(ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings), trial.seed)
     except (ValidationError, ValueError):
         return None  # of another version: it stands for nothing here
 

@@ -14,6 +14,7 @@ from results import TrialState, read_record
 from results.record.record import RECORD_NAME
 from search.config import RunConfig
 from search.errors import ConfigError
+from search.recipes.table import OF_THE_RUN
 from search.runs.ranking import ranked
 from search.sampling import JointSpace
 from search.sampling.joint_space import Candidate
@@ -44,8 +45,7 @@ def first_candidates(config: RunConfig, storage: Path) -> tuple[list[Candidate],
                 continue
             recipe = candidates.recipes.decode({})
             if recipe_fields is not None:
-                follows = {name: getattr(recipe, name) for name in ("epochs", "seed", "keep_weights")}
-                own, why = _own(candidates, recipe_fields | follows)
+                own, why = _own(candidates, recipe_fields | {"keep_weights": recipe.keep_weights}, config.max_epochs)
                 if own is None:
                     left_out.append(f"warm start: {label} has the usual recipe, since of its own {why}")
                 recipe = own or recipe
@@ -61,17 +61,17 @@ def candidate_to_dict(candidate: Candidate) -> dict[str, Any]:
 
 def candidate_from_dict(values: dict[str, Any]) -> Candidate:
     """The candidate whose `candidate_to_dict` is `values`."""
-    return Candidate(ResNetLayout.from_dict(values["layout"]), Recipe(**values["recipe"]))
+    return Candidate(
+        ResNetLayout.from_dict(values["layout"]),
+        # A run of an earlier version lists its epochs and its seed with the recipe too.
+        Recipe(**{name: value for name, value in values["recipe"].items() if name not in OF_THE_RUN}),
+    )
 
 
 def stored_candidates(config: RunConfig, stored: Sequence[dict[str, Any]]) -> list[Candidate]:
-    """The candidates that a run keeps as `stored`, as far as they are feasible under `config`, with its epochs."""
+    """The candidates that a run keeps as `stored`, as far as they are feasible under `config`."""
     candidates = map(candidate_from_dict, stored)
-    return [
-        Candidate(layout, recipe.model_copy(update={"epochs": config.max_epochs}))
-        for layout, recipe in candidates
-        if _why_not(config, layout) is None
-    ]
+    return [candidate for candidate in candidates if _why_not(config, candidate.layout) is None]
 
 
 def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[str, Any] | None]]:
@@ -102,13 +102,13 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[s
         yield f"{folder.name} trial {trial.trial}", ResNetLayout.from_dict(trial.layout), trial.settings
 
 
-def _own(candidates: JointSpace, fields: dict[str, Any]) -> tuple[Recipe | None, str | None]:
-    """The recipe with `fields`, or None and why the space of recipes has none such."""
+def _own(candidates: JointSpace, fields: dict[str, Any], epochs: int) -> tuple[Recipe | None, str | None]:
+    """The recipe with `fields`, or None and why no trial of `epochs` epochs has such a one."""
     try:
         recipe = Recipe(**fields).canonical()
-    except ValidationError as error:  # its values may contradict the number of epochs now
+    except ValidationError as error:  # of a version whose recipes could say it
         return None, error.errors()[0]["msg"].removeprefix("Value error, ")
-    why = candidates.recipes.why_not(recipe)
+    why = next(iter(recipe.problems_over(epochs)), None) or candidates.recipes.why_not(recipe)
     return (None, why) if why else (recipe, None)
 
 

@@ -1,35 +1,38 @@
 """The feasible layouts in order of their distance from a proposal, found without a look at all of them.
 
 Distance is the sum of squares over the dimensions of `search.layouts.dimensions`, each scaled to [0, 1]; of a stage
-that a layout does not have only its blocks count. Halves are grown within a radius (`search.sampling.growth`). Where
-they meet, a table of least distances over every run of backs in the window gives the nearest partner of each front at
-once.
+that a layout does not have only its blocks count. It is a sum over the two halves of a layout, and that of a half is a
+sum of one look-up per stage. Where the halves meet, a table of least distances over every range of backs in the window
+gives the nearest partner of each front at once.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout
 from search.layouts import LayoutSpace, sample_uniform
 from search.layouts.batch import Column, LayoutBatch, joined
-from search.layouts.chains import Chain, chains
-from search.layouts.dimensions import encode_batch, layout_spans
+from search.layouts.chains import Chain
+from search.layouts.dimensions import encode_batch, form_values, layout_spans
 from search.layouts.enumeration import enumerate_batches
-from search.layouts.index import assembled, index_of_space
-from search.sampling.growth import Axes, Distances, Grown, Growth
+from search.layouts.index import ChainIndex, Digits, JoinedHalves, index_of_space
 
-FIRST_RADIUS = 0.03
-"""Squared, beyond the least distance that a layout of any size has; then so many times as far."""
-
-RADIUS_GROWTH = 2.0
+Distances = NDArray[np.float64]
+Places = NDArray[np.int32]
+Proposal = Mapping[str, int | float]
 
 TIE = 1e-9
 """Squared distances closer than this are ties; sums of squares differ by rounding."""
+
+FIRST_FRONTS, MORE_FRONTS = 16, 4
+"""Nearest fronts whose partners are listed once the nearest layouts are used up; then this many times as many."""
 
 MOST_PAIRS = 2**21
 """Pairs of halves looked at in one go (about 100 MB)."""
@@ -47,21 +50,32 @@ AT_ONCE = 64
 """Layouts made of codes in the first go; then twice as many."""
 
 
-class Joined(NamedTuple):
-    """The halves of one chain, and where the runs of their partners lie."""
+class Kept(NamedTuple):
+    """What of halves that meet does not depend on the proposal."""
 
-    chain: Chain
-    shared: float
-    """Squared distance of what all layouts of the chain have in common."""
-    front: Grown
-    back: Grown
-    """Sorted by start, then parameters."""
-    first: Column
-    """For each front the place of its first back inside the parameter window, (F,)."""
-    counts: Column
-    """For each front how many backs are inside the parameter window, (F,)."""
+    front: list[Digits]
+    """Place of the stem and digits of the stages of each front, (F,) each."""
+    back: list[Digits]
+    """Digits of the stages of each back, (B,) each."""
+    ranges: list[tuple[Places, Places, Places]]
+    """Of the fronts with 2**level to 2**(level + 1) - 1 backs in the window, by level: their places, and the starts of
+    the first and of the last 2**level of those backs."""
+
+
+class Measured(NamedTuple):
+    """Halves that meet, with their squared distances from a proposal."""
+
+    halves: JoinedHalves
+    chain: int
+    """Number of their chain, which orders ties."""
+    front: Distances
+    """Of each front, with what all layouts of the chain have in common, (F,)."""
+    back: Distances
+    """Of each back, (B,)."""
     nearest: Distances
-    """Least squared distance of a layout with each front, (F,); inf without a partner."""
+    """Of the nearest layout with each front, (F,)."""
+    least: float
+    """Of the nearest layout of all."""
 
 
 class Neighbours:
@@ -70,39 +84,115 @@ class Neighbours:
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
         self._spans = layout_spans(space)
-        self._chains = [] if space.layouts else list(chains(space))
         self._farthest = float(len(self._spans) + 1)
+        self._kept: dict[int, Kept] = {}
+        """By the identity of the fronts, which activations share."""
 
-    def around(self, proposal: Mapping[str, int | float]) -> Iterator[tuple[float, ResNetLayout]]:
+    def around(self, proposal: Proposal) -> Iterator[tuple[float, ResNetLayout]]:
         """Every feasible layout with its squared distance from `proposal`, nearest first; missing values count 0.
 
         Where windows or a predicate refuse very many in a row, those of a uniform sample follow, nearest first.
         """
-        if self.space.layouts:
+        index = index_of_space(self.space)
+        if not isinstance(index, ChainIndex):
             yield from self._ranked(proposal)
             return
-        axes = Axes(self._spans, proposal)
-        growths = [Growth(chain, axes) for chain in self._chains]
-        least = _least(growths)
-        done, radius = -1.0, least + FIRST_RADIUS
-        refused = 0
+        measured: list[Measured] = []
+        waiting = deque(self._by_shared_distance(index, proposal))
+        known: dict[int, tuple[Distances, Distances, Distances, float]] = {}
+        fronts, done, refused = 0, -1.0, 0
         while done < self._farthest:
-            halves = [met for growth in growths if (met := _join(growth, radius)) is not None]
-            limit = _next(halves, done)
-            while done < radius:
-                upper = limit + TIE if limit <= radius else radius
-                for away, layout in self._between(halves, done, upper):
-                    if layout is not None:
-                        yield away, layout
-                    refused = 0 if layout is not None else refused + 1
-                    if refused >= MOST_REFUSED:
-                        yield from self._ranked(proposal)
-                        return
-                done = upper
-                limit = max(_next(halves, done), 1.25 * limit, 0.002)
-            radius = least + RADIUS_GROWTH * (radius - least)
+            limit = self._limit(measured, fronts)
+            while waiting and waiting[0][0] <= limit + TIE:
+                shared, chain, halves = waiting.popleft()
+                key = id(halves.front)  # which activations share
+                if key not in known:
+                    known[key] = self._distances(halves, proposal)
+                front, back, nearest, least = known[key]
+                measured.append(Measured(halves, chain, front + shared, back, nearest + shared, least + shared))
+                limit = self._limit(measured, fronts)
+            for away, layout in self._between(measured, done, limit + TIE):
+                if layout is not None:
+                    yield away, layout
+                refused = 0 if layout is not None else refused + 1
+                if refused >= MOST_REFUSED:
+                    yield from self._ranked(proposal)
+                    return
+            done, fronts = limit + TIE, max(FIRST_FRONTS, MORE_FRONTS * fronts)
 
-    def _ranked(self, proposal: Mapping[str, int | float]) -> Iterator[tuple[float, ResNetLayout]]:
+    def _limit(self, measured: list[Measured], fronts: int) -> float:
+        """The squared distance of the front that `fronts` are nearer than; the largest there is where there is none."""
+        if fronts >= sum(len(met.nearest) for met in measured):
+            return self._farthest
+        if fronts == 0:
+            return min(met.least for met in measured)
+        return float(np.partition(np.concatenate([met.nearest for met in measured]), fronts)[fronts])
+
+    def _by_shared_distance(self, index: ChainIndex, proposal: Proposal) -> list[tuple[float, int, JoinedHalves]]:
+        """Squared distance of what a chain's layouts share, the chain's number, and its halves; nearest first."""
+        numbers: dict[int, int] = {}
+        found = []
+        for halves in index.joined_halves:
+            number = numbers.setdefault(id(halves.chain), len(numbers))
+            found.append((self._shared(halves.chain, proposal), number, halves))
+        return sorted(found, key=lambda part: part[:2])
+
+    def _distances(self, halves: JoinedHalves, proposal: Proposal) -> tuple[Distances, Distances, Distances, float]:
+        """Of each front, of each back, of the nearest layout with each front, and of the nearest layout of all."""
+        kept = self._kept_of(halves)
+        tables = self._tables(halves.chain, proposal)
+        stem, *stages = kept.front
+        front = self._away("stem", np.arange(len(self.space.stem_channels)), proposal)[stem]
+        for table, digits in zip(tables, stages, strict=False):
+            front += table[digits]
+        back = np.zeros(len(halves.back))
+        for table, digits in zip(tables[halves.chain.cut :], kept.back, strict=True):
+            back += table[digits]
+        nearest = front + _least_over_ranges(back, kept.ranges, len(front))
+        return front, back, nearest, float(nearest.min())
+
+    def _kept_of(self, halves: JoinedHalves) -> Kept:
+        key = id(halves.front)
+        if key not in self._kept:
+            self._kept[key] = _kept(halves)
+        return self._kept[key]
+
+    def _away(self, name: str, values: Column, proposal: Proposal) -> Distances:
+        """Squared distances of `values` (N,) of dimension `name`; 0 where the proposal or the space has it not."""
+        if name not in proposal or name not in self._spans:
+            return np.zeros(len(values))
+        squares: Distances = ((values - proposal[name]) / self._spans[name]) ** 2
+        return squares
+
+    def _tables(self, chain: Chain, proposal: Proposal) -> list[Distances]:
+        """For every stage the squared distance of each value of its digit, (digits,)."""
+        space, found = self.space, []
+        for stage in range(chain.stages):
+            least = space.blocks[0] if stage < min(space.stages) else 1
+            sizes = {
+                "blocks": np.arange(least, least + space.blocks[1] - space.blocks[0] + 1),
+                "stride": np.arange(len(space.strides if stage else space.first_strides)),
+                "kernel": np.arange(len(space.kernels)),
+            }
+            total = self._away(f"width_{stage + 1}", chain.width_places, proposal)
+            for name, values in sizes.items():
+                total = (total[:, None] + self._away(f"{name}_{stage + 1}", values, proposal)).ravel()
+            found.append(total)
+        return found
+
+    def _shared(self, chain: Chain, proposal: Proposal) -> float:
+        """Squared distance of what all layouts of the chain have in common."""
+        space = self.space
+        absent = [f"blocks_{i}" for i in range(chain.stages + 1, max(space.stages) + 1)]
+        values = {
+            "skip": space.skip_kernels.index(chain.skip_kernel),
+            "bias": space.conv_biases.index(chain.conv_bias),
+            **form_values(space, chain.form),
+            **dict.fromkeys(absent, 0),
+        }
+        return float(sum(self._away(name, np.array([value]), proposal)[0] for name, value in values.items()))
+
+    def _ranked(self, proposal: Proposal) -> Iterator[tuple[float, ResNetLayout]]:
         """The layouts of `_sample`, nearest first."""
         if not index_of_space(self.space).count:
             return
@@ -124,107 +214,86 @@ class Neighbours:
             batch = sample_uniform(self.space, SAMPLED, np.random.default_rng(0))
         return batch, encode_batch(self.space, batch)
 
-    def _between(self, halves: list[Joined], above: float, limit: float) -> Iterator[tuple[float, ResNetLayout | None]]:
+    def _between(
+        self, measured: list[Measured], above: float, limit: float
+    ) -> Iterator[tuple[float, ResNetLayout | None]]:
         """The layouts whose squared distance is over `above` and at most `limit`, nearest first.
 
         None stands for one that a window beside the parameter window, or the predicate, refuses.
         """
-        found: list[tuple[int, float, int, int, int]] = []  # the distance in ties, itself, the chain, the two codes
-        for number, met in enumerate(halves):
-            for rows, backs in _pairs(met, limit):
-                away = met.shared + met.front.away[rows] + met.back.away[backs]
+        parts = []
+        for number, met in enumerate(measured):
+            for fronts, backs in _pairs(met, limit):
+                away = met.front[fronts] + met.back[backs]
                 kept = (away > above) & (away <= limit)
-                numbers = np.full(int(kept.sum()), number)
-                ties = np.rint(away[kept] / TIE).astype(np.int64)
-                codes = (met.front.codes[rows[kept]], met.back.codes[backs[kept]])
-                columns = (ties, away[kept], numbers, *codes)
-                found += zip(*(column.tolist() for column in columns), strict=True)
-        found.sort(key=lambda pair: (pair[0], pair[2:]))
+                fronts, backs, away = fronts[kept], backs[kept], away[kept]
+                codes = met.halves.codes(fronts, backs)
+                order = (np.rint(away / TIE), np.full(len(away), met.chain), *codes)
+                parts.append((order, away, np.full(len(away), number), fronts, backs))
+        if not parts:
+            return
+        keys = [np.concatenate([part[0][i] for part in parts]) for i in range(4)]
+        away, numbers, fronts, backs = (np.concatenate([part[i] for part in parts]) for i in range(1, 5))
+        sequence = np.lexsort(keys[::-1])
         start, stop = 0, AT_ONCE
-        while start < len(found):
-            part = found[start:stop]
-            for pair, layout in zip(part, self._passing(halves, part), strict=True):
-                yield pair[1], layout if layout is not None and self.space.satisfies(layout) else None
+        while start < len(sequence):
+            chosen = sequence[start:stop]
+            layouts = self._passing(measured, numbers[chosen], fronts[chosen], backs[chosen])
+            for i, layout in zip(chosen.tolist(), layouts, strict=True):
+                yield float(away[i]), layout if layout is not None and self.space.satisfies(layout) else None
             start, stop = stop, 2 * stop  # where windows refuse most, many are asked at once
 
-    def _passing(self, halves: list[Joined], part: list[tuple[int, float, int, int, int]]) -> list[ResNetLayout | None]:
-        """The layouts of `part`; None for those that a window beside the parameter window refuses."""
-        layouts: list[ResNetLayout | None] = [None] * len(part)
-        for number in {pair[2] for pair in part}:
-            mine = np.array([i for i, pair in enumerate(part) if pair[2] == number])
-            codes = np.array([part[i][3:] for i in mine], dtype=np.int64)
-            batch = assembled(halves[number].chain, codes[:, 0], codes[:, 1])
+    def _passing(
+        self, measured: list[Measured], numbers: Column, fronts: Column, backs: Column
+    ) -> list[ResNetLayout | None]:
+        """The layouts of these halves; None for those that a window beside the parameter window refuses."""
+        layouts: list[ResNetLayout | None] = [None] * len(numbers)
+        for number in np.unique(numbers).tolist():
+            mine = np.flatnonzero(numbers == number)
+            batch = measured[number].halves.batch(fronts[mine], backs[mine])
             passed = self.space.passes(batch)
             for i, layout in zip(mine[passed].tolist(), batch.select(passed), strict=True):
                 layouts[i] = layout
         return layouts
 
 
-def _least(growths: list[Growth]) -> float:
-    """The least squared distance of a layout of any chain, the window not asked; inf without a chain."""
-    least = float(np.inf)
-    for growth in sorted(growths, key=lambda growth: growth.shared):
-        if growth.shared >= least:
-            break
-        least = min(least, growth.least)
-    return least
-
-
-def _next(halves: list[Joined], done: float) -> float:
-    """The least squared distance over `done` of a front's nearest layout; inf when there is none."""
-    return min((float(joined.nearest[joined.nearest > done].min(initial=np.inf)) for joined in halves), default=np.inf)
-
-
-def _join(growth: Growth, radius: float) -> Joined | None:
-    """The halves within `radius`; None when no layout can be."""
-    chain, within = growth.chain, radius - growth.shared + TIE
-    if within < 0 or growth.least > radius + TIE:
-        return None
-    front = growth.front(within)
-    if not len(front.params):
-        return None
-    back = growth.back(within, front)
-    if not len(back.params):
-        return None
-    first, counts = np.zeros((2, len(front.params)), dtype=np.int64)
-    for start in np.unique(back.start).tolist():
-        low, high = np.searchsorted(back.start, [start, start + 1])
-        mine = np.flatnonzero(front.place == start)
-        params = back.params[low:high]
-        lowest = np.searchsorted(params, chain.space.min_params - front.params[mine], "left")
-        highest = np.searchsorted(params, chain.bounded_max - front.params[mine], "right")
-        first[mine], counts[mine] = low + lowest, np.maximum(highest - lowest, 0)
-    nearest = growth.shared + front.away + _least_over_runs(back.away, first, counts)
-    return Joined(chain, growth.shared, front, back, first, counts, nearest)
-
-
-def _pairs(joined: Joined, limit: float) -> Iterator[tuple[Column, Column]]:
+def _pairs(met: Measured, limit: float) -> Iterator[tuple[Column, Column]]:
     """Places of fronts and backs, (P,) each, that hold every pair inside the window up to `limit` away."""
-    fronts = np.flatnonzero((joined.nearest <= limit) & (joined.counts > 0))
-    ends = np.cumsum(joined.counts[fronts])
+    fronts = np.flatnonzero(met.nearest <= limit)
+    counts = np.diff(met.halves.ends, prepend=0)[fronts]
+    ends = np.cumsum(counts)
     start = 0
     while start < len(fronts):
         before = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, before + MOST_PAIRS, "right")))
-        chunk, start = fronts[start:stop], stop
-        counts = joined.counts[chunk]
-        rows = np.repeat(chunk, counts)
-        yield rows, joined.first[rows] + np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        chunk, of_each, start = fronts[start:stop], counts[start:stop], stop
+        rows = np.repeat(chunk, of_each)
+        firsts = np.arange(len(rows)) - np.repeat(np.cumsum(of_each) - of_each, of_each)
+        yield rows, met.halves.first[rows] + firsts
 
 
-def _least_over_runs(values: Distances, first: Column, counts: Column) -> Distances:
-    """The least of `values` over each run of `counts` from `first`, (F,); inf for an empty run.
+def _kept(halves: JoinedHalves) -> Kept:
+    front, back = halves.digits()
+    counts = np.diff(halves.ends, prepend=0)
+    levels = np.frexp(counts)[1] - 1  # exact: no count comes near 2**53
+    ranges = []
+    for level in range(int(levels.max()) + 1):
+        fronts = np.flatnonzero(levels == level)
+        first = halves.first[fronts]
+        last = first + counts[fronts] - (1 << level)
+        ranges.append((fronts.astype(np.int32), first.astype(np.int32), last.astype(np.int32)))
+    return Kept(front, back, ranges)
 
-    By a table of the least values over runs of every power of two, of which two cover any run.
+
+def _least_over_ranges(values: Distances, ranges: list[tuple[Places, Places, Places]], fronts: int) -> Distances:
+    """The least of `values` over the range of each front, (F,), by a table of the least over 2**level values in a row.
+
     Source: Bender & Farach-Colton, The LCA Problem Revisited, 2000.
     """
-    least = np.full(len(first), np.inf)
-    level, table = 0, values
-    while True:
-        mine = (counts >= 1 << level) & (counts < 2 << level)
-        ends = first[mine] + counts[mine] - (1 << level)
-        least[mine] = np.minimum(table[first[mine]], table[ends])
-        if (2 << level) > counts.max(initial=0):
-            return least
-        table = np.minimum(table[: len(table) - (1 << level)], table[1 << level :])
-        level += 1
+    least, table = np.empty(fronts), values
+    for level, (places, first, last) in enumerate(ranges):
+        if level:
+            half = 1 << (level - 1)
+            table = np.minimum(table[:-half], table[half:])
+        least[places] = np.minimum(table[first], table[last])
+    return least

@@ -29,9 +29,9 @@ class Asked(NamedTuple):
     """A new trial."""
 
     number: int
-    layout: ResNetLayout
-    recipe: Recipe
-    """Its seed is that of the trial: the run's, and one more for each replicate."""
+    candidate: Candidate
+    seed: int
+    """The run's, and one more for each replicate."""
     proposal: Values
     """The values of the study's dimensions that stand for layout and recipe."""
 
@@ -53,7 +53,7 @@ class RunStudy:
         first: Sequence[Candidate] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.candidates, self.replicates = candidates, replicates
+        self.candidates, self.replicates, self._seed = candidates, replicates, seed
         self._counts: Counter[Candidate] = Counter()
         self._first = deque(first)
         self._open: dict[int, Trial] = {}
@@ -83,11 +83,10 @@ class RunStudy:
         except SpaceExhausted:
             self.study.tell(trial, state=TrialState.FAIL)
             raise
-        layout, recipe = candidate
-        recipe = recipe.model_copy(update={"seed": recipe.seed + self._counts[candidate]})
+        seed = self._seed + self._counts[candidate]
         self._counts[candidate] += 1
         self._open[trial.number] = trial
-        return Asked(trial.number, layout, recipe, proposal)
+        return Asked(trial.number, candidate, seed, proposal)
 
     def report(self, number: int, epoch: int, val_accuracy: float) -> None:
         """Tells the study the accuracy of an open trial at a rung."""
@@ -120,7 +119,7 @@ class RunStudy:
 
     def _replay(self, state: RunState, recorded: RecordedTrial) -> None:
         layout = ResNetLayout.from_dict(recorded.layout)
-        recipe = Recipe(**recorded.settings, seed=self.candidates.recipes.seed).canonical()
+        recipe = Recipe(**recorded.settings).canonical()
         candidate = Candidate(layout, recipe)
         self._counts[candidate] += 1
         # A candidate of an earlier, wider space has no place among the dimensions; its number must still be taken.

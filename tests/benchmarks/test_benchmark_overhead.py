@@ -42,13 +42,13 @@ def test_a_slots_gaps_lie_between_its_own_trials() -> None:
 
 
 def test_bare_trainings_are_those_of_the_record(tmp_path: Path) -> None:
-    recipes = [small_recipe(epochs=2, batch_size=32, seed=seed) for seed in (0, 1, 2)]
+    recipe = small_recipe(batch_size=32)
     data = {"name": "digits", "data_dir": str(tmp_path), "train_images": 64}
     images, expected = load_training_set(**data), []  # type: ignore[arg-type]
-    for recipe in recipes:
-        trainer = Trainer(DIGITS, recipe, images, CPU)
+    for seed in range(3):
+        trainer = Trainer(DIGITS, recipe, images, CPU, epochs=2, seed=seed)
         expected.append([trainer.train_epoch().val_accuracy for _ in range(2)][-1])
-    trainings = [(DIGITS.to_dict(), recipe.model_dump(), (2,), 2) for recipe in recipes]
+    trainings = [(DIGITS.to_dict(), recipe.model_dump(), seed, (2,), 2) for seed in range(3)]
     wall_s, training_s, accuracies = overhead.bare(trainings, data, slots=2, threads=1)
     assert accuracies == expected
     assert 0 < training_s < 2 * wall_s
@@ -69,7 +69,7 @@ def test_a_search_and_the_same_trainings_bare_come_to_the_same_accuracies(
 
 
 def test_a_training_that_fails_bare_is_told(tmp_path: Path) -> None:
-    wrong = ({"blocks": [1, 1], "channels": [4, 4], "in_channels": 3}, {"epochs": 1}, (1,), 1)
+    wrong = ({"blocks": [1, 1], "channels": [4, 4], "in_channels": 3}, {}, 0, (1,), 1)
     waiting: Queue[Any] = Queue()
     done: Queue[Any] = Queue()
     waiting.put((7, wrong))
@@ -81,7 +81,7 @@ def test_a_training_that_fails_bare_is_told(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a process died with exit code 1"):
-        overhead.bare([(DIGITS.to_dict(), {}, (1,), 1)], {"name": "no-such-set"}, slots=1, threads=1)
+        overhead.bare([(DIGITS.to_dict(), {}, 0, (1,), 1)], {"name": "no-such-set"}, slots=1, threads=1)
 
 
 def test_a_search_that_fails_shows_its_message(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_seed_a_s_is_its_resnet_12_by_the_recipe_reported_best_for_it() -> None:
     assert a.layout == PRESETS["arora-resnet12"]
     assert count_params(a.layout) == 195_738
     assert (a.recipe.optimizer, a.recipe.learning_rate, a.recipe.schedule) == ("sgd", 0.1, "step")
-    assert (a.recipe.epochs, a.recipe.step_epochs, a.recipe.batch_size) == (70, 20, 256)
+    assert (a.epochs, a.recipe.step_epochs, a.recipe.batch_size) == (70, 20, 256)
     assert (a.recipe.weight_decay, a.recipe.momentum, a.recipe.label_smoothing) == (1e-4, 0.9, 0)
 
 
@@ -41,7 +41,7 @@ def test_ours_is_the_shipped_layout_within_its_budget_and_anneals_at_the_end() -
     (listed,) = compose(CONFIGS / "recipes" / "small-200k.toml", None, {}, []).space.listed_layouts
     assert ours.layout == listed
     assert count_params(ours.layout) <= small_cifar10.MAX_PARAMS
-    assert (ours.recipe.epochs, ours.recipe.seed) == (7, 3)
+    assert (ours.epochs, ours.seed) == (7, 3)
 
 
 def test_a_layout_over_the_budget_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_curve_is_the_trainer_s() -> None:
     what = replace(only_training("x", CONFIGS / "recipes" / "digits-99.toml", {}), data={"name": "digits"})
     curve = train(what, 2)
     data = load_training_set("digits")
-    trainer = Trainer(what.layout, what.recipe, data, torch.device("cpu"))
+    trainer = Trainer(what.layout, what.recipe, data, torch.device("cpu"), epochs=what.epochs, seed=what.seed)
     assert curve.val_accuracy == tuple(trainer.train_epoch().val_accuracy for _ in range(2))
     assert 0 < curve.seconds[0] < curve.seconds[1]
     assert (curve.train_images, curve.val_images) == (len(data.train_indices), 144)

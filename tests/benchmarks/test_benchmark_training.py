@@ -29,8 +29,9 @@ def test_the_reference_takes_the_same_first_step_as_ours() -> None:
     data = training_set(
         NOISE, None, 32
     )  # one batch: the order cannot matter, and nothing is drawn without augmentation
-    recipe = small_recipe(**STEADY | PLAIN | {"epochs": 1, "batch_size": 32, "label_smoothing": 0.1})
-    ours, reference = Trainer(TINY, recipe, data, CPU), ReferenceLoop(TINY, recipe, data, CPU, workers=0)
+    recipe = small_recipe(**STEADY | PLAIN | {"batch_size": 32, "label_smoothing": 0.1})
+    ours = Trainer(TINY, recipe, data, CPU, epochs=1, seed=5)
+    reference = ReferenceLoop(TINY, recipe, data, CPU, workers=0, seed=5)
     reports = ours.train_epoch(), reference.train_epoch()
     assert reports[0].train_loss == pytest.approx(reports[1].train_loss, rel=1e-5)
     for (name, one), other in zip(
@@ -58,7 +59,7 @@ def test_the_reference_augments_in_its_workers_and_counts_its_images() -> None:
 
 
 def test_the_phases_are_all_of_the_training_and_evaluation_is_none_of_them() -> None:
-    trainer = Trainer(TINY, Recipe(**STEADY, epochs=2), noise(128), CPU)
+    trainer = Trainer(TINY, Recipe(**STEADY), noise(128), CPU, epochs=2)
     clock = PhaseClock(trainer.network, trainer.optimizer, CPU)
     for _ in range(2):
         clock.begin()
@@ -117,7 +118,7 @@ def test_loops_that_do_not_train_alike_are_refused() -> None:
 
 
 def test_a_loop_that_fails_in_its_process_tells_its_error() -> None:
-    job = Job(TINY.to_dict(), Recipe(**STEADY).model_dump(), "no-such-set", None, 32, 1, 0, "cpu")
+    job = Job(TINY.to_dict(), Recipe(**STEADY).model_dump(), 1, "no-such-set", None, 32, 1, 0, "cpu")
     arm = Arm("ours", job)
     with pytest.raises(RuntimeError, match=r"(?s)ours: .*no-such-set"):
         arm.epoch()
@@ -128,7 +129,7 @@ WITHOUT = """
 import sys
 for name in ("ray", "optuna", "pandas", "pyarrow", "duckdb", "plotly", "sklearn"):
     sys.modules[name] = None  # as if it were not installed
-import benchmarks.training as training
+import benchmarks.training.speed as training
 if __name__ == "__main__":
     import json
     print(json.dumps(training.main(sys.argv[1:])))

@@ -28,7 +28,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "window upside down": (["--max-params=10", "--min-params=20"], ["min_params 20 exceeds max_params 10"]),
     "grace beyond the end": (["--max-epochs=4", "--grace-epochs=5"], ["grace_epochs: 5", "max_epochs (4)"]),
-    "epochs in the recipe": (["--set=recipe.epochs=3"], ["recipe.epochs: 3", "set max_epochs"]),
+    "epochs in the recipe": (["--set=recipe.epochs=3"], ["recipe.epochs: no such key", "set the run's max_epochs"]),
     "classes in the space": (["--set=space.classes=3"], ["space.classes: 3", "digits has 10"]),
     "set without a value": (["--set=recipe.momentum"], ["recipe.momentum", "key=value"]),
     "duration": (["--time-budget=soon"], ["soon", "1h30m"]),

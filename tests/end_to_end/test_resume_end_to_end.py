@@ -129,10 +129,12 @@ def _assert_trained_as_in_one_piece(folder: Path, number: int) -> None:
     torch.set_num_threads(1)
     trainer = Trainer(
         ResNetLayout.from_dict(trial.layout),
-        Recipe(**trial.settings, seed=trial.seed),
+        Recipe(**trial.settings),
         load_training_set(**config.data_arguments),
         torch.device("cpu"),
-        config.rungs,
+        epochs=config.max_epochs,
+        seed=trial.seed,
+        rungs=config.rungs,
     )
     assert trainer.rungs == (1, 2, 4, 8)
     for recorded in state.reports[number]:

@@ -10,6 +10,6 @@ from trainables.schedule import learning_rate
 STEPS = st.integers(1, 40)
 
 
-def rates(recipe: Recipe, steps_per_epoch: int, rungs: tuple[int, ...] = ()) -> list[float]:
-    ladder = rungs or (recipe.epochs,)
-    return [learning_rate(recipe, step, steps_per_epoch, ladder) for step in range(recipe.epochs * steps_per_epoch)]
+def rates(recipe: Recipe, steps_per_epoch: int, *rungs: int) -> list[float]:
+    """The learning rates of all steps up to the last of `rungs`, which is the number of epochs."""
+    return [learning_rate(recipe, step, steps_per_epoch, rungs) for step in range(rungs[-1] * steps_per_epoch)]

@@ -33,7 +33,8 @@ def write_trained_run(folder: Path, *recipe: str) -> Trainer:
     fixed = config.recipe.fixed
     assert fixed is not None
     write_run_file(folder, config)
-    trainer = Trainer(TINY, fixed, load_training_set(**config.data_arguments), CPU, config.rungs)
+    data = load_training_set(**config.data_arguments)
+    trainer = Trainer(TINY, fixed, data, CPU, epochs=config.max_epochs, seed=config.seed, rungs=config.rungs)
     with Record(folder) as record:
         start_session(record)
         record.append(
@@ -44,8 +45,8 @@ def write_trained_run(folder: Path, *recipe: str) -> Trainer:
             params=count_params(TINY),
             flops=count_flops(TINY, config.space.image_size),
             depth=TINY.depth,
-            recipe=fixed.model_dump(exclude={"seed"}) | dict.fromkeys(fixed.unread),
-            seed=fixed.seed,
+            recipe=fixed.model_dump() | dict.fromkeys(fixed.unread) | {"epochs": config.max_epochs},
+            seed=config.seed,
             proposal={},
         )
         while not trainer.finished:

@@ -49,21 +49,24 @@ def small_set(train: int = 70, val: int = 20, shape: tuple[int, int, int] = (8, 
 
 
 def small_recipe(**changes: Any) -> Recipe:
-    """Three epochs in float32 without augmentation, changed by `changes`."""
-    return Recipe(**{"epochs": 3, "batch_size": 16, "precision": "float32", "seed": 5, **PLAIN, **changes})
+    """A recipe in float32 without augmentation, changed by `changes`."""
+    return Recipe(**{"batch_size": 16, "precision": "float32", **PLAIN, **changes})
 
 
-def small_trainer(recipe: Recipe | None = None, data: TrainingSet | None = None, **others: Any) -> Trainer:
-    """A trainer on the CPU."""
+def small_trainer(
+    recipe: Recipe | None = None, data: TrainingSet | None = None, *, epochs: int = 3, seed: int = 5, **others: Any
+) -> Trainer:
+    """A trainer on the CPU; `others` are its layout, rungs and compilation."""
     recipe = recipe if recipe is not None else small_recipe()
-    return Trainer(others.pop("layout", LAYOUT), recipe, data if data is not None else small_set(), CPU, **others)
+    data, layout = data if data is not None else small_set(), others.pop("layout", LAYOUT)
+    return Trainer(layout, recipe, data, CPU, epochs=epochs, seed=seed, **others)
 
 
-def plain_batches(recipe: Recipe) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+def plain_batches(epochs: int = 3, seed: int = 5) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
     """Step, images (16, C, H, W) and labels of the small set's four batches of 16 an epoch, without augmentation."""
     data = small_set()
-    for epoch in range(recipe.epochs):
-        draw = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch))
+    for epoch in range(epochs):
+        draw = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = data.train_indices[torch.randperm(70, generator=draw).numpy()]
         for number in range(4):  # 70 images; six wait for another epoch
             batch = order[number * 16 : (number + 1) * 16]
@@ -74,7 +77,7 @@ def plain_batches(recipe: Recipe) -> Iterator[tuple[int, torch.Tensor, torch.Ten
 def trained(trainer: Trainer, folder: Path | None = None) -> list[EpochReport]:
     """The reports of all epochs left, each saved as `folder`/epoch-N."""
     reports = []
-    while trainer.epoch < trainer.recipe.epochs:
+    while trainer.epoch < trainer.epochs:
         reports.append(trainer.train_epoch())
         if folder is not None:
             trainer.save(folder / f"epoch-{trainer.epoch}")

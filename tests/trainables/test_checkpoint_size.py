@@ -56,7 +56,7 @@ def test_norms_and_their_channels_are_those_of_the_network(layout: ResNetLayout)
     ],
 )
 def test_the_closed_form_is_the_files_size(layout: str, changes: dict[str, object], tmp_path: Path) -> None:
-    trainer = small_trainer(small_recipe(learning_rate=1e-3, epochs=1, **changes), layout=SMALL[layout])
+    trainer = small_trainer(small_recipe(learning_rate=1e-3, **changes), layout=SMALL[layout], epochs=1)
     trainer.train_epoch()
     trainer.save(tmp_path / "checkpoint")
     size = (tmp_path / "checkpoint").stat().st_size

@@ -31,11 +31,12 @@ from trainables.errors import CheckpointError
 from trainables.recipe import Optimizer
 from trainables.training import Trainer
 
+EPOCHS = 4
 SAVES_UNTIL_KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from trainables import checkpoints
+from trainables.checkpoints import files as checkpoints
 
 torch.set_num_threads(1)
 path = Path(sys.argv[1])
@@ -71,7 +72,7 @@ class Payload:
 
 
 def saved(folder: Path, **changes: Any) -> tuple[Trainer, Path]:
-    trainer = small_trainer(small_recipe(epochs=4, **changes))
+    trainer = small_trainer(small_recipe(**changes), epochs=EPOCHS)
     trainer.train_epoch()
     path = folder / "checkpoints" / "trial.safetensors"
     trainer.save(path)
@@ -80,7 +81,7 @@ def saved(folder: Path, **changes: Any) -> tuple[Trainer, Path]:
 
 def refusal(path: Path, trainer: Trainer | None = None) -> str:
     with pytest.raises(CheckpointError) as raised:
-        (trainer or small_trainer(small_recipe(epochs=4))).load(path)
+        (trainer or small_trainer(epochs=EPOCHS)).load(path)
     message = str(raised.value)
     assert message.startswith(f"{path}: ")
     assert "; remove it" in message
@@ -92,7 +93,7 @@ def refusal(path: Path, trainer: Trainer | None = None) -> str:
 def test_what_was_saved_is_loaded(optimizer: str, tmp_path: Path) -> None:
     trainer, path = saved(tmp_path, optimizer=optimizer, learning_rate=0.01)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-    other = small_trainer(trainer.recipe)
+    other = small_trainer(trainer.recipe, epochs=EPOCHS)
     other.load(path)
     assert_same_bits(state_of(other), state_of(trainer))
     assert (other.epoch, other.last_report) == (1, trainer.last_report)
@@ -108,7 +109,7 @@ def test_the_header_tells_the_format_the_training_and_its_last_report(tmp_path: 
     assert header["format"] == checkpoints.FORMAT
     identity, report = json.loads(header["identity"]), json.loads(header["report"])
     assert ResNetLayout.from_dict(identity["layout"]) == LAYOUT
-    assert identity["recipe"] == trainer.recipe.model_dump()
+    assert identity["recipe"] == trainer.recipe.model_dump() | {"epochs": EPOCHS, "seed": trainer.seed}
     assert report["epoch"] == 2
     assert report | timeless(trainer.last_report) == report
     assert {name.split("/")[0] for name in tensors} == {"network", "optimizer"}
@@ -141,7 +142,7 @@ def test_half_a_file_left_by_a_kill_is_not_taken_and_the_next_save_removes_it(tm
     left.write_bytes(path.read_bytes()[:1000])
     foreign = path.with_name(".trial-2.safetensors.123456.tmp")
     foreign.write_bytes(b"of another trial")
-    other = small_trainer(trainer.recipe)
+    other = small_trainer(trainer.recipe, epochs=EPOCHS)
     other.load(path)
     assert_same_bits(state_of(other), state_of(trainer))
     trainer.save(path)
@@ -156,7 +157,7 @@ def test_a_training_without_an_epoch_has_nothing_to_save(tmp_path: Path) -> None
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
     _, path = saved(tmp_path)
-    whole, trainer = path.read_bytes(), small_trainer(small_recipe(epochs=4))
+    whole, trainer = path.read_bytes(), small_trainer(epochs=EPOCHS)
 
     @settings(deadline=None, max_examples=60)
     @given(end=st.integers(0, len(whole) - 1))
@@ -183,7 +184,7 @@ def test_a_changed_header_is_no_other_error_than_a_checkpoints(tmp_path: Path) -
     _, path = saved(tmp_path)
     whole = bytearray(path.read_bytes())
     end = 8 + int.from_bytes(whole[:8], "little")
-    other = small_trainer(small_recipe(epochs=4))
+    other = small_trainer(epochs=EPOCHS)
 
     @settings(deadline=None, max_examples=200)
     @given(position=st.integers(0, end - 1), value=st.integers(0, 255) | st.sampled_from(b'/019,":{}[]x'))
@@ -216,15 +217,16 @@ def test_safetensors_of_someone_else_are_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_training_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     _, path = saved(tmp_path)
-    recipe = small_recipe(epochs=4)
-    others = {
-        "layout": small_trainer(recipe, layout=ResNetLayout((1, 1), (4, 8), classes=4, skip_kernel=3)),
-        "recipe": small_trainer(small_recipe(epochs=4, weight_decay=1e-3)),
-        "rungs": small_trainer(recipe, rungs=(2, 4)),
-        "data": small_trainer(recipe, small_set(train=60)),
-        "recipe, rungs": small_trainer(small_recipe(epochs=5, weight_decay=1e-3)),
-    }
-    for difference, trainer in others.items():
+    decayed = small_recipe(weight_decay=1e-3)
+    others = [
+        ("layout", small_trainer(layout=ResNetLayout((1, 1), (4, 8), classes=4, skip_kernel=3), epochs=EPOCHS)),
+        ("recipe", small_trainer(decayed, epochs=EPOCHS)),
+        ("recipe", small_trainer(epochs=EPOCHS, seed=6)),
+        ("rungs", small_trainer(epochs=EPOCHS, rungs=(2, EPOCHS))),
+        ("data", small_trainer(data=small_set(train=60), epochs=EPOCHS)),
+        ("recipe, rungs", small_trainer(decayed, epochs=5)),
+    ]
+    for difference, trainer in others:
         before = state_of(trainer)
         message = refusal(path, trainer)
         assert message == f"{path}: belongs to another {difference}; remove it to train from the start"
@@ -237,7 +239,7 @@ def test_a_damaged_optimizer_state_is_refused_before_anything_is_loaded(name: st
     trainer, path = saved(tmp_path)
     header, tensors = checkpoints.read(path)
     save_file({**tensors, name: torch.zeros(1)}, path, header)
-    other = small_trainer(trainer.recipe)
+    other = small_trainer(trainer.recipe, epochs=EPOCHS)
     before = state_of(other)
     assert f"its optimizer's state is damaged ('{name}')" in refusal(path, other)
     assert_same_bits(state_of(other), before)

@@ -124,7 +124,7 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[nn.Module]]:
 
 def steps(networks: list[nn.Module], changes: dict[str, Any], layout: ResNetLayout = LAYOUT) -> Trainer:
     """A trainer after two of its steps, which came to sums on the GPU."""
-    trainer = Trainer(layout, small_recipe(**changes), small_set(64, 8, SHAPE), GPU)
+    trainer = Trainer(layout, small_recipe(**changes), small_set(64, 8, SHAPE), GPU, epochs=3)
     networks.append(trainer.network)
     draw, host_draw = torch.Generator(GPU).manual_seed(0), np.random.default_rng(0)
     trainer.network.train()

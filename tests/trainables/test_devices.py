@@ -42,7 +42,7 @@ def test_auto_is_bfloat16_exactly_where_the_cpu_multiplies_it() -> None:
 def test_activations_and_gradients_stay_channels_last_through_the_network(
     options: dict[str, Any], precision: str
 ) -> None:
-    trainer = small_trainer(small_recipe(precision=precision, epochs=1, **options))
+    trainer = small_trainer(small_recipe(precision=precision, **options), epochs=1)
     seen: list[tuple[torch.dtype, bool]] = []
 
     def look(tensor: torch.Tensor) -> None:
@@ -86,7 +86,7 @@ def test_activations_and_gradients_stay_channels_last_through_the_network(
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
 def test_no_step_on_a_gpu_waits_for_it(optimizer: str, options: dict[str, Any]) -> None:
     recipe = small_recipe(optimizer=optimizer, precision="bfloat16", **AUGMENTED, **options)
-    trainer = Trainer(LAYOUT, recipe, small_set(), torch.device("cuda"))
+    trainer = Trainer(LAYOUT, recipe, small_set(), torch.device("cuda"), epochs=3)
     trainer.train_epoch()  # the first step of a process may wait for libraries to load
     draw, host_draw = torch.Generator(trainer.device).manual_seed(0), np.random.default_rng(0)
     torch.cuda.set_sync_debug_mode("error")
@@ -100,8 +100,10 @@ def test_no_step_on_a_gpu_waits_for_it(optimizer: str, options: dict[str, Any]) 
 
 @pytest.mark.gpu
 def test_a_gpu_trains_as_a_cpu_does() -> None:
-    recipe = small_recipe(epochs=1, batch_size=70, schedule="constant", learning_rate=1e-3)
-    reports = [Trainer(LAYOUT, recipe, small_set(), torch.device(name)).train_epoch() for name in ("cpu", "cuda")]
+    recipe = small_recipe(batch_size=70, schedule="constant", learning_rate=1e-3)
+    reports = [
+        Trainer(LAYOUT, recipe, small_set(), torch.device(name), epochs=1).train_epoch() for name in ("cpu", "cuda")
+    ]
     # one batch of all images, since the two draw other orders; the GPU's convolutions round to TF32
     assert reports[0].train_loss == pytest.approx(reports[1].train_loss, rel=0.01)
     assert reports[0].val_loss == pytest.approx(reports[1].val_loss, rel=0.02)

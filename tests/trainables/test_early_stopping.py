@@ -17,7 +17,7 @@ from trainables.training import EpochReport, Trainer
 
 EPOCHS = 12
 RUNGS = (2, 4, EPOCHS)
-UNSTEADY: dict[str, Any] = {"epochs": EPOCHS, "schedule": "constant", "learning_rate": 0.5, "batch_size": 35}
+UNSTEADY: dict[str, Any] = {"schedule": "constant", "learning_rate": 0.5, "batch_size": 35}
 
 
 def until_finished(trainer: Trainer, folder: Path | None = None) -> list[EpochReport]:
@@ -42,7 +42,7 @@ def last_epoch(accuracies: list[float], patience: int) -> int:
 @pytest.fixture(scope="module")
 def untiring() -> list[EpochReport]:
     """The reports of a training whose accuracy goes up and down, without patience."""
-    return trained(small_trainer(small_recipe(**UNSTEADY), rungs=RUNGS))
+    return trained(small_trainer(small_recipe(**UNSTEADY), epochs=EPOCHS, rungs=RUNGS))
 
 
 def test_without_patience_all_epochs_are_trained(untiring: list[EpochReport]) -> None:
@@ -55,13 +55,13 @@ def test_without_patience_all_epochs_are_trained(untiring: list[EpochReport]) ->
 def test_a_training_ends_when_so_many_epochs_brought_no_better_accuracy(
     patience: int, untiring: list[EpochReport]
 ) -> None:
-    trainer = small_trainer(small_recipe(**UNSTEADY, patience_epochs=patience), rungs=RUNGS)
+    trainer = small_trainer(small_recipe(**UNSTEADY, patience_epochs=patience), epochs=EPOCHS, rungs=RUNGS)
     reports = until_finished(trainer)
     last = last_epoch([report.val_accuracy for report in untiring], patience)
     assert len(reports) == trainer.epoch == last
     for report, expected in zip(reports, untiring, strict=False):
         assert timeless(report) | {"rung": None} == timeless(expected) | {"rung": None}
-    with pytest.raises(ValueError, match=f"epoch {last + 1}: the recipe ends with epoch {last}; raise its"):
+    with pytest.raises(ValueError, match=f"epoch {last + 1}: the training ends with epoch {last}; raise its"):
         trainer.train_epoch()
 
 
@@ -79,7 +79,8 @@ def test_the_best_accuracy_is_the_highest_so_far_and_its_epoch_the_first_that_ha
 def test_the_last_epoch_is_a_rung_above_all_before_it(
     patience: int, rungs: tuple[int, ...], untiring: list[EpochReport]
 ) -> None:
-    reports = until_finished(small_trainer(small_recipe(**UNSTEADY, patience_epochs=patience), rungs=rungs))
+    recipe = small_recipe(**UNSTEADY, patience_epochs=patience)
+    reports = until_finished(small_trainer(recipe, epochs=EPOCHS, rungs=rungs))
     ends = sorted({rung for rung in rungs if rung < len(reports)} | {len(reports)})
     expected = {epoch: number for number, epoch in enumerate(ends, start=1)}
     assert {report.epoch: report.rung for report in reports if report.rung is not None} == expected
@@ -88,11 +89,11 @@ def test_the_last_epoch_is_a_rung_above_all_before_it(
 @pytest.mark.parametrize("patience", [2, 3])
 def test_a_resumed_training_ends_with_the_same_epoch(patience: int, tmp_path: Path) -> None:
     recipe = small_recipe(**UNSTEADY, patience_epochs=patience)
-    whole = small_trainer(recipe, rungs=RUNGS)
+    whole = small_trainer(recipe, epochs=EPOCHS, rungs=RUNGS)
     reports = [timeless(report) for report in until_finished(whole, tmp_path)]
     assert patience < len(reports) < EPOCHS
     for epoch in range(1, len(reports) + 1):
-        resumed = small_trainer(recipe, rungs=RUNGS)
+        resumed = small_trainer(recipe, epochs=EPOCHS, rungs=RUNGS)
         resumed.load(tmp_path / f"epoch-{epoch}")
         assert resumed.finished == (epoch == len(reports))
         assert [timeless(report) for report in until_finished(resumed)] == reports[epoch:]
@@ -107,6 +108,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "trial": 0,
         "layout": {"blocks": [1, 1], "channels": [8, 16], "in_channels": 1},
         "recipe": small_recipe(**options).model_dump(),
+        "seed": 5,
         "rungs": [1, EPOCHS],
         "data": {"name": "digits", "data_dir": str(tmp_path / "data"), "train_images": 70},
         "checkpoint": str(tmp_path / "trial.safetensors"),

@@ -31,22 +31,22 @@ SETTINGS: tuple[execution.Compile, ...] = ("off", "blocks")
 SCRIPT = """
 import json, sys, torch
 from pathlib import Path
-from tests.training_fixtures import *
+from tests.support.training_fixtures import *
 from torch._dynamo.utils import counters
 import trainables.training as training
 training.compile_cache = lambda: Path(sys.argv[1])
 layout = ResNetLayout((3, 3), (16, 16), (1, 1), classes=4)
-data, recipe = small_set(train=64, val=8, shape=(8, 8, 3)), small_recipe(epochs=2, **AUGMENTED)
+recipe, given = small_recipe(**AUGMENTED), {"data": small_set(train=64, val=8, shape=(8, 8, 3)), "layout": layout}
 losses = {}
 for name in ("off", "blocks"):
-    trainer = small_trainer(recipe, data, layout=layout, compile=name)
+    trainer = small_trainer(recipe, epochs=2, compile=name, **given)
     reports = trained(trainer, Path(sys.argv[2]) if name == "blocks" else None)
     losses[name] = [(report.train_loss, report.val_loss) for report in reports]
-again = small_trainer(recipe, data, layout=layout, compile="blocks")
+again = small_trainer(recipe, epochs=2, compile="blocks", **given)
 again.load(Path(sys.argv[2]) / "epoch-1")
 report = again.train_epoch()
 assert_same_bits(state_of(again), state_of(trainer))
-names = [name for name, _ in small_trainer(recipe, data, layout=layout).network.named_parameters()]
+names = [name for name, _ in small_trainer(recipe, **given).network.named_parameters()]
 print(json.dumps({
     "losses": losses, "graphs": counters["stats"]["unique_graphs"], "resumed": report.val_loss,
     "same_names": names == [name for name, _ in trainer.network.named_parameters()],
@@ -114,7 +114,7 @@ def test_a_training_in_that_environment_keeps_its_memory_and_its_bits(tmp_path: 
         "from pathlib import Path\n"
         "from tests.support.training_fixtures import *\n"
         "data = small_set(train=64, val=8, shape=(32, 32, 3))\n"
-        "trainer = small_trainer(small_recipe(epochs=3, batch_size=64), data, layout=ResNetLayout((1, 1), (16, 16)))\n"
+        "trainer = small_trainer(small_recipe(batch_size=64), data, layout=ResNetLayout((1, 1), (16, 16)))\n"
         "trainer.train_epoch()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "trained(trainer)\n"
@@ -138,9 +138,11 @@ def test_a_training_in_that_environment_keeps_its_memory_and_its_bits(tmp_path: 
     for file in files:
         trainer = Trainer(
             ResNetLayout((1, 1), (16, 16)),
-            small_recipe(epochs=3, batch_size=64),
+            small_recipe(batch_size=64),
             small_set(train=64, val=8, shape=(32, 32, 3)),
             CPU,
+            epochs=3,
+            seed=5,
         )
         trainer.load(file)
         states.append(state_of(trainer))
@@ -174,6 +176,6 @@ def test_the_next_trial_of_a_process_does_not_hold_what_the_last_one_took() -> N
 @pytest.mark.gpu
 def test_compiled_blocks_on_a_gpu_train_like_eager_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainables.training.compile_cache", lambda: tmp_path)
-    device, recipe = torch.device("cuda"), small_recipe(epochs=1, batch_size=70)
-    reports = [Trainer(LAYOUT, recipe, small_set(), device, compile=c).train_epoch() for c in SETTINGS]
+    device, recipe = torch.device("cuda"), small_recipe(batch_size=70)
+    reports = [Trainer(LAYOUT, recipe, small_set(), device, epochs=1, compile=c).train_epoch() for c in SETTINGS]
     assert reports[0].train_loss == pytest.approx(reports[1].train_loss, rel=0.01)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ray import tune
 
-from tests.support.training_fixtures import TIMES, small_recipe
+from model_zoo import ResNetLayout
+from tests.support.training_fixtures import AUGMENTED, TIMES, small_recipe, small_trainer, timeless, trained
 from trainables.ray_trainable import TrialTrainable
 from trainables.training import EpochReport
 
@@ -43,7 +44,8 @@ def config(tmp_path: Path, data_dir: Path) -> dict[str, Any]:
     return {
         "trial": 0,
         "layout": LAYOUT,
-        "recipe": small_recipe(epochs=3).model_dump(),
+        "recipe": small_recipe().model_dump(),
+        "seed": 5,
         "rungs": [1, 3],
         "data": {"name": "digits", "data_dir": str(data_dir), "train_images": 40},
         "checkpoint": str(tmp_path / "checkpoints" / "trial-00000.safetensors"),
@@ -75,6 +77,23 @@ def test_a_trial_reports_every_epoch_and_ends_completed(config: dict[str, Any]) 
     assert [result["outcome"] for result in found] == [None, None, "completed"]
     assert all(result["error"] is None and set(result) >= FIELDS for result in found)
     assert all(0 <= result["val_accuracy"] <= 1 for result in found)
+
+
+def test_the_seed_and_the_rungs_are_the_trainings(config: dict[str, Any]) -> None:
+    from trainables.data import load_training_set
+
+    recipe, data = small_recipe(**AUGMENTED), load_training_set(**config["data"])
+    found = {}
+    for seed, rungs in ((5, (1, 3)), (6, (2, 4))):
+        changes = {"recipe": recipe.model_dump(), "seed": seed, "rungs": list(rungs)}
+        path = Path(config["checkpoint"]).with_name(f"{seed}.safetensors")
+        found[seed] = [
+            numbers(result) for result in results(TrialTrainable(config | changes | {"checkpoint": str(path)}))
+        ]
+        layout = ResNetLayout.from_dict(LAYOUT)
+        trainer = small_trainer(recipe, data, layout=layout, epochs=rungs[-1], seed=seed, rungs=rungs)
+        assert found[seed] == [timeless(report) for report in trained(trainer)]
+    assert found[5][0]["train_loss"] != found[6][0]["train_loss"]
 
 
 def test_setting_up_opens_writes_and_loads_nothing(config: dict[str, Any], tmp_path: Path) -> None:
@@ -115,8 +134,10 @@ def test_a_divergence_is_an_outcome_with_one_line(config: dict[str, Any]) -> Non
         ({"layout": {"blocks": [1, 1], "channels": [4, 0]}}, "LayoutError"),
         ({"layout": LAYOUT | {"classes": 3}}, "IndexError: Target"),
         ({"layout": LAYOUT | {"in_channels": 3}}, "RuntimeError"),
-        ({"recipe": {"epochs": 0}}, "ValidationError"),
-        ({"rungs": [1, 2]}, "ValueError: rungs: (1, 2) given"),
+        ({"recipe": {"batch_size": 0}}, "ValidationError"),
+        ({"rungs": [0]}, "ValueError: rungs: (0,) given"),
+        ({"rungs": [2, 1]}, "ValueError: rungs: (2, 1) given"),
+        ({"seed": -1}, "ValueError"),
         ({"data": {"name": "no-such-set"}}, "DatasetError"),
     ],
 )

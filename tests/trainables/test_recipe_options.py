@@ -17,8 +17,8 @@ from tests.support.training_fixtures import (
     LAYOUT,
     RATES,
     assert_same_bits,
+    plain_batches,
     small_recipe,
-    small_set,
     small_trainer,
     state_of,
     timeless,
@@ -27,12 +27,11 @@ from tests.support.training_fixtures import (
 from trainables.network_setup import starting_network
 from trainables.optimization.optimizers import make_optimizer, set_step
 from trainables.recipe import Recipe
-from trainables.training import epoch_seed
+from trainables.training import Trainer
 
 WIDE = ResNetLayout((1, 1), (8, 400), classes=100)
 EVERYTHING: dict[str, Any] = {
     **AUGMENTED,
-    "epochs": 6,
     "adaptive_clipping": 0.02,
     "head_init": "xavier-normal",
     "patience_epochs": 5,
@@ -80,7 +79,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 
 def test_xavier_normal_changes_the_linear_weights_alone_and_has_torchs_spread() -> None:
     uniform, normal = (
-        starting_network(WIDE, Recipe.model_validate({"head_init": name})) for name in ("uniform", "xavier-normal")
+        starting_network(WIDE, Recipe.model_validate({"head_init": name}), 0) for name in ("uniform", "xavier-normal")
     )
     assert_same_bits(dict(uniform.state_dict()), dict(build(WIDE, 0).state_dict()))
     changed = {
@@ -95,18 +94,17 @@ def test_xavier_normal_changes_the_linear_weights_alone_and_has_torchs_spread() 
 
 
 def test_the_heads_weights_follow_from_the_seed_and_not_from_the_callers_generator() -> None:
-    recipes = [Recipe(head_init="xavier-normal", seed=seed) for seed in (1, 1, 2)]
-    state = torch.random.get_rng_state()
-    first, again, other = (starting_network(LAYOUT, recipe).head.weight for recipe in recipes)
+    recipe, state = Recipe(head_init="xavier-normal"), torch.random.get_rng_state()
+    first, again, other = (starting_network(LAYOUT, recipe, seed).head.weight for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_a_trainer_starts_from_the_recipes_network() -> None:
+def test_a_trainer_starts_from_the_network_of_its_recipe_and_seed() -> None:
     recipe = small_recipe(head_init="xavier-normal")
     assert_same_bits(
-        dict(small_trainer(recipe).network.state_dict()), dict(starting_network(LAYOUT, recipe).state_dict())
+        dict(small_trainer(recipe, seed=7).network.state_dict()), dict(starting_network(LAYOUT, recipe, 7).state_dict())
     )
 
 
@@ -131,39 +129,33 @@ def test_one_cycle_trains_with_torchs_learning_rates_and_momenta(optimizer: str)
     recipe = small_recipe(optimizer=optimizer, schedule="one-cycle", learning_rate=RATES[optimizer], momentum=0.95)
     trainer = small_trainer(recipe)
     trained(trainer)
-    cycled, fixed = (plainly_trained(recipe, cycle_momentum) for cycle_momentum in (True, False))
+    cycled, fixed = (plainly_trained(trainer, cycle_momentum) for cycle_momentum in (True, False))
     found = trainer.network.head.weight.detach()
     torch.testing.assert_close(found, cycled, rtol=1e-3, atol=1e-4)
     assert float((found - fixed).abs().max()) > 3e-3  # thirty times what the two above may differ by
 
 
-def plainly_trained(recipe: Recipe, cycle_momentum: bool) -> torch.Tensor:
-    """The head's weights after torch's own optimizer and OneCycleLR went over the same batches."""
-    data, network = small_set(), build(LAYOUT, recipe.seed).train()
+def plainly_trained(trainer: Trainer, cycle_momentum: bool) -> torch.Tensor:
+    """The head's weights after torch's own optimizer and OneCycleLR went over the batches of `trainer`."""
+    recipe, network = trainer.recipe, build(LAYOUT, trainer.seed).train()
     made = make_optimizer(network.parameters(), recipe, CPU)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        made, recipe.learning_rate, epochs=recipe.epochs, steps_per_epoch=4, cycle_momentum=cycle_momentum
+        made, recipe.learning_rate, epochs=trainer.epochs, steps_per_epoch=4, cycle_momentum=cycle_momentum
     )
-    for epoch in range(recipe.epochs):
-        draw = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch))
-        order = data.train_indices[torch.randperm(70, generator=draw).numpy()]
-        for step in range(4):
-            batch = order[step * 16 : (step + 1) * 16]
-            x = (torch.tensor(data.images[batch]) / 255 - torch.tensor(data.mean)) / torch.tensor(data.std)
-            loss = F.cross_entropy(
-                network(x.permute(0, 3, 1, 2)), torch.tensor(data.labels[batch]), label_smoothing=recipe.label_smoothing
-            )
-            made.zero_grad()
-            loss.backward()
-            made.step()
-            scheduler.step()
+    for _, x, y in plain_batches(trainer.epochs, trainer.seed):
+        loss = F.cross_entropy(network(x), y, label_smoothing=recipe.label_smoothing)
+        made.zero_grad()
+        loss.backward()
+        made.step()
+        scheduler.step()
     return network.head.weight.detach()
 
 
 @pytest.mark.parametrize("name", sorted(SYSTEMS))
 def test_the_trainings_of_both_systems_are_recipes_of_which_every_field_is_read(name: str) -> None:
-    values = SYSTEMS[name] | {"batch_size": 128, "epochs": 200, "label_smoothing": 0.0, "rotation_degrees": 10.0}
+    values = SYSTEMS[name] | {"batch_size": 128, "label_smoothing": 0.0, "rotation_degrees": 10.0}
     recipe = Recipe.model_validate(values)
+    assert recipe.problems_over(200) == []
     assert recipe.unread.isdisjoint(values)
     assert recipe.canonical().model_dump() | values == recipe.canonical().model_dump()
 
@@ -175,10 +167,10 @@ def test_with_every_option_a_resumed_training_is_the_uninterrupted_one_to_the_la
 ) -> None:
     rate = RATES[options.get("optimizer", "nesterov")]
     recipe = small_recipe(**EVERYTHING | options, precision=precision, learning_rate=rate)
-    whole = small_trainer(recipe, rungs=(2, 6))
+    whole = small_trainer(recipe, epochs=6, rungs=(2, 6))
     reports = [timeless(report) for report in trained(whole, tmp_path)]
     for epoch in range(1, 7):
-        resumed = small_trainer(recipe, rungs=(2, 6))
+        resumed = small_trainer(recipe, epochs=6, rungs=(2, 6))
         resumed.load(tmp_path / f"epoch-{epoch}")
         assert [timeless(report) for report in trained(resumed)] == reports[epoch:]
         assert_same_bits(state_of(resumed), state_of(whole))

@@ -57,13 +57,11 @@ WRONG: dict[str, list[Any]] = {
     "ricap_beta": [-0.1, math.inf, math.nan],
     "precision": ["float16"],
     "keep_weights": ["first"],
-    "epochs": [0],
-    "seed": [-1, 2**31],
 }
 
 
-def test_the_fields_are_the_columns_of_the_record_and_the_seed() -> None:
-    assert set(Recipe.model_fields) == {*RECIPE_COLUMNS, "seed"}
+def test_the_columns_of_the_record_are_the_fields_and_the_epochs() -> None:
+    assert set(RECIPE_COLUMNS) == {*Recipe.model_fields, "epochs"}
 
 
 def test_every_field_says_what_it_is() -> None:
@@ -94,8 +92,6 @@ def test_contradictions_are_named_at_once() -> None:
         Recipe(
             optimizer="nesterov",
             momentum=0,
-            warmup_epochs=5,
-            epochs=5,
             mixup_alpha=0.5,
             cutmix_alpha=1,
             patience_epochs=3,
@@ -106,7 +102,6 @@ def test_contradictions_are_named_at_once() -> None:
         )
     message = str(raised.value)
     assert "momentum: 0 given with nesterov" in message
-    assert "warmup_epochs: 5 given for 5 epochs" in message
     assert "mixup_alpha: 0.5 given with cutmix_alpha 1, and a batch is mixed one way; set one of them to 0" in message
     assert "patience_epochs: 3 given with rung-annealed" in message
     assert "flip_order: alternating given, but flip is false; set flip to true or flip_order to random" in message
@@ -142,25 +137,35 @@ def test_a_batch_is_mixed_one_way(mixes: dict[str, float], message: str) -> None
 def test_a_warmup_ends_before_the_first_fall_and_the_training_do(
     schedule: str, cosine_epochs: int, falling: int
 ) -> None:
-    values = {"schedule": schedule, "cosine_epochs": cosine_epochs, "epochs": 8}
-    assert Recipe.model_validate({**values, "warmup_epochs": falling - 0.5}).cosine_epochs == cosine_epochs
-    with pytest.raises(ValidationError, match=f"warmup_epochs: {falling} given for {falling} epochs; lower it"):
-        Recipe.model_validate({**values, "warmup_epochs": falling})
+    assert_warmup_below(falling, {"schedule": schedule, "cosine_epochs": cosine_epochs})
 
 
 @pytest.mark.parametrize(("restart_epochs", "falling"), [(3, 3), (10, 8)])
 def test_a_warmup_ends_before_the_first_restart(restart_epochs: int, falling: int) -> None:
-    values = {"schedule": "cosine-restarts", "restart_epochs": restart_epochs, "epochs": 8}
-    assert Recipe.model_validate({**values, "warmup_epochs": falling - 0.5}).restart_epochs == restart_epochs
-    with pytest.raises(ValidationError, match=f"warmup_epochs: {falling} given for {falling} epochs; lower it"):
-        Recipe.model_validate({**values, "warmup_epochs": falling})
+    assert_warmup_below(falling, {"schedule": "cosine-restarts", "restart_epochs": restart_epochs})
+
+
+@pytest.mark.parametrize("schedule", ["rung-annealed", "linear", "warmup-stable-decay"])
+def test_a_warmup_ends_before_a_training_that_falls_once(schedule: str) -> None:
+    assert_warmup_below(8, {"schedule": schedule, "cooldown_share": 0.01, "cosine_epochs": 3, "restart_epochs": 3})
+
+
+def assert_warmup_below(falling: int, values: dict[str, Any]) -> None:
+    """Fails unless a recipe of `values` over 8 epochs may warm up in less than `falling` epochs and no longer."""
+    shorter, as_long = (
+        Recipe.model_validate({**values, "warmup_epochs": warmup}) for warmup in (falling - 0.5, falling)
+    )
+    assert shorter.first_fall(8) == as_long.first_fall(8) == falling
+    assert shorter.problems_over(8) == []
+    assert as_long.problems_over(8) == [f"warmup_epochs: {falling} given for {falling} epochs; lower it below them"]
 
 
 def test_a_warmup_ends_before_the_cooldown_begins() -> None:
-    values = {"schedule": "warmup-stable-decay", "epochs": 8, "cooldown_share": 0.25}
-    assert Recipe.model_validate({**values, "warmup_epochs": 6}).warmup_epochs == 6
-    with pytest.raises(ValidationError, match=r"6.5 given for 8 epochs, of which cooldown_share 0.25 leaves 6; lower"):
-        Recipe.model_validate({**values, "warmup_epochs": 6.5})
+    recipes = [Recipe(schedule="warmup-stable-decay", cooldown_share=0.25, warmup_epochs=warmup) for warmup in (6, 6.5)]
+    assert [recipe.problems_over(8) for recipe in recipes] == [
+        [],
+        ["warmup_epochs: 6.5 given for 8 epochs, of which cooldown_share 0.25 leaves 6; lower one of them"],
+    ]
 
 
 @pytest.mark.parametrize("optimizer", ["nesterov", "muon"])
@@ -171,7 +176,16 @@ def test_nesterovs_momentum_is_not_zero(optimizer: str) -> None:
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "step", "constant"])
 def test_schedules_without_a_warmup_do_not_mind_its_length(schedule: str) -> None:
-    assert Recipe.model_validate({"schedule": schedule, "warmup_epochs": 5, "epochs": 5}).epochs == 5
+    assert Recipe.model_validate({"schedule": schedule, "warmup_epochs": 5}).problems_over(5) == []
+
+
+def test_a_recipe_fits_some_numbers_of_epochs_and_not_others() -> None:
+    recipe = Recipe(warmup_epochs=5)
+    assert [recipe.problems_over(epochs) for epochs in (4, 5, 6)] == [
+        ["warmup_epochs: 5 given for 4 epochs; lower it below them"],
+        ["warmup_epochs: 5 given for 5 epochs; lower it below them"],
+        [],
+    ]
 
 
 @pytest.mark.parametrize("schedule", sorted(set(get_args(Schedule)) - {"rung-annealed"}))
@@ -184,10 +198,9 @@ def test_patience_goes_with_every_schedule_that_knows_no_rungs(schedule: str) ->
     optimizer=st.sampled_from(get_args(Optimizer)),
     schedule=st.sampled_from(get_args(Schedule)),
     learning_rate_=st.floats(1e-9, 10),
-    epochs=st.integers(1, 1000),
 )
-def test_a_recipe_survives_its_dump(optimizer: str, schedule: str, learning_rate_: float, epochs: int) -> None:
-    values = {"optimizer": optimizer, "schedule": schedule, "learning_rate": learning_rate_, "epochs": epochs}
+def test_a_recipe_survives_its_dump(optimizer: str, schedule: str, learning_rate_: float) -> None:
+    values = {"optimizer": optimizer, "schedule": schedule, "learning_rate": learning_rate_}
     recipe = Recipe.model_validate(values)
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
     assert Recipe(**recipe.model_dump()) == recipe
@@ -198,7 +211,7 @@ def test_a_recipe_survives_its_dump(optimizer: str, schedule: str, learning_rate
 def test_every_name_is_implemented(optimizer: str, schedule: str) -> None:
     import torch
 
-    recipe = Recipe.model_validate({"optimizer": optimizer, "schedule": schedule, "epochs": 2})
+    recipe = Recipe.model_validate({"optimizer": optimizer, "schedule": schedule})
     made = make_optimizer([torch.nn.Parameter(torch.zeros(2))], recipe, torch.device("cpu"))
     assert made.param_groups[0]["weight_decay"] == recipe.weight_decay
     assert learning_rate(recipe, 0, 10, (2,)) > 0

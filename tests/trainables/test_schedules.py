@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from tests.support.schedule_fixtures import STEPS, rates
-from trainables.recipe import Recipe, Schedule
+from trainables.recipe import WARMED, Recipe, Schedule
 
 
 def torch_rates(scheduler_class: type[LRScheduler], peak: float, count: int, **arguments: Any) -> list[float]:
@@ -38,17 +38,17 @@ def torch_rates(scheduler_class: type[LRScheduler], peak: float, count: int, **a
 @settings(deadline=None)
 @given(epochs=st.integers(1, 30), steps=STEPS, peak=st.floats(1e-6, 10))
 def test_cosine_without_warmup_is_torchs_at_the_end_of_each_step(epochs: int, steps: int, peak: float) -> None:
-    recipe = Recipe(schedule="cosine", epochs=epochs, warmup_epochs=0, learning_rate=peak)
+    recipe = Recipe(schedule="cosine", warmup_epochs=0, learning_rate=peak)
     expected = torch_rates(CosineAnnealingLR, peak, epochs * steps, T_max=epochs * steps)
     # torch computes each rate from the one before, which costs it digits where the rate is small
-    assert rates(recipe, steps) == pytest.approx(expected[1:], rel=1e-6, abs=peak * 1e-12)
+    assert rates(recipe, steps, epochs) == pytest.approx(expected[1:], rel=1e-6, abs=peak * 1e-12)
 
 
 @settings(deadline=None)
 @given(warmup=st.integers(1, 4), extra=st.integers(1, 10), steps=STEPS)
 def test_cosine_after_its_warmup_is_torchs_over_the_rest(warmup: int, extra: int, steps: int) -> None:
-    recipe = Recipe(schedule="cosine", epochs=warmup + extra, warmup_epochs=warmup, learning_rate=1.0)
-    found = rates(recipe, steps)
+    recipe = Recipe(schedule="cosine", warmup_epochs=warmup, learning_rate=1.0)
+    found = rates(recipe, steps, warmup + extra)
     assert found[: warmup * steps] == pytest.approx([(i + 1) / (warmup * steps) for i in range(warmup * steps)])
     expected = torch_rates(CosineAnnealingLR, 1.0, extra * steps, T_max=extra * steps)
     assert found[warmup * steps :] == pytest.approx(expected[1:], rel=1e-6, abs=1e-12)
@@ -60,9 +60,9 @@ def test_cosine_after_its_warmup_is_torchs_over_the_rest(warmup: int, extra: int
 def test_a_cosine_of_fewer_epochs_rises_and_falls_again_as_torchs_stepped_once_a_step(
     epochs: int, steps: int, falling: int, peak: float
 ) -> None:
-    recipe = Recipe(schedule="cosine", epochs=epochs, cosine_epochs=falling, warmup_epochs=0, learning_rate=peak)
+    recipe = Recipe(schedule="cosine", cosine_epochs=falling, warmup_epochs=0, learning_rate=peak)
     expected = torch_rates(CosineAnnealingLR, peak, epochs * steps, T_max=falling * steps)
-    assert rates(recipe, steps) == pytest.approx(expected[1:], rel=1e-6, abs=peak * 1e-9)
+    assert rates(recipe, steps, epochs) == pytest.approx(expected[1:], rel=1e-6, abs=peak * 1e-9)
 
 
 @settings(deadline=None)
@@ -70,9 +70,9 @@ def test_a_cosine_of_fewer_epochs_rises_and_falls_again_as_torchs_stepped_once_a
 def test_at_the_end_of_an_epoch_the_cosine_has_the_rate_of_torchs_stepped_once_an_epoch(
     epochs: int, steps: int, falling: int
 ) -> None:
-    recipe = Recipe(schedule="cosine", epochs=epochs, cosine_epochs=falling, warmup_epochs=0, learning_rate=0.1)
+    recipe = Recipe(schedule="cosine", cosine_epochs=falling, warmup_epochs=0, learning_rate=0.1)
     expected = torch_rates(CosineAnnealingLR, 0.1, epochs, T_max=falling)
-    assert rates(recipe, steps)[steps - 1 :: steps] == pytest.approx(expected[1:], rel=1e-6, abs=1e-10)
+    assert rates(recipe, steps, epochs)[steps - 1 :: steps] == pytest.approx(expected[1:], rel=1e-6, abs=1e-10)
 
 
 @settings(deadline=None)
@@ -80,20 +80,14 @@ def test_at_the_end_of_an_epoch_the_cosine_has_the_rate_of_torchs_stepped_once_a
 def test_a_cosine_is_zero_after_every_odd_multiple_of_its_epochs_whatever_its_warmup(
     falling: int, extra: int, steps: int, share: float
 ) -> None:
-    recipe = Recipe(
-        schedule="cosine",
-        epochs=falling + extra,
-        cosine_epochs=falling,
-        warmup_epochs=share * falling,
-        learning_rate=1.0,
-    )
-    found = rates(recipe, steps)
+    recipe = Recipe(schedule="cosine", cosine_epochs=falling, warmup_epochs=share * falling, learning_rate=1.0)
+    found = rates(recipe, steps, falling + extra)
     zeros = {epoch * steps - 1 for epoch in range(falling, falling + extra + 1, 2 * falling)}
     assert {step for step, rate in enumerate(found) if rate == 0.0} == zeros
     peaks = range(2 * falling, falling + extra + 1, 2 * falling)
     assert [found[epoch * steps - 1] for epoch in peaks] == [1.0] * len(peaks)
-    whole = recipe.model_copy(update={"cosine_epochs": 0, "epochs": falling})
-    assert found[: falling * steps] == rates(whole, steps)
+    whole = recipe.model_copy(update={"cosine_epochs": 0})
+    assert found[: falling * steps] == rates(whole, steps, falling)
 
 
 @settings(deadline=None)
@@ -110,7 +104,7 @@ def test_cosine_step_is_the_product_of_cosine_and_step(
 ) -> None:
     options = {"cosine_epochs": falling, "step_epochs": every, "step_factor": factor, "warmup_epochs": warmup}
     both, cosine, step = (
-        rates(Recipe.model_validate({"schedule": name, "epochs": epochs, "learning_rate": 1.0, **options}), steps)
+        rates(Recipe.model_validate({"schedule": name, "learning_rate": 1.0, **options}), steps, epochs)
         for name in ("cosine-step", "cosine", "step")
     )
     assert both == pytest.approx([one * other for one, other in zip(cosine, step, strict=True)], rel=1e-12)
@@ -119,10 +113,9 @@ def test_cosine_step_is_the_product_of_cosine_and_step(
 def test_cosine_step_is_torchs_two_chained_until_torch_forgets_a_drop() -> None:
     # Cerberus: 200 epochs, T_max 50, x 0.1 every 80, here with 3 steps an epoch; at 150 torch's cosine reaches zero
     # with a drop behind it, and rises again from the rate before the drop.
-    steps, falling, every, factor = 3, 50, 80, 0.1
+    epochs, steps, falling, every, factor = 200, 3, 50, 80, 0.1
     recipe = Recipe(
         schedule="cosine-step",
-        epochs=200,
         cosine_epochs=falling,
         warmup_epochs=0,
         step_epochs=every,
@@ -136,7 +129,7 @@ def test_cosine_step_is_torchs_two_chained_until_torch_forgets_a_drop() -> None:
             StepLR(optimizer, step_size=every * steps, gamma=factor),
         ]
     )
-    found, agree = rates(recipe, steps), []
+    found, agree = rates(recipe, steps, epochs), []
     for step, rate in enumerate(found):
         optimizer.step()
         chained.step()
@@ -150,18 +143,18 @@ def test_cosine_step_is_torchs_two_chained_until_torch_forgets_a_drop() -> None:
 @given(epochs=st.integers(1, 30), steps=STEPS, peak=st.floats(1e-6, 10))
 def test_one_cycle_is_torchs(epochs: int, steps: int, peak: float) -> None:
     total = epochs * steps
-    recipe = Recipe(schedule="one-cycle", epochs=epochs, learning_rate=peak)
+    recipe = Recipe(schedule="one-cycle", learning_rate=peak)
     # torch has one rate more than it has steps to take: the last is asked for only without its own final step
     expected = torch_rates(OneCycleLR, peak, total - 1, max_lr=peak, total_steps=total, cycle_momentum=False)
-    assert rates(recipe, steps) == pytest.approx(expected, rel=1e-12)
+    assert rates(recipe, steps, epochs) == pytest.approx(expected, rel=1e-12)
 
 
 @settings(deadline=None)
 @given(epochs=st.integers(1, 30), steps=STEPS, every=st.integers(1, 12), factor=st.floats(0.05, 1))
 def test_step_is_torchs(epochs: int, steps: int, every: int, factor: float) -> None:
-    recipe = Recipe(schedule="step", epochs=epochs, step_epochs=every, step_factor=factor, learning_rate=0.3)
+    recipe = Recipe(schedule="step", step_epochs=every, step_factor=factor, learning_rate=0.3)
     expected = torch_rates(StepLR, 0.3, epochs * steps, step_size=every * steps, gamma=factor)
-    assert rates(recipe, steps) == pytest.approx(expected[:-1], rel=1e-9)
+    assert rates(recipe, steps, epochs) == pytest.approx(expected[:-1], rel=1e-9)
 
 
 @settings(deadline=None)
@@ -177,13 +170,12 @@ def test_cosine_restarts_are_torchs_with_a_zero_before_each(
 ) -> None:
     recipe = Recipe(
         schedule="cosine-restarts",
-        epochs=epochs,
         restart_epochs=first,
         restart_factor=factor,
         warmup_epochs=0,
         learning_rate=peak,
     )
-    found = rates(recipe, steps)
+    found = rates(recipe, steps, epochs)
     expected = torch_rates(CosineAnnealingWarmRestarts, peak, epochs * steps, T_0=first * steps, T_mult=factor)[1:]
     ends, fall = set(), first
     while not ends or max(ends) < epochs:
@@ -198,8 +190,8 @@ def test_cosine_restarts_are_torchs_with_a_zero_before_each(
 
 
 def test_a_cosine_warms_up_before_its_first_fall_alone() -> None:
-    values = {"schedule": "cosine-restarts", "restart_epochs": 2, "learning_rate": 1.0, "epochs": 6}
-    cold, warm = (rates(Recipe.model_validate({**values, "warmup_epochs": e}), 10) for e in (0, 1))
+    values = {"schedule": "cosine-restarts", "restart_epochs": 2, "learning_rate": 1.0}
+    cold, warm = (rates(Recipe.model_validate({**values, "warmup_epochs": e}), 10, 6) for e in (0, 1))
     assert warm[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert warm[20:] == cold[20:]
     assert (warm[19], warm[59]) == (0.0, 0.0)
@@ -210,8 +202,8 @@ def test_a_cosine_warms_up_before_its_first_fall_alone() -> None:
 def test_linear_is_torchs_two_linear_ones_at_the_end_of_each_step(
     warmup: int, extra: int, steps: int, peak: float
 ) -> None:
-    recipe = Recipe(schedule="linear", epochs=warmup + extra, warmup_epochs=warmup, learning_rate=peak)
-    found, rise = rates(recipe, steps), warmup * steps
+    recipe = Recipe(schedule="linear", warmup_epochs=warmup, learning_rate=peak)
+    found, rise = rates(recipe, steps, warmup + extra), warmup * steps
     assert found[:rise] == pytest.approx([peak * (i + 1) / rise for i in range(rise)])
     fall = torch_rates(LinearLR, peak, extra * steps, start_factor=1.0, end_factor=0.0, total_iters=extra * steps)
     assert found[rise:] == pytest.approx(fall[1:], rel=1e-6, abs=peak * 1e-9)
@@ -219,8 +211,8 @@ def test_linear_is_torchs_two_linear_ones_at_the_end_of_each_step(
 
 
 def test_warmup_stable_decay_is_torchs_three_in_a_row() -> None:
-    recipe = Recipe(schedule="warmup-stable-decay", epochs=10, warmup_epochs=2, cooldown_share=0.3, learning_rate=0.5)
-    found, steps = rates(recipe, 7), 7
+    recipe = Recipe(schedule="warmup-stable-decay", warmup_epochs=2, cooldown_share=0.3, learning_rate=0.5)
+    found, steps = rates(recipe, 7, 10), 7
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
     parts = [
         LinearLR(optimizer, start_factor=1 / 14, end_factor=1.0, total_iters=13),
@@ -242,12 +234,11 @@ def test_warmup_stable_decay_is_torchs_three_in_a_row() -> None:
 def test_a_trapezoid_rises_stays_and_falls_to_zero(epochs: int, steps: int, warmup: float, share: float) -> None:
     recipe = Recipe(
         schedule="warmup-stable-decay",
-        epochs=epochs,
         warmup_epochs=warmup * (1 - share) * epochs * 0.999,
         cooldown_share=share,
         learning_rate=1.0,
     )
-    found = rates(recipe, steps)
+    found = rates(recipe, steps, epochs)
     top = found.index(max(found))
     assert found[:top] == sorted(found[:top])
     assert found[top:] == sorted(found[top:], reverse=True)
@@ -255,11 +246,27 @@ def test_a_trapezoid_rises_stays_and_falls_to_zero(epochs: int, steps: int, warm
     assert [step for step, rate in enumerate(found) if rate == 0.0] == [len(found) - 1]
 
 
+@pytest.mark.parametrize("schedule", WARMED)
+@settings(deadline=None)
+@given(falling=st.integers(1, 10), longer=st.floats(0, 5), steps=STEPS, peak=st.floats(1e-6, 10))
+def test_a_warmup_that_leaves_no_fall_takes_half_of_it(
+    schedule: str, falling: int, longer: float, steps: int, peak: float
+) -> None:
+    values = {"schedule": schedule, "cosine_epochs": falling, "restart_epochs": falling, "learning_rate": peak}
+    clipped, half = (
+        rates(Recipe.model_validate({**values, "warmup_epochs": warmup}), steps, falling)
+        for warmup in (falling + longer, falling / 2)
+    )
+    assert clipped == half
+    assert all(0 <= rate <= peak for rate in clipped)
+    assert [step for step, rate in enumerate(clipped) if rate == 0.0] == [falling * steps - 1]
+
+
 def test_constant_is_constant() -> None:
-    assert set(rates(Recipe(schedule="constant", learning_rate=0.25, epochs=3), 7)) == {0.25}
+    assert set(rates(Recipe(schedule="constant", learning_rate=0.25), 7, 3)) == {0.25}
 
 
 @pytest.mark.parametrize("schedule", sorted(set(get_args(Schedule)) - {"rung-annealed"}))
 def test_only_the_annealed_schedule_reads_the_rungs(schedule: str) -> None:
-    recipe = Recipe.model_validate({"schedule": schedule, "epochs": 9})
-    assert rates(recipe, 5, (1, 3, 9)) == rates(recipe, 5, (9,))
+    recipe = Recipe.model_validate({"schedule": schedule})
+    assert rates(recipe, 5, 1, 3, 9) == rates(recipe, 5, 9)

@@ -40,8 +40,7 @@ def test_digits_are_learned_and_their_files_and_pages_stay_as_they_are(tmp_path:
     files = {path: hashlib.sha256(path.read_bytes()).digest() for path in tmp_path.rglob("*") if path.is_file()}
     images = np.array(data.images)
     layout = ResNetLayout((1, 1), (8, 16), in_channels=1)
-    recipe = small_recipe(epochs=5, batch_size=32)
-    reports = trained(Trainer(layout, recipe, data, CPU))
+    reports = trained(Trainer(layout, small_recipe(batch_size=32), data, CPU, epochs=5, seed=5))
     assert reports[-1].val_accuracy >= 0.9
     assert reports[-1].val_loss < reports[0].val_loss
     np.testing.assert_array_equal(data.images, images)
@@ -50,16 +49,16 @@ def test_digits_are_learned_and_their_files_and_pages_stay_as_they_are(tmp_path:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov"])
 def test_an_epoch_is_what_a_plain_loop_of_torch_makes_of_it(optimizer: str) -> None:
-    trainer = small_trainer(small_recipe(optimizer=optimizer, label_smoothing=0.2, epochs=2))
+    trainer = small_trainer(small_recipe(optimizer=optimizer, label_smoothing=0.2), epochs=2)
     recipe, data = trainer.recipe, small_set()
-    network = build(LAYOUT, recipe.seed).train()
+    network = build(LAYOUT, trainer.seed).train()
     plain = torch.optim.SGD(
         network.parameters(), 1.0, 0.9, weight_decay=recipe.weight_decay, nesterov=optimizer == "nesterov"
     )
     losses, correct, rates = [], 0, []
     for epoch in range(2):
         report = trainer.train_epoch()
-        draw = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch))
+        draw = torch.Generator().manual_seed(epoch_seed(trainer.seed, epoch))
         order = data.train_indices[torch.randperm(70, generator=draw).numpy()]
         losses, correct = [], 0
         for step in range(4):  # 70 images make four batches of 16; six wait for another epoch
@@ -89,7 +88,7 @@ def test_the_training_loss_is_torchs_smoothed_cross_entropy(label_smoothing: flo
         batch_size=70, label_smoothing=label_smoothing, learning_rate=1e-30, schedule="constant", optimizer="sgd"
     )
     trainer, data = small_trainer(recipe), small_set()
-    network = build(LAYOUT, recipe.seed).train()
+    network = build(LAYOUT, trainer.seed).train()
     x = normalise(torch.tensor(data.images[1:71]), torch.tensor(data.mean), torch.tensor(data.std))
     expected = torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)(network(x), torch.tensor(data.labels[1:71]))
     assert trainer.train_epoch().train_loss == pytest.approx(expected.item(), rel=1e-5)
@@ -98,15 +97,15 @@ def test_the_training_loss_is_torchs_smoothed_cross_entropy(label_smoothing: flo
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
 @pytest.mark.parametrize("schedule", get_args(Schedule))
 def test_every_optimizer_learns_under_every_schedule(optimizer: str, schedule: str) -> None:
-    recipe = small_recipe(optimizer=optimizer, schedule=schedule, epochs=4, learning_rate=RATES[optimizer])
-    reports = trained(small_trainer(recipe, rungs=(2, 4)))
+    recipe = small_recipe(optimizer=optimizer, schedule=schedule, learning_rate=RATES[optimizer])
+    reports = trained(small_trainer(recipe, epochs=4, rungs=(2, 4)))
     assert reports[-1].train_loss < reports[0].train_loss - 0.05
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     assert all(math.isfinite(report.val_loss) for report in reports)
 
 
 def test_momentum_may_be_none() -> None:
-    trainer = small_trainer(small_recipe(optimizer="sgd", momentum=0, epochs=1))
+    trainer = small_trainer(small_recipe(optimizer="sgd", momentum=0), epochs=1)
     trained(trainer)
     assert not any(name.startswith("optimizer") for name in state_of(trainer))
 
@@ -139,7 +138,7 @@ def test_an_epoch_is_all_full_batches_or_one_smaller(images: int, steps: int, se
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
-    trainer = small_trainer(small_recipe(learning_rate=1e30, schedule="constant", epochs=3))
+    trainer = small_trainer(small_recipe(learning_rate=1e30, schedule="constant"))
     with pytest.raises(DivergedError, match=r"^loss (nan|inf) in epoch 1; lower recipe.learning_rate \(1e\+30\)$"):
         trained(trainer)
     assert (trainer.epoch, trainer.last_report) == (0, None)
@@ -156,7 +155,7 @@ def test_weights_lost_in_the_last_step_are_noticed_by_the_validation() -> None:
 def test_evaluation_is_a_loop_over_single_images(batches: str) -> None:
     count = 20 if batches == "part of one" else EVAL_BATCH + 3
     data = small_set(val=count)
-    trainer = small_trainer(small_recipe(epochs=1), data)
+    trainer = small_trainer(data=data, epochs=1)
     report = trainer.train_epoch()
     network = trainer.network.eval()
     losses, correct = [], 0
@@ -183,13 +182,24 @@ def test_evaluation_changes_nothing_but_the_mode() -> None:
 @pytest.mark.parametrize("rungs", [(1, 2), (2, 1, 3), (1, 1, 3), (3, 4), (0, 3)])
 def test_rungs_must_ascend_to_the_last_epoch(rungs: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"rungs: .* given; use ascending epochs from 1 that end with 3"):
-        small_trainer(small_recipe(epochs=3), rungs=rungs)
+        small_trainer(epochs=3, rungs=rungs)
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_a_training_has_an_epoch(epochs: int) -> None:
+    with pytest.raises(ValueError, match=rf"rungs: \({epochs},\) given; use ascending epochs from 1"):
+        small_trainer(epochs=epochs)
+
+
+def test_without_rungs_the_last_epoch_is_the_only_one() -> None:
+    trainer = small_trainer(epochs=4, seed=6)
+    assert (trainer.epochs, trainer.seed, trainer.rungs) == (4, 6, (4,))
 
 
 def test_a_finished_training_trains_no_further() -> None:
-    trainer = small_trainer(small_recipe(epochs=1))
+    trainer = small_trainer(epochs=1)
     trained(trainer)
-    with pytest.raises(ValueError, match="epoch 2: the recipe ends with epoch 1"):
+    with pytest.raises(ValueError, match="epoch 2: the training ends with epoch 1; raise its epochs"):
         trainer.train_epoch()
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.schedule_fixtures import rates
 from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Policy, Recipe, Schedule
-from trainables.schedule import learning_rate, momentum
+from trainables.schedule import momentum
 
 VALUES: dict[str, list[Any]] = {
     "optimizer": list(get_args(Optimizer)),
@@ -36,6 +37,7 @@ VALUES: dict[str, list[Any]] = {
     "policy_magnitude": [5, 9],
     "head_init": ["uniform", "xavier-normal"],
 }
+EPOCHS = 6
 RECIPES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in VALUES.items()})
 
 
@@ -45,7 +47,6 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
 
     from trainables.augmentation.batch import crop_and_flip
 
-    steps = range(recipe.epochs * 3)
     params = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1,), (2, 2, 1, 1))]
     moved = make_optimizer(params, recipe, torch.device("cpu"))
     groups = [{name: value for name, value in g.items() if name != "params"} for g in moved.param_groups]
@@ -54,8 +55,8 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
     return (
         type(moved).__name__,
         groups,
-        [learning_rate(recipe, step, 3, (1, recipe.epochs)) for step in steps],
-        [momentum(recipe, step, 3) for step in steps],
+        rates(recipe, 3, 1, EPOCHS),
+        [momentum(recipe, step, 3 * EPOCHS) for step in range(3 * EPOCHS)],
         crops.flatten().tolist(),
     )
 
@@ -63,7 +64,7 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
 @settings(deadline=None, max_examples=60)
 @given(values=RECIPES)
 def test_the_canonical_recipe_trains_alike_and_is_its_own_canonical_one(values: dict[str, Any]) -> None:
-    recipe = Recipe.model_validate({**values, "epochs": 6})
+    recipe = Recipe.model_validate(values)
     canonical = recipe.canonical()
     assert Recipe.model_validate(canonical.model_dump()) == canonical
     assert canonical.canonical() == canonical
@@ -76,7 +77,7 @@ def test_the_canonical_recipe_trains_alike_and_is_its_own_canonical_one(values: 
 def test_recipes_that_differ_in_unread_fields_alone_have_one_canonical_recipe(
     values: dict[str, Any], data: st.DataObject
 ) -> None:
-    recipe = Recipe.model_validate({**values, "epochs": 6})
+    recipe = Recipe.model_validate(values)
     changed = {name: data.draw(st.sampled_from(VALUES[name]), label=name) for name in sorted(recipe.unread)}
     other = Recipe.model_validate(recipe.model_dump() | changed)
     assert other.unread == recipe.unread
@@ -98,10 +99,10 @@ SCHEDULED = {
 @pytest.mark.parametrize("name", sorted(SCHEDULED))
 def test_a_field_of_the_schedule_is_unread_exactly_where_it_changes_no_rate(name: str, schedule: str) -> None:
     first, second = (
-        Recipe.model_validate({"schedule": schedule, "epochs": 6, "step_epochs": 2, "restart_epochs": 2, name: value})
+        Recipe.model_validate({"schedule": schedule, "step_epochs": 2, "restart_epochs": 2, name: value})
         for value in VALUES[name]
     )
-    changes = any(learning_rate(first, i, 3, (2, 6)) != learning_rate(second, i, 3, (2, 6)) for i in range(18))
+    changes = rates(first, 3, 2, EPOCHS) != rates(second, 3, 2, EPOCHS)
     assert changes == (schedule in SCHEDULED[name])
     assert (name in first.unread) == (not changes)
 

@@ -12,12 +12,15 @@ from trainables.recipe import Recipe
 
 
 def identity(
-    layout: ResNetLayout, recipe: Recipe, rungs: Sequence[int], data: Mapping[str, object]
+    layout: ResNetLayout, recipe: Recipe, rungs: Sequence[int], seed: int, data: Mapping[str, object]
 ) -> dict[str, object]:
-    """Everything that decides a training, as JSON-compatible values; `data` tells its images."""
+    """Everything that decides a training, as JSON-compatible values; `data` tells its images.
+
+    The number of epochs, which is the last of `rungs`, and the seed are listed with the recipe.
+    """
     return {
         "layout": layout.to_dict(),
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.model_dump() | {"epochs": rungs[-1], "seed": seed},
         "rungs": list(rungs),
         "data": dict(data),
     }
@@ -39,6 +42,6 @@ def past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
         rungs = [end for before, end in pairwise((0, *rungs)) if before < epoch]
     else:
         rungs = []
-    younger = {name: field.default for name, field in Recipe.model_fields.items() if name not in ("epochs", "seed")}
+    younger = {name: field.default for name, field in Recipe.model_fields.items()}
     of_layout = {field.name: field.default for field in fields(ResNetLayout) if field.default is not MISSING}
     return identity | {"layout": of_layout | layout, "recipe": younger | recipe, "rungs": rungs}

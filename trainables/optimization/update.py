@@ -51,7 +51,7 @@ class Update:
         if self._lookahead is not None and step % self.steps_per_epoch == 0:
             self._lookahead.begin_epoch()
         rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.rungs)
-        set_step(self.optimizer, rate, momentum(self.recipe, step, self.steps_per_epoch))
+        set_step(self.optimizer, rate, momentum(self.recipe, step, self.rungs[-1] * self.steps_per_epoch))
         self.optimizer.zero_grad(set_to_none=True)
         return rate
 

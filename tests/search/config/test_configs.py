@@ -58,7 +58,13 @@ def test_seed_a_is_the_grid_of_its_45_models() -> None:
     }
     assert len(grid) * count_feasible(config.space) == config.trials == 45
     one = grid[0]
-    assert (one.epochs, one.batch_size, one.crop_padding, one.flip, one.rotation_degrees) == (70, 256, 2, True, 5.0)
+    assert (config.max_epochs, one.batch_size, one.crop_padding, one.flip, one.rotation_degrees) == (
+        70,
+        256,
+        2,
+        True,
+        5.0,
+    )
     assert (one.schedule, one.step_epochs, one.step_factor) == ("step", 20, 1 / 3)
     assert one.head_init == "xavier-normal"
 
@@ -86,7 +92,7 @@ def test_seed_b_is_its_table_of_layouts_with_every_optimizer_rate_schedule_and_a
     assert {(r.cosine_epochs, 0) if r.schedule == "cosine" else (r.step_epochs, r.step_factor) for r in grid} == {
         (50, 0), (80, 0.1)
     }  # fmt: skip
-    assert {(r.epochs, r.batch_size, r.weight_decay, r.patience_epochs, r.rotation_degrees) for r in grid} == {
+    assert {(config.max_epochs, r.batch_size, r.weight_decay, r.patience_epochs, r.rotation_degrees) for r in grid} == {
         (200, 128, 5e-4, 5, 10.0)
     }
 
@@ -96,7 +102,7 @@ def test_the_anchor_s_is_resnet_26_by_the_recipe_that_reached_97() -> None:
     (recipe,) = recipes("recipes/resnet26-97")
     (layout,) = config.space.listed_layouts
     assert (layout.blocks, layout.channels, count_params(layout)) == ((4, 5, 3), (64, 128, 256), 4_992_586)
-    assert (config.replicates, config.trials, recipe.epochs, recipe.batch_size) == (3, 3, 200, 128)
+    assert (config.replicates, config.trials, config.max_epochs, recipe.batch_size) == (3, 3, 200, 128)
     assert (recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.weight_decay) == ("sgd", 0.1, 0.9, 5e-4)
     assert (recipe.lookahead_steps, recipe.lookahead_share, recipe.label_smoothing) == (5, 0.5, 0.2)
     assert (recipe.policy, recipe.cutout, recipe.schedule, recipe.cosine_epochs) == ("autoaugment", 8, "cosine", 0)
@@ -111,5 +117,5 @@ def test_a_recipe_s_layout_is_within_its_budget_and_ends_annealed(name: str, mos
     (recipe,) = recipes(name)
     assert [count_params(layout) <= most for layout in config.space.listed_layouts] == [True]
     assert config.rungs == (config.max_epochs,)
-    assert learning_rate(recipe, 10 * recipe.epochs - 1, 10, config.rungs) == 0
+    assert learning_rate(recipe, 10 * config.max_epochs - 1, 10, config.rungs) == 0
     assert config.data_arguments["train_images"] is None

@@ -26,7 +26,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
     space = tmp_path / "space.toml"
     space.write_text("max_params = 32_000\n")
     config = compose(file, space, {"seed": 7}, ["recipe.momentum=0.25", "space.channels=[8,16]"])
-    assert (config.trials, config.seed, config.recipe.seed) == (5, 7, 7)
+    assert (config.trials, config.seed) == (5, 7)
     assert (config.space.min_params, config.space.max_params) == (21_000, 32_000)
     assert config.space.channels == (8, 16)
     recipe = config.recipe.fixed
@@ -40,7 +40,7 @@ def test_every_data_set_has_a_space_that_is_not_empty(dataset: str) -> None:
     config = compose(None, None, {"dataset": dataset}, [])
     assert config.space.in_channels == DATASETS[dataset].image_shape[0]
     assert config.space.classes == DATASETS[dataset].classes
-    assert config.recipe.epochs == config.max_epochs == config.rungs[-1]
+    assert config.max_epochs == config.rungs[-1]
     require_feasible(config.space)
 
 
@@ -107,7 +107,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 def test_concurrency_follows_from_the_resources(
     flags: dict[str, float], cpus: float, gpus: float, expected: int
 ) -> None:
-    assert fitting_concurrency(compose(None, None, flags, []), cpus, gpus, "here") == expected
+    assert fitting_concurrency(compose(None, None, flags, []).resources, cpus, gpus, "here") == expected
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_concurrency_follows_from_the_resources(
 )
 def test_resources_that_are_not_there_are_refused(flags: dict[str, float], message: str) -> None:
     with pytest.raises(ResourceError, match=message):
-        fitting_concurrency(compose(None, None, flags, []), 2, 0, "here")
+        fitting_concurrency(compose(None, None, flags, []).resources, 2, 0, "here")
 
 
 def test_a_budget_without_a_floor_gets_one_at_four_fifths() -> None:

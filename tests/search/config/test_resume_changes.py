@@ -105,7 +105,7 @@ def test_all_keys_that_cannot_change_are_named_at_once_each_with_its_reason() ->
     assert refused[0] == f"dataset (digits -> cifar10): {FIXED['dataset']}"
     assert refused[3].startswith("space.channels ([8, 12, 16, 24, 32] -> [8]): ")
     assert refused[4] == (
-        "max_epochs (27 -> 20): its trials are annealed at epochs 3, 9, 27; "
+        "max_epochs (27 -> 20): the run's trials are annealed at epochs 3, 9, 27; "
         "use one of these, or more than 27, ideally 81"
     )
 

@@ -13,7 +13,8 @@ from results import Record, RunState, rank_trials, read_record, read_run
 from results.leaderboard import app
 from search.config import RunConfig, compose
 from search.config.changes import changed
-from search.driver.reconcile import enforce_limits, reopen, settle
+from search.config.views import Ladder
+from search.driver.reconcile import reconcile
 from search.driver.rungs import AshaRungs
 from search.errors import SearchError
 from search.evaluation.kept_network import require_ranked_epoch
@@ -25,7 +26,7 @@ from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
 from search.sampling.study import RunStudy
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
-from tests.support.training_fixtures import small_recipe, small_trainer
+from tests.support.training_fixtures import small_trainer
 
 SPACE: dict[str, Any] = {"min_params": 1_000, "max_params": 5_000}
 
@@ -38,15 +39,11 @@ def config(**changes: Any) -> RunConfig:
 
 def begin(record: Record, now: RunConfig) -> None:
     """What a session does before it starts anything."""
-    enforce_limits(record, now)
-    rungs = AshaRungs(now.rungs, now.reduction_factor)
-    went_on = rungs.replay(record.state)
-    settle(record, now, went_on)
-    reopen(record, record.folder, went_on)
+    reconcile(record, now.limits, AshaRungs(now.ladder), checkpoints=100)
 
 
 def save_checkpoint(folder: Path, trial: int, epoch: int) -> None:
-    trainer = small_trainer(small_recipe(epochs=epoch))
+    trainer = small_trainer(epochs=epoch)
     while trainer.epoch < epoch:
         trainer.train_epoch()
     trainer.save(checkpoint_path(folder, trial))
@@ -55,7 +52,7 @@ def save_checkpoint(folder: Path, trial: int, epoch: int) -> None:
 def write(folder: Path) -> Record:
     """A finished search of five trials under rungs at 1, 2 and 4 epochs, and two that are open."""
     record = Record(folder)
-    enforce_limits(record, config())
+    reconcile(record, config().limits, AshaRungs(config().ladder), checkpoints=100)
     start_session(record)
     run_trial(record, 0, {1: 0.5, 2: 0.6, 4: 0.70}, params=1_500)
     run_trial(record, 1, {1: 0.6, 2: 0.7, 4: 0.90}, params=4_000)
@@ -100,7 +97,7 @@ def test_rows_beyond_a_lower_budget_leave_and_come_back(tmp_path: Path, monkeypa
         assert rung_counts(record.state, 3) == [5, 2, 2]
         outside = record.state.trials[5]
         assert (outside.status, outside.within_limits) == ("stopped", False)
-        assert outside.error == "its 4,500 parameters were outside 1,000 to 3,000, the run's limits since a resume"
+        assert outside.error == "its 4,500 parameters are outside 1,000 to 3,000, the limits that a resume set"
         assert record.state.trials[6].status == "running"
     assert read_run(folder).trials["within_limits"].to_pylist() == [True, False, True, True, True, False, True]
     board = rank_trials(tmp_path)
@@ -124,7 +121,7 @@ def test_rows_beyond_a_lower_budget_leave_and_come_back(tmp_path: Path, monkeypa
 def test_what_is_left_out_is_neither_kept_nor_compared_nor_handed_on(tmp_path: Path) -> None:
     with write(tmp_path / "run") as record:
         begin(record, config(space={"max_params": 3_000}))
-        rungs = AshaRungs((1, 2, 4), 2)
+        rungs = AshaRungs(Ladder((1, 2, 4), 2))
         rungs.replay(record.state)
         assert set(rungs.values[4]) == {0, 3}
         for number in record.state.trials:
@@ -243,28 +240,28 @@ def test_other_epochs_and_budgets_make_no_point_new(sampler: str, tmp_path: Path
                     asked = history.ask()
                 except SpaceExhausted:
                     break
+                layout, recipe = asked.candidate
                 fields = suggestion(asked.number) | {
-                    "layout": asked.layout.to_dict(),
-                    "recipe": asked.recipe.model_dump(exclude={"seed"}) | dict.fromkeys(asked.recipe.unread),
-                    "seed": asked.recipe.seed,
+                    "layout": layout.to_dict(),
+                    "recipe": recipe.model_dump() | dict.fromkeys(recipe.unread) | {"epochs": step.max_epochs},
+                    "seed": asked.seed,
                 }
                 record.append("suggested", **fields)
                 record.append("report", **report(asked.number, 1, 1, 0.5))
                 record.append("ended", trial=asked.number, status="stopped", error=None)
                 history.tell(asked.number, "stopped", 0.5)
-                assert asked.recipe.epochs == step.max_epochs
-                seen.append(asked.layout)
+                seen.append(layout)
     assert len(set(seen)) == len(seen) == count_feasible(steps[-1][0].space) == 24
 
 
-def test_points_to_be_tried_first_have_the_present_epochs_and_fit_the_present_budget() -> None:
+def test_points_to_be_tried_first_fit_the_present_budget() -> None:
     names = {"warm_start": ["arora-resnet10", "cerberus-resnet24"]}
     start = compose(None, None, {"dataset": "cifar10", "space": {"min_params": 0, "max_params": 10**7}} | names, [])
     points, _ = first_candidates(start, Path("nowhere"))
     stored = [candidate_to_dict(point) for point in points]
     assert stored_candidates(start, stored) == points
     longer = changed(start, {"max_epochs": 216}).config
-    assert {recipe.epochs for _, recipe in stored_candidates(longer, stored)} == {216}
+    assert stored_candidates(longer, stored) == points
     assert JointSpace(longer.space, longer.recipe).encode(stored_candidates(longer, stored)[0]) is not None
     assert stored_candidates(changed(start, {"space": {"max_params": 1000, "min_params": 0}}).config, stored) == []
 

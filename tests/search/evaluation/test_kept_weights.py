@@ -38,12 +38,12 @@ from trainables.errors import CheckpointError
 from trainables.recipe import Recipe
 from trainables.training import Trainer, evaluate
 
-JUMPING: dict[str, Any] = {"schedule": "constant", "epochs": EPOCHS, "learning_rate": 0.1, "optimizer": "sgd"}
+JUMPING: dict[str, Any] = {"schedule": "constant", "learning_rate": 0.1, "optimizer": "sgd"}
 """A recipe whose accuracy goes up and down, so that its best epoch is not its last."""
 
 
 def trainer(keep: str) -> Trainer:
-    return small_trainer(small_recipe(**JUMPING, keep_weights=keep), rungs=(EPOCHS,))
+    return small_trainer(small_recipe(**JUMPING, keep_weights=keep), epochs=EPOCHS)
 
 
 def written(path: Path) -> dict[str, Tensor]:

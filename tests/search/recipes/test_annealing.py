@@ -29,7 +29,7 @@ from trainables.schedule import learning_rate
 def test_a_schedule_is_named_where_a_rung_but_the_last_has_a_rate(
     periods: dict[str, int], schedule: str, rungs: tuple[int, ...]
 ) -> None:
-    values: dict[str, Any] = {"schedule": schedule, "warmup_epochs": 0, "epochs": rungs[-1], **periods}
+    values: dict[str, Any] = {"schedule": schedule, "warmup_epochs": 0, **periods}
     steps, recipe = 7, Recipe.model_validate(values)
     left = [learning_rate(recipe, rung * steps - 1, steps, rungs) for rung in rungs[:-1]]
     assert unannealed(space_of(values), rungs) == ([schedule] if any(left) else [])
@@ -37,7 +37,7 @@ def test_a_schedule_is_named_where_a_rung_but_the_last_has_a_rate(
 
 
 def test_one_period_that_does_not_fit_is_enough_and_a_range_is_not_looked_into() -> None:
-    table = {"schedule": ["cosine", "rung-annealed"], "cosine_epochs": [1, 2], "epochs": 9}
+    table = {"schedule": ["cosine", "rung-annealed"], "cosine_epochs": [1, 2]}
     assert unannealed(space_of(table), (1, 3, 9)) == ["cosine"]
     assert unannealed(space_of(table | {"cosine_epochs": [1, 9]}), (1, 9)) == ["cosine"]
     assert unannealed(space_of(table | {"cosine_epochs": 1}), (1, 3, 9)) == []

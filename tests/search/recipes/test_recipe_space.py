@@ -13,7 +13,6 @@ import numpy as np
 import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from search.config import compose
@@ -154,15 +153,14 @@ def test_an_empty_table_is_the_default_recipe_and_fields_are_those_of_the_recipe
     assert (space.fixed, space.size, recipe_dimensions(space)) == (Recipe(), 1, {})
     assert space.model_dump(mode="json") == Recipe().model_dump(mode="json")
     assert list(space.in_order()) == [Recipe()] == [recipe for _, recipe in space.nearby({})]
-    for recipe in (Recipe(optimizer="adam", epochs=3, seed=5, flip=False), Recipe(schedule="constant", cutout=0)):
+    for recipe in (Recipe(optimizer="adam", batch_size=5, flip=False), Recipe(schedule="constant", cutout=0)):
         assert space_of(recipe.model_dump(mode="json")).fixed == recipe.canonical()
 
 
 @untimed
-@given(table=finite_tables, epochs=st.integers(3, 9))
-def test_a_space_survives_its_json_and_equals_its_copy(table: dict[str, Any], epochs: int) -> None:
-    space = space_of(table | {"epochs": epochs})
-    assert next(space.in_order()).epochs == epochs
+@given(table=finite_tables)
+def test_a_space_survives_its_json_and_equals_its_copy(table: dict[str, Any]) -> None:
+    space = space_of(table)
     for copy in (
         RecipeSpace.model_validate(space.model_dump(mode="json")),
         RecipeSpace.model_validate_json(space.model_dump_json()),
@@ -170,7 +168,7 @@ def test_a_space_survives_its_json_and_equals_its_copy(table: dict[str, Any], ep
         assert copy == space
         assert hash(copy) == hash(space)
         assert list(copy.in_order()) == list(space.in_order())
-    assert space != space_of(table | {"epochs": epochs + 1})
+    assert space != space_of(table | {"dropout": 0.5})
 
 
 def test_ranges_survive_their_json_and_order_of_numbers_is_theirs() -> None:
@@ -198,8 +196,6 @@ def test_why_a_recipe_is_not_of_the_space_names_its_first_field() -> None:
         ({"flip": False}, "flip false is not true"),
         ({"head_init": "xavier-normal"}, "head_init 'xavier-normal' is not uniform"),
         ({"mixup_alpha": 0.5}, "augmentation: cutout 8, mixup_alpha 0.5 matches none of cutout, mixup"),
-        ({"epochs": 5}, "epochs 5 is not 27"),
-        ({"seed": 5}, "seed 5 is not 0"),
     ):
         recipe = Recipe.model_validate(changes)
         assert space.why_not(recipe) == reason
@@ -240,7 +236,6 @@ step_epochs = 80
 step_factor = 0.1
 rotation_degrees = 10
 patience_epochs = 5
-epochs = 200
 [families.update]
 sgd = {optimizer = "sgd"}
 nesterov = {optimizer = "nesterov"}

@@ -1,12 +1,14 @@
 """The table of a recipe space: what it may say, what is refused and how it is named, what lies under it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from search.config import compose
+from search.errors import ConfigError
 from search.recipes import RecipeSpace
 from search.recipes.combinations import MAX_COMBINATIONS, MAX_NAMED
 from search.recipes.table import over_defaults
@@ -25,7 +27,7 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
     found = problems_of(
         """
         lerning_rate = 0.1
-        epochs = 0
+        epochs = 5
         optimizer = ["sgd", "admw"]
         cutout = []
         batch_size = {low = 1, high = 512}
@@ -43,6 +45,7 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
     )
     assert found == [
         "lerning_rate: no such key; did you mean learning_rate?",
+        "epochs: no such key; set the run's max_epochs instead",
         "optimizer: 'admw' given; use sgd, nesterov, adam, adamw, adadelta or muon",
         "weight_decay.low: 0 given, but log needs a low above 0; raise it or leave log out",
         "momentum.hihg: no such key; did you mean high?",
@@ -57,12 +60,7 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
         "cutout: the list is empty; give at least one value",
         "rotation_degrees.step: 10 given with log; leave one of them out",
         "mixup_alpha: 'much' given; use a number",
-        "epochs: 0 given; use at least 1",
     ]
-
-
-def test_the_runs_numbers_are_plain() -> None:
-    assert [problem.split(":")[0] for problem in problems_of({"epochs": [1, 2], "seed": -1})] == ["epochs", "seed"]
 
 
 def test_values_that_contradict_each_other_are_refused_by_name_each_once() -> None:
@@ -72,7 +70,6 @@ def test_values_that_contradict_each_other_are_refused_by_name_each_once() -> No
         momentum = [0.9, 0]
         mixup_alpha = {low = 0, high = 0.5}
         cutmix_alpha = [0, 1]
-        warmup_epochs = {low = 0, high = 40}
         """
     )
     both, still = ": mixup_alpha 0.5 with cutmix_alpha 1", ": optimizer nesterov with momentum 0"
@@ -80,11 +77,8 @@ def test_values_that_contradict_each_other_are_refused_by_name_each_once() -> No
     unmoved = "momentum: 0 given with nesterov, which needs more than 0; raise it or use sgd"
     assert found == [
         f"{both} is a possible combination; {mixed}",
-        ": warmup_epochs: 40 given for 27 epochs; lower it below them",
         f"{still} is a possible combination; {unmoved}",
     ]
-    fixed = problems_of({"epochs": 2, "warmup_epochs": 2})
-    assert fixed == [": warmup_epochs: 2 given for 2 epochs; lower it below them"]
     many = problems_of({"mixup_alpha": [0, 0.1, 0.2, 0.3, 0.4, 0.5], "cutmix_alpha": [0, 1, 2, 3]})
     assert len(many) == MAX_NAMED + 1
     assert (
@@ -100,25 +94,16 @@ def test_contradictions_of_two_values_are_found_among_any_number_of_combinations
     assert problem.startswith(": optimizer nesterov with momentum 0 is a possible combination")
 
 
-def test_a_contradiction_that_was_not_looked_for_is_passed_over() -> None:
-    space = space_of(
-        {
-            "learning_rate": [i / 100 for i in range(1, 37)],
-            "weight_decay": [i / 1000 for i in range(36)],
-            "schedule": ["constant", "cosine"],
-            "cosine_epochs": [0, 5],
-            "warmup_epochs": [1, 6],
-        }
-    )
-    assert MAX_COMBINATIONS < 36 * 36 * 2 * 2 * 2
-    proposal = {"schedule": 1, "cosine_epochs": 1, "warmup_epochs": 1, "learning_rate": 9, "weight_decay": 9}
-    with pytest.raises(ValidationError, match="warmup_epochs: 6 given for 5 epochs"):
-        space.decode(proposal)
-    distance, nearest = next(space.nearby(proposal))
-    assert distance == 1
-    assert space.why_not(nearest) is None
-    generator = np.random.default_rng(0)
-    assert all(space.why_not(space.draw(generator)) is None for _ in range(50))
+def test_values_that_contradict_the_number_of_epochs_are_named_by_what_causes_them() -> None:
+    assert space_of({"warmup_epochs": 2}).problems_over(3) == []
+    too_long = "warmup_epochs: 2 given for 2 epochs; lower it below them"
+    assert space_of({"warmup_epochs": 2}).problems_over(2) == [too_long]
+    space = space_of({"schedule": ["constant", "cosine"], "cosine_epochs": [0, 5], "warmup_epochs": [1, 6]})
+    (problem,) = space.problems_over(20)
+    named = "schedule cosine with warmup_epochs 6 with cosine_epochs 5 is a possible combination"
+    assert problem == f"{named}; warmup_epochs: 6 given for 5 epochs; lower it below them"
+    with pytest.raises(ConfigError, match=re.escape(f"recipe.{too_long}")):
+        compose(None, None, {"max_epochs": 2}, ["recipe.warmup_epochs=2"])
 
 
 def test_a_family_sets_its_fields_together_and_defaults_what_an_option_leaves_out() -> None:
@@ -165,7 +150,7 @@ def test_what_a_family_may_not_say_is_listed_at_once() -> None:
         "families.lonely: 1 option given; give at least two, or set its fields without a family",
         "families.flip: 'flip' given as the name of a family; use a name that no field has",
         "families.wrong.a.cutuot: no such key; did you mean cutout?",
-        "families.wrong.a.epochs: 3 given; it follows the run's, so leave it out",
+        "families.wrong.a.epochs: no such key; set the run's max_epochs instead",
         "families.wrong.b.mixup_alpha: [0.1, 0.2] given; use a single value in an option",
         "families.wrong.b.crop_padding: 99 given; use at most 16",
         f"families.same: both is the same as mixup (mixup_alpha 0.5, cutmix_alpha 0), {remedy}",

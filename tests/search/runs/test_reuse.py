@@ -29,12 +29,18 @@ def configured(**changes: Any) -> RunConfig:
 
 
 def earlier(
-    storage: Path, config: RunConfig, epochs: int, status: str | None, layout: ResNetLayout = LAYOUT, **recipe: Any
+    storage: Path,
+    config: RunConfig,
+    epochs: int,
+    status: str | None,
+    layout: ResNetLayout = LAYOUT,
+    seed: int = 0,
+    **recipe: Any,
 ) -> dict[str, Path]:
     """A run "old" of one trial that trained so many epochs; its name and folder."""
     folder = storage / "old"
     write_run_file(folder, config, data=DATA)
-    used = Recipe(epochs=config.max_epochs, **recipe)
+    used = Recipe(**recipe)
     with Record(folder) as record:
         start_session(record)
         record.append(
@@ -45,8 +51,8 @@ def earlier(
             params=10_000,
             flops=1,
             depth=layout.depth,
-            recipe=used.model_dump(exclude={"seed"}) | dict.fromkeys(used.unread),
-            seed=used.seed,
+            recipe=used.model_dump() | dict.fromkeys(used.unread) | {"epochs": config.max_epochs},
+            seed=seed,
             proposal={},
         )
         for epoch in range(1, epochs + 1):
@@ -57,15 +63,17 @@ def earlier(
     return {"old": folder}
 
 
-def epochs_found(config: RunConfig, sources: dict[str, Path], data: dict[str, object] = DATA, **recipe: Any) -> int:
-    found = ReusableResults(config, data, sources).find(LAYOUT, Recipe(epochs=config.max_epochs, **recipe))
+def epochs_found(
+    config: RunConfig, sources: dict[str, Path], data: dict[str, object] = DATA, seed: int = 0, **recipe: Any
+) -> int:
+    found = ReusableResults(config, data, sources).find(LAYOUT, Recipe(**recipe), seed)
     return len(found.reports) if found else 0
 
 
 def test_the_same_training_is_found_with_its_rungs(tmp_path: Path) -> None:
     config = configured()
     sources = earlier(tmp_path, config, 9, "completed")
-    found = ReusableResults(config, DATA, sources).find(LAYOUT, Recipe(epochs=9))
+    found = ReusableResults(config, DATA, sources).find(LAYOUT, Recipe(), 0)
     assert found is not None
     assert found.origin == "old/0"
     assert [(r.epoch, r.rung) for r in found.reports if r.rung] == [(1, 1), (3, 2), (9, 3)]
@@ -111,7 +119,7 @@ def test_a_cosine_holds_for_its_own_length_alone(max_epochs: int, epochs: int, t
 
 def test_a_trial_that_diverged_would_diverge_again(tmp_path: Path) -> None:
     config = configured()
-    found = ReusableResults(config, DATA, earlier(tmp_path, config, 2, "diverged")).find(LAYOUT, Recipe(epochs=9))
+    found = ReusableResults(config, DATA, earlier(tmp_path, config, 2, "diverged")).find(LAYOUT, Recipe(), 0)
     assert found is not None
     assert (len(found.reports), found.diverged) == (2, "loss nan")
 

@@ -24,7 +24,7 @@ from tests.support.results_fixtures import report, start_session
 SPACE = LayoutSpace.model_validate(
     {"stages": [2, 3], "blocks": [1, 4], "channels": [8, 12, 16, 24], "min_params": 8_000, "max_params": 40_000}
 )
-RECIPES = space_of({"epochs": 8, "optimizer": ["sgd", "adam"], "momentum": [0.5, 0.9]})
+RECIPES = space_of({"optimizer": ["sgd", "adam"], "momentum": [0.5, 0.9]})
 RUNGS = (2, 4, 8)
 SAMPLERS = get_args(SamplerName)
 OPEN = 3
@@ -32,16 +32,17 @@ OPEN = 3
 
 
 def suggested(record: Record, asked: Asked) -> None:
+    layout, recipe = asked.candidate
     record.append(
         "suggested",
         trial=asked.number,
-        layout=asked.layout.to_dict(),
-        layout_id=asked.layout.layout_id,
-        params=count_params(asked.layout),
-        flops=count_flops(asked.layout, 8),
-        depth=asked.layout.depth,
-        recipe=asked.recipe.model_dump(exclude={"seed"}),
-        seed=asked.recipe.seed,
+        layout=layout.to_dict(),
+        layout_id=layout.layout_id,
+        params=count_params(layout),
+        flops=count_flops(layout, 8),
+        depth=layout.depth,
+        recipe=recipe.model_dump() | {"epochs": RUNGS[-1]},
+        seed=asked.seed,
         proposal=asked.proposal,
     )
 
@@ -70,9 +71,9 @@ class Driver:
         self.steps = self.rebuilt = 0
 
     @property
-    def ran(self) -> list[Candidate]:
-        """What was run, seeds included."""
-        return [Candidate(asked.layout, asked.recipe) for asked in self.asked]
+    def ran(self) -> list[tuple[Candidate, int]]:
+        """What was run, with its seeds."""
+        return [(asked.candidate, asked.seed) for asked in self.asked]
 
     def run(self) -> Driver:
         outcomes = np.random.default_rng(5)
@@ -132,15 +133,15 @@ def test_a_rebuilt_study_proposes_what_the_uninterrupted_one_does(
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_recipes_with_ranges_are_rebuilt_to_the_same_proposals(sampler: str, tmp_path: Path) -> None:
-    recipes = space_of("epochs = 8\n" + INFINITE)
+    recipes = space_of(INFINITE)
     whole = Driver(tmp_path / "whole", sampler, 24, recipes=recipes).run()
     pieces = Driver(tmp_path / "pieces", sampler, 24, recipes=recipes, restarts=True).run()
     assert pieces.ran == whole.ran
-    assert len({recipe.learning_rate for _, recipe in whole.ran}) == 24
+    assert len({recipe.learning_rate for (_, recipe), _ in whole.ran}) == 24
 
 
 def test_records_from_before_recipes_had_all_their_fields_are_rebuilt_with_the_defaults(tmp_path: Path) -> None:
-    Driver(tmp_path, "random", 6, recipes=RecipeSpace(epochs=8)).run()
+    Driver(tmp_path, "random", 6, recipes=RecipeSpace()).run()
     path = tmp_path / "record.jsonl"
     text = path.read_text()
     for field in ('"adaptive_clipping":0.0,', '"mixup_alpha":0.0,', '"cutmix_alpha":0.0,', '"patience_epochs":0,'):
@@ -149,7 +150,7 @@ def test_records_from_before_recipes_had_all_their_fields_are_rebuilt_with_the_d
     path.write_text(text)
     state = read_record(tmp_path)
     assert all(trial.recipe.get("patience_epochs") is None for trial in state.trials.values())
-    study = RunStudy(JointSpace(SPACE, RecipeSpace(epochs=8)), "random", 7, state)
+    study = RunStudy(JointSpace(SPACE, RecipeSpace()), "random", 7, state)
     assert [trial.params for trial in study.study.trials] == [trial.proposal for trial in state.trials.values()]
 
 
@@ -168,7 +169,7 @@ def test_a_trial_whose_suggestion_is_damaged_keeps_its_number(tmp_path: Path) ->
         assert study.study.trials[number].params == trial.proposal
     asked = study.ask()
     assert asked.number == 6
-    assert (asked.layout, asked.recipe) not in [point for i, point in enumerate(done.ran) if i != 2]
+    assert asked.candidate not in [candidate for i, (candidate, _) in enumerate(done.ran) if i != 2]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -178,15 +179,15 @@ def test_candidates_that_a_narrowed_space_leaves_out_keep_their_numbers_and_are_
     done = Driver(tmp_path, sampler, 30).run()
     narrow = SPACE.model_copy(update={"channels": (8, 16), "max_params": 30_000})
     state = read_record(tmp_path)
-    for recipes in (RECIPES, space_of({"epochs": 8, "optimizer": "sgd", "momentum": [0.5, 0.9]})):
+    for recipes in (RECIPES, space_of({"optimizer": "sgd", "momentum": [0.5, 0.9]})):
         candidates = JointSpace(narrow, recipes)
         study = RunStudy(candidates, sampler, 7, state)
-        inside = [candidates.encode(candidate) is not None for candidate in done.ran]
+        inside = [candidates.encode(candidate) is not None for candidate, _ in done.ran]
         assert 0 < sum(inside) < 30
         assert [bool(trial.params) for trial in study.study.trials] == inside
         for number in range(30, 34):
             asked = study.ask()
             assert asked.number == number
-            assert narrow.contains(asked.layout)
-            assert recipes.encode(asked.recipe) is not None
-            assert (asked.layout, asked.recipe) not in done.ran
+            assert narrow.contains(asked.candidate.layout)
+            assert recipes.encode(asked.candidate.recipe) is not None
+            assert asked.candidate not in [candidate for candidate, _ in done.ran]

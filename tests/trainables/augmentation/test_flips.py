@@ -32,18 +32,18 @@ def mirrored(trainer: Trainer) -> list[bool]:
 
 
 def test_an_image_is_mirrored_in_every_other_epoch_and_half_of_them_in_the_first(tmp_path: Path) -> None:
-    recipe = small_recipe(flip=True, flip_order="alternating", batch_size=70, epochs=4)
-    trainer = small_trainer(recipe)
+    recipe = small_recipe(flip=True, flip_order="alternating", batch_size=70)
+    trainer = small_trainer(recipe, epochs=4)
     first, second = mirrored(trainer), mirrored(trainer)
     trainer.save(tmp_path / "two")
     assert 20 < sum(first) < 50
     assert second == [not side for side in first]
     assert mirrored(trainer) == first
-    resumed = small_trainer(recipe)
+    resumed = small_trainer(recipe, epochs=4)
     resumed.load(tmp_path / "two")
     assert mirrored(resumed) == first
     assert mirrored(resumed) == second
-    assert mirrored(small_trainer(recipe.model_copy(update={"seed": 6}))) != first
+    assert mirrored(small_trainer(recipe, epochs=4, seed=6)) != first
 
 
 def test_random_flips_do_not_alternate() -> None:

@@ -146,7 +146,7 @@ def test_a_training_shows_other_operations_in_every_epoch_and_the_same_for_the_s
     assert all(torch.equal(one, same) for one, same in zip(first, again, strict=True))
     seen = []
     for epoch, (one, without) in enumerate(zip(first, plain, strict=True)):
-        seed = epoch_seed(recipe.seed, epoch)
+        seed = epoch_seed(trainer.seed, epoch)
         draw = torch.Generator().manual_seed(seed)
         order = trainer.train_indices[torch.randperm(70, generator=draw)]
         given = (trainer.images, order, recipe, trainer.mean, trainer.std, draw)

@@ -88,9 +88,9 @@ def test_parameters_without_a_gradient_are_left_out() -> None:
 
 @pytest.mark.parametrize("optimizer", sorted(RATES))
 def test_a_step_clips_everything_but_the_linear_layer_before_the_update(optimizer: str) -> None:
-    options = {"optimizer": optimizer, "epochs": 1, "batch_size": 70, "learning_rate": RATES[optimizer]}
+    options = {"optimizer": optimizer, "batch_size": 70, "learning_rate": RATES[optimizer], "schedule": "constant"}
     plain, limited = (
-        small_trainer(small_recipe(**options, adaptive_clipping=limit, schedule="constant")) for limit in (0.0, 1e-3)
+        small_trainer(small_recipe(**options, adaptive_clipping=limit), epochs=1) for limit in (0.0, 1e-3)
     )
     start = {name: param.detach().clone() for name, param in plain.network.named_parameters()}
     for trainer in (plain, limited):
@@ -110,8 +110,10 @@ def test_a_step_clips_everything_but_the_linear_layer_before_the_update(optimize
 
 
 def test_adadelta_with_clipping_learns_and_trains_another_network_than_without() -> None:
-    recipe = small_recipe(optimizer="adadelta", learning_rate=1.0, epochs=4)
-    trainers = [small_trainer(recipe.model_copy(update={"adaptive_clipping": limit})) for limit in (0.0, 0.01)]
+    recipe = small_recipe(optimizer="adadelta", learning_rate=1.0)
+    trainers = [
+        small_trainer(recipe.model_copy(update={"adaptive_clipping": limit}), epochs=4) for limit in (0.0, 0.01)
+    ]
     losses = [[report.train_loss for report in trained(trainer)] for trainer in trainers]
     assert losses[1][-1] < losses[1][0]
     states = [state_of(trainer) for trainer in trainers]

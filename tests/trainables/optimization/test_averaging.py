@@ -42,8 +42,8 @@ def test_the_average_is_the_formula_and_begins_anew_after_each_rung(decay: float
 def test_only_the_annealed_schedule_begins_anew() -> None:
     found = {}
     for schedule in ("rung-annealed", "cosine"):
-        recipe = small_recipe(schedule=schedule, ema_decay=0.99, epochs=2, learning_rate=0.01)
-        with_rung, without = (small_trainer(recipe, rungs=rungs) for rungs in ((1, 2), (2,)))
+        recipe = small_recipe(schedule=schedule, ema_decay=0.99, learning_rate=0.01)
+        with_rung, without = (small_trainer(recipe, epochs=2, rungs=rungs) for rungs in ((1, 2), (2,)))
         for trainer in (with_rung, without):
             trained(trainer)
         found[schedule] = [trainer.update.result.state_dict()["head.weight"] for trainer in (with_rung, without)]
@@ -86,15 +86,15 @@ def test_a_checkpoint_with_another_networks_average_is_refused_before_anything_i
 
 
 def test_the_average_lies_in_memory_as_the_network_does() -> None:
-    trainer = small_trainer(small_recipe(ema_decay=0.9, epochs=1))
+    trainer = small_trainer(small_recipe(ema_decay=0.9), epochs=1)
     trained(trainer)
     for one, other in zip(trainer.network.parameters(), trainer.update.result.parameters(), strict=True):
         assert one.stride() == other.stride()
 
 
 def test_the_weights_of_the_best_epoch_are_averaged_ones_too(tmp_path: Path) -> None:
-    recipe = small_recipe(ema_decay=0.9, keep_weights="best", schedule="constant", learning_rate=0.2, epochs=6)
-    trainer, path = small_trainer(recipe), tmp_path / "trial.safetensors"
+    recipe = small_recipe(ema_decay=0.9, keep_weights="best", schedule="constant", learning_rate=0.2)
+    trainer, path = small_trainer(recipe, epochs=6), tmp_path / "trial.safetensors"
     reports = trained(trainer)
     trainer.save(path)
     best = reports[reports[-1].best_epoch - 1]
@@ -102,7 +102,7 @@ def test_the_weights_of_the_best_epoch_are_averaged_ones_too(tmp_path: Path) -> 
     checkpoints.load_weights(path, network, best=True)
     sets = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std)
     assert evaluate(network, *sets, trainer.precision) == (best.val_accuracy, best.val_loss)
-    other = small_trainer(recipe)
+    other = small_trainer(recipe, epochs=6)
     other.load(path)
     assert_same_bits(other.best_weights, trainer.best_weights)
     assert_same_bits(state_of(other), state_of(trainer))

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from model_zoo import build
 from tests.support.training_fixtures import CPU, LAYOUT, plain_batches, small_recipe, small_trainer, trained
 from trainables.optimization.optimizers import make_optimizer
-from trainables.recipe import Recipe
 from trainables.schedule import learning_rate
 from trainables.training import Trainer
 
@@ -24,21 +23,21 @@ Rule = Callable[[nn.Module, Loss, int, float], None]
 
 
 def finished(**options: Any) -> Trainer:
-    trainer = small_trainer(small_recipe(optimizer="sgd", momentum=0, epochs=2, weight_decay=0.02, **options))
+    trainer = small_trainer(small_recipe(optimizer="sgd", momentum=0, weight_decay=0.02, **options), epochs=2)
     trained(trainer)
     return trainer
 
 
-def written_out(recipe: Recipe, rule: Rule) -> nn.Module:
-    """The network after `rule` took every step of `recipe`, whose optimizer it is."""
-    network = build(LAYOUT, recipe.seed).train()
-    for step, x, y in plain_batches(recipe):
+def written_out(trainer: Trainer, rule: Rule) -> nn.Module:
+    """The network after `rule`, which is the optimizer, took every step of `trainer`."""
+    recipe, network = trainer.recipe, build(LAYOUT, trainer.seed).train()
+    for step, x, y in plain_batches(trainer.epochs, trainer.seed):
 
         def loss(x: Tensor = x, y: Tensor = y) -> Tensor:
             return F.cross_entropy(network(x), y, label_smoothing=recipe.label_smoothing)
 
         network.zero_grad()
-        rule(network, loss, step, learning_rate(recipe, step, 4, (recipe.epochs,)))
+        rule(network, loss, step, learning_rate(recipe, step, 4, (trainer.epochs,)))
     return network
 
 
@@ -69,7 +68,7 @@ def test_the_loop_without_options_is_the_training_without_them(without: nn.Modul
         loss().backward()
         descend(network, rate, 0.02)
 
-    expected = written_out(finished().recipe, rule)
+    expected = written_out(finished(), rule)
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(without.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
@@ -83,7 +82,7 @@ def test_without_decay_of_norms_the_weights_of_layers_decay_alone(without: nn.Mo
                 param -= rate * (param.grad + (0.02 * param if param.dim() > 1 else 0))
 
     trainer = finished(decay_norms=False)
-    assert_close(trainer.network, written_out(trainer.recipe, rule), without)
+    assert_close(trainer.network, written_out(trainer, rule), without)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw", "adadelta", "muon"])
@@ -115,7 +114,7 @@ def test_the_gradient_of_all_parameters_together_is_clipped(without: nn.Module) 
         descend(network, rate, 0.02, min(1.0, 0.2 / norms[-1]))
 
     trainer = finished(gradient_clipping=0.2)
-    assert_close(trainer.network, written_out(trainer.recipe, rule), without)
+    assert_close(trainer.network, written_out(trainer, rule), without)
     assert max(norms) > 0.2
 
 
@@ -135,7 +134,7 @@ def test_lookahead_comes_back_every_few_steps_and_at_an_epochs_end(steps: int, f
                     param.copy_(slow[i])
 
     trainer = finished(lookahead_steps=steps, lookahead_share=0.3)
-    assert_close(trainer.network, written_out(trainer.recipe, rule), without)
+    assert_close(trainer.network, written_out(trainer, rule), without)
 
 
 def test_sam_descends_by_the_gradient_up_the_slope(without: nn.Module) -> None:
@@ -158,7 +157,7 @@ def test_sam_descends_by_the_gradient_up_the_slope(without: nn.Module) -> None:
         descend(network, rate, 0.02)
 
     trainer = finished(sam_radius=0.2)
-    assert_close(trainer.network, written_out(trainer.recipe, rule), without)
+    assert_close(trainer.network, written_out(trainer, rule), without)
     assert trainer.network.stem.norm.num_batches_tracked == 8
 
 
@@ -176,11 +175,12 @@ def test_the_average_forgets_faster_early_on_and_is_what_is_validated(without: n
                 average[name] = value.clone()
 
     trainer = finished(ema_decay=0.35)
-    network = written_out(trainer.recipe, rule)
+    network = written_out(trainer, rule)
     for name, value in without.state_dict().items():  # the training itself does not know of the average
         assert torch.equal(trainer.network.state_dict()[name], value), name
     network.load_state_dict(average)
     assert_close(trainer.update.result, network, without)
-    reports = [trained(small_trainer(trainer.recipe.model_copy(update={"ema_decay": d})))[-1] for d in (0.0, 0.35)]
+    recipes = [trainer.recipe.model_copy(update={"ema_decay": decay}) for decay in (0.0, 0.35)]
+    reports = [trained(small_trainer(recipe, epochs=2))[-1] for recipe in recipes]
     assert reports[0].train_loss == reports[1].train_loss
     assert reports[0].val_loss != reports[1].val_loss
