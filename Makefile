@@ -4,7 +4,7 @@ UV_VERSION = 0.13.9
 BIN = .venv/bin
 READY = .venv/.installed
 
-.PHONY: search test test-all check format lint types lock clean
+.PHONY: search test test-all check format lint types docs lock clean
 
 search: $(READY)
 	$(BIN)/python -m search.run
@@ -22,9 +22,13 @@ format: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/python -m search.keys docs/configuration.md --check
 
 types: $(READY)
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m search.keys docs/configuration.md
 
 # Where Python may not write bytecode on import, every process would compile torch and Ray again: 9 s against 4 s.
 COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)

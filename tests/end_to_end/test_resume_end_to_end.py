@@ -78,12 +78,12 @@ def test_a_finished_search_goes_on_to_more_epochs_and_under_another_budget(whole
     planned = run("search.run", *changes, "--dry-run", cwd=cwd)
     assert planned.returncode == 0, planned.stderr
     lines = planned.stdout.splitlines()
-    assert lines[2].startswith("about 8 epochs to go; about ")
+    assert lines[2].startswith("about 8 epochs left; about ")
     assert lines[2].endswith(" on this machine, 1 at a time, as fast as whole")
     assert [*lines[:2], *lines[3:]] == [
         "run whole: trials 3 -> 4, max_epochs 4 -> 8",
-        f"3 of 4 trials have ended, {before.epochs} epochs in all; 1 to go, 0 of them from where they were",
-        "besides, completed trials go on to 8 epochs where their last rung lets them",
+        f"3 of 4 trials have ended, {before.epochs} epochs in total; 1 left, 0 of them partly trained",
+        "completed trials also continue to 8 epochs if ASHA promotes them from their last rung",
         "Nothing was launched.",
     ]
     facts = json.loads(run("search.run", *changes, "--dry-run", "--json", cwd=cwd).stdout)
@@ -109,7 +109,7 @@ def test_a_finished_search_goes_on_to_more_epochs_and_under_another_budget(whole
     budget = best.params - 1
     leaving = sum(trial.params > budget for trial in state.trials.values())
     asked = run("search.run", "--resume=whole", f"--max-params={budget}", "--dry-run", cwd=cwd)
-    sentence = f"{counted(leaving, 'trial')} outside the parameters asked for would lose rank and checkpoint\n"
+    sentence = f"{counted(leaving, 'trial')} outside the new parameter limits would lose rank and checkpoint\n"
     assert sentence in asked.stdout
     lower = run("search.run", "--resume=whole", f"--max-params={budget}", "--min-params=1500", cwd=cwd)
     assert lower.returncode == 0, lower.stderr

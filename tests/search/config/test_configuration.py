@@ -151,6 +151,11 @@ def test_the_help_names_the_defaults_of_data_sets() -> None:
     assert "digits: 40,000" in config_flag("space.max_params").help
 
 
+@pytest.mark.parametrize("key", ["warm_start", "reuse", "time_budget_s", "data_dir"])
+def test_the_help_names_no_default_where_there_is_none(key: str) -> None:
+    assert "[default" not in config_flag(key).help
+
+
 def test_the_seeds_of_all_replicates_are_seeds() -> None:
     assert compose(None, None, {"seed": 2**31 - 3, "replicates": 3}, []).replicates == 3
     with pytest.raises(ConfigError, match=rf"use at most {2**31 - 3}"):

@@ -141,7 +141,9 @@ def test_best_is_refused_where_epochs_cannot_be_compared() -> None:
 
 def test_a_search_for_it_is_refused_for_its_trials_would_be_repeats() -> None:
     for given in ('recipe.keep_weights=["last","best"]', 'recipe.families.k={a={keep_weights="best"},b={flip=true}}'):
-        with pytest.raises(ConfigError, match=r"^recipe\.keep_weights: [a-z]+ and [a-z]+ given, which .*; give one$"):
+        with pytest.raises(
+            ConfigError, match=r"^recipe\.keep_weights: [a-z]+ and [a-z]+ given, but the choice .*; give one$"
+        ):
             compose(None, None, {}, [given, "recipe.schedule=cosine"])
 
 

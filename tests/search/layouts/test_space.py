@@ -169,7 +169,7 @@ def test_all_problems_between_fields_are_listed_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         LayoutSpace.model_validate({"blocks": [3, 1], "channels": [8], "channel_order": "increasing", **crossed})
     message = str(caught.value)
-    assert "blocks: 3 to 1 is empty; give [fewest, most]" in message
+    assert "blocks: the range 3 to 1 is empty; give [fewest, most]" in message
     for figure in FIGURES:
         assert f"min_{figure} 9 exceeds max_{figure} 8; lower min_{figure} or raise max_{figure}" in message
     assert "channels: 1 widths cannot increase over 4 stages; add widths" in message

@@ -83,6 +83,12 @@ def test_what_is_no_size_is_named(text: str) -> None:
         size_bytes(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 308 + "T", "9" * 5000])
+def test_a_size_beyond_all_numbers_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^disk_quota: '9+T?' given, more than any disk holds; use a size such as"):
+        size_bytes(text)
+
+
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0 KiB"), (1536, "1.5 KiB"), (3 * MIB, "3 MiB"), (2.5 * 2**40, "2.5 TiB")]
 )

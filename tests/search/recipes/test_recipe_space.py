@@ -195,7 +195,7 @@ def test_why_a_recipe_is_not_of_the_space_names_its_first_field() -> None:
         ({"batch_size": 100}, "batch_size 100 is not in 64 to 512 by 64"),
         ({"flip": False}, "flip false is not true"),
         ({"head_init": "xavier-normal"}, "head_init 'xavier-normal' is not uniform"),
-        ({"mixup_alpha": 0.5}, "augmentation: cutout 8, mixup_alpha 0.5 is none of cutout, mixup"),
+        ({"mixup_alpha": 0.5}, "augmentation: cutout 8, mixup_alpha 0.5 matches none of cutout, mixup"),
     ):
         recipe = Recipe.model_validate(changes)
         assert space.why_not(recipe) == reason
@@ -206,10 +206,10 @@ def test_why_a_recipe_is_not_of_the_space_names_its_first_field() -> None:
 def test_values_outside_a_dimension_are_refused_and_other_names_passed_over() -> None:
     space = space_of(INFINITE)
     for values, message in (
-        ({"optimizer": 2}, "optimizer: option 2 given of 2; use 0 to 1"),
-        ({"optimizer": -1}, "optimizer: option -1 given of 2; use 0 to 1"),
-        ({"learning_rate": 0.7}, "learning_rate: 0.7 given of 0.01 to 0.5, log; use 0.5"),
-        ({"batch_size": 100}, "batch_size: 100 given of 64 to 512 by 64; use 128"),
+        ({"optimizer": 2}, "optimizer: option 2 given, but there are 2; use 0 to 1"),
+        ({"optimizer": -1}, "optimizer: option -1 given, but there are 2; use 0 to 1"),
+        ({"learning_rate": 0.7}, "learning_rate: 0.7 given, but the range is 0.01 to 0.5, log; use 0.5"),
+        ({"batch_size": 100}, "batch_size: 100 given, but the range is 64 to 512 by 64; use 128"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             space.decode(values)
@@ -220,7 +220,9 @@ def test_a_grid_over_a_range_is_refused_by_its_name() -> None:
     space = space_of(INFINITE)
     assert space.size is None
     assert space.fixed is None
-    with pytest.raises(ConfigError, match=r"grid needs choices; recipe\.learning_rate is a range; give a list"):
+    with pytest.raises(
+        ConfigError, match=r"grid cannot list every value of the range recipe\.learning_rate; use a list"
+    ):
         space.in_order()
 
 
@@ -275,8 +277,8 @@ def test_a_note_says_what_a_field_is_read_with() -> None:
         "recipe.lookahead_share={low=0.2,high=0.8}",
     ]
     notes = [
-        "note: recipe.momentum changes nothing here; it is read with optimizer sgd, nesterov or muon alone",
-        "note: recipe.lookahead_share changes nothing here; it is read with lookahead_steps above 0 alone",
+        "note: recipe.momentum has no effect here; it needs optimizer sgd, nesterov or muon",
+        "note: recipe.lookahead_share has no effect here; it needs lookahead_steps above 0",
     ]
     assert compose(None, None, {"dataset": "cifar10"}, sets).notes == notes
     assert compose(None, None, {"dataset": "cifar10"}, [*sets, "recipe.optimizer=[adam,muon]"]).notes == notes[1:]
@@ -295,7 +297,7 @@ def test_a_rate_that_is_much_for_its_optimizer_is_told(optimizer: str, rate: str
     notes = compose(None, None, {}, [f"recipe.optimizer={optimizer}", f"recipe.learning_rate={rate}"]).notes
     lowest = "0.05" if "low" in rate else "0.1"
     assert [note for note in notes if "usual" in note] == [
-        f"note: recipe.learning_rate: {lowest} or more is much for {name}, whose usual one is 0.001" for name in told
+        f"note: recipe.learning_rate: {lowest} or more is high for {name}, whose usual rate is 0.001" for name in told
     ]
 
 
