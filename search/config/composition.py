@@ -146,8 +146,13 @@ def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
 
 
 def _scale_floor(space: Any, given: Any) -> None:
-    """A budget given without its floor gets one at four fifths of it: among layouts under a cap those near it win."""
-    if isinstance(given, Mapping) and "min_params" not in given and isinstance(given.get("max_params"), int):
+    """A budget given without its floor gets one at four fifths of it: among layouts under a cap those near it win.
+
+    A list of layouts is what its user wants to be tried, so it has none.
+    """
+    if not isinstance(given, Mapping) or given.get("layouts"):
+        return
+    if "min_params" not in given and isinstance(given.get("max_params"), int):
         space["min_params"] = default_floor(given["max_params"])
 
 

@@ -176,3 +176,10 @@ def test_a_list_of_words_needs_no_quotes() -> None:
     ]
     with pytest.raises(ConfigError, match="adamm"):
         compose(None, None, {}, ["recipe.optimizer=[sgd,adamm]"])
+
+
+def test_a_list_of_layouts_has_no_floor_beside_its_budget() -> None:
+    flags = {"dataset": "cifar10", "space": {"max_params": 300_000}}
+    listed = compose(None, None, flags, ["space.layouts=[arora-resnet12]"]).space
+    assert (listed.min_params, listed.max_params) == (0, 300_000)
+    assert compose(None, None, flags, []).space.min_params == 240_000
