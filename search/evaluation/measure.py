@@ -1,4 +1,4 @@
-"""The measurement on the test set: the only code that opens one."""
+"""The measurement on the test set; no other code opens it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def measure(checkpoint: Path, data: dict[str, object], flip: bool = False) -> tu
 
     Raises:
         CheckpointError: the checkpoint is damaged.
-        DatasetError: the data set cannot be had.
+        DatasetError: the data set cannot be loaded.
     """
     device = pick_device()
     kept = load_kept(checkpoint, device)
