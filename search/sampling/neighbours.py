@@ -1,9 +1,9 @@
-"""The feasible layouts in order of their distance from a proposal, found without a look at all of them.
+"""The feasible layouts in the order of their distance from a proposal, found without looking at all of them.
 
-Distance is the sum of squares over the dimensions of `search.layouts.dimensions`, each scaled to [0, 1]; of a stage
-that a layout does not have only its blocks count. It is a sum over the two halves of a layout, and that of a half is a
-sum of one look-up per stage. Where the halves meet, a table of least distances over every range of backs in the window
-gives the nearest partner of each front at once.
+The distance is the sum of squares over the dimensions of `search.layouts.dimensions`, each scaled to [0, 1]; for a
+stage that a layout does not have, only the number of blocks counts. It is a sum over the two halves of a layout, and
+the distance of a half is a sum of one look-up per stage. A table of the least distance over any range of backs gives
+the nearest partner of each front inside the parameter window in one step.
 """
 
 from __future__ import annotations
@@ -32,66 +32,66 @@ TIE = 1e-9
 """Squared distances closer than this are ties; sums of squares differ by rounding."""
 
 FIRST_FRONTS, MORE_FRONTS = 16, 4
-"""Nearest fronts whose partners are listed once the nearest layouts are used up; then this many times as many."""
+"""Nearest fronts whose partners are listed once the nearest layouts are used up, and the factor by which they grow."""
 
 MOST_PAIRS = 2**21
-"""Pairs of halves looked at in one go (about 100 MB)."""
+"""Pairs of halves in one chunk (about 100 MB)."""
 
 MOST_REFUSED = 2**14
-"""Layouts in a row that windows and a predicate may refuse before a sample is ranked instead: about 0.1 s."""
+"""Consecutive layouts that windows and a predicate may reject before a sample is ranked instead: about 0.1 s."""
 
 MOST_LISTED = 2**18
-"""Layouts in the parameter window of which all the feasible ones make that sample."""
+"""Most layouts in the parameter window for which that sample consists of all feasible ones."""
 
 SAMPLED = 2**11
-"""Layouts of the sample where there are more."""
+"""Size of the sample if the window has more layouts."""
 
 AT_ONCE = 64
-"""Layouts made of codes in the first go; then twice as many."""
+"""Layouts decoded in the first chunk; each next chunk ends at twice the number of the one before."""
 
 
 class Kept(NamedTuple):
-    """What of halves that meet does not depend on the proposal."""
+    """The parts of joined halves that do not depend on the proposal."""
 
     front: list[Digits]
     """Place of the stem and digits of the stages of each front, (F,) each."""
     back: list[Digits]
     """Digits of the stages of each back, (B,) each."""
     ranges: list[tuple[Places, Places, Places]]
-    """Of the fronts with 2**level to 2**(level + 1) - 1 backs in the window, by level: their places, and the starts of
-    the first and of the last 2**level of those backs."""
+    """For each level, of the fronts with 2**level to 2**(level + 1) - 1 backs in the window: their places, and the
+    starts of the first and of the last 2**level of those backs."""
 
 
 class Measured(NamedTuple):
-    """Halves that meet, with their squared distances from a proposal."""
+    """Joined halves with their squared distances from a proposal."""
 
     halves: JoinedHalves
     chain: int
-    """Number of their chain, which orders ties."""
+    """Number of their chain, by which ties are ordered."""
     front: Distances
-    """Of each front, with what all layouts of the chain have in common, (F,)."""
+    """Distance of each front, including what all layouts of the chain share, (F,)."""
     back: Distances
-    """Of each back, (B,)."""
+    """Distance of each back, (B,)."""
     nearest: Distances
-    """Of the nearest layout with each front, (F,)."""
+    """Distance of the nearest layout with each front, (F,)."""
     least: float
-    """Of the nearest layout of all."""
+    """Distance of the nearest layout of all."""
 
 
 class Neighbours:
-    """The feasible layouts of `space` around proposals."""
+    """Finds the feasible layouts of `space` nearest to a proposal."""
 
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
         self._spans = layout_spans(space)
         self._farthest = float(len(self._spans) + 1)
         self._kept: dict[int, Kept] = {}
-        """By the identity of the fronts, which activations share."""
+        """By the identity of the fronts, which chains that differ only in the activation share."""
 
     def around(self, proposal: Proposal) -> Iterator[tuple[float, ResNetLayout]]:
-        """Every feasible layout with its squared distance from `proposal`, nearest first; missing values count 0.
+        """Every feasible layout with its squared distance from `proposal`, nearest first; missing values count as 0.
 
-        Where windows or a predicate refuse very many in a row, those of a uniform sample follow, nearest first.
+        After `MOST_REFUSED` consecutive rejections by windows or a predicate, a uniform sample follows, nearest first.
         """
         index = index_of_space(self.space)
         if not isinstance(index, ChainIndex):
@@ -105,7 +105,7 @@ class Neighbours:
             limit = self._limit(measured, fronts)
             while waiting and waiting[0][0] <= limit + TIE:
                 shared, chain, halves = waiting.popleft()
-                key = id(halves.front)  # which activations share
+                key = id(halves.front)  # shared by chains that differ only in the activation
                 if key not in known:
                     known[key] = self._distances(halves, proposal)
                 front, back, nearest, least = known[key]
@@ -121,7 +121,7 @@ class Neighbours:
             done, fronts = limit + TIE, max(FIRST_FRONTS, MORE_FRONTS * fronts)
 
     def _limit(self, measured: list[Measured], fronts: int) -> float:
-        """The squared distance of the front that `fronts` are nearer than; the largest there is where there is none."""
+        """The squared distance to the front after the `fronts` nearest ones; the largest possible if there is none."""
         if fronts >= sum(len(met.nearest) for met in measured):
             return self._farthest
         if fronts == 0:
@@ -129,7 +129,7 @@ class Neighbours:
         return float(np.partition(np.concatenate([met.nearest for met in measured]), fronts)[fronts])
 
     def _by_shared_distance(self, index: ChainIndex, proposal: Proposal) -> list[tuple[float, int, JoinedHalves]]:
-        """Squared distance of what a chain's layouts share, the chain's number, and its halves; nearest first."""
+        """Shared squared distance and number of the chain of all joined halves, and the halves, nearest first."""
         numbers: dict[int, int] = {}
         found = []
         for halves in index.joined_halves:
@@ -138,7 +138,7 @@ class Neighbours:
         return sorted(found, key=lambda part: part[:2])
 
     def _distances(self, halves: JoinedHalves, proposal: Proposal) -> tuple[Distances, Distances, Distances, float]:
-        """Of each front, of each back, of the nearest layout with each front, and of the nearest layout of all."""
+        """Squared distances of each front, of each back, of the best layout with each front, and of the best of all."""
         kept = self._kept_of(halves)
         tables = self._tables(halves.chain, proposal)
         stem, *stages = kept.front
@@ -158,14 +158,14 @@ class Neighbours:
         return self._kept[key]
 
     def _away(self, name: str, values: Column, proposal: Proposal) -> Distances:
-        """Squared distances of `values` (N,) of dimension `name`; 0 where the proposal or the space has it not."""
+        """Squared distances of `values` (N,) along dimension `name`; 0 if the proposal or the space lacks it."""
         if name not in proposal or name not in self._spans:
             return np.zeros(len(values))
         squares: Distances = ((values - proposal[name]) / self._spans[name]) ** 2
         return squares
 
     def _tables(self, chain: Chain, proposal: Proposal) -> list[Distances]:
-        """For every stage the squared distance of each value of its digit, (digits,)."""
+        """For every stage, the squared distance of each value of its digit, (digits,)."""
         space, found = self.space, []
         for stage in range(chain.stages):
             least = space.blocks[0] if stage < min(space.stages) else 1
@@ -181,7 +181,7 @@ class Neighbours:
         return found
 
     def _shared(self, chain: Chain, proposal: Proposal) -> float:
-        """Squared distance of what all layouts of the chain have in common."""
+        """Squared distance along the dimensions in which all layouts of the chain are the same."""
         space = self.space
         absent = [f"blocks_{i}" for i in range(chain.stages + 1, max(space.stages) + 1)]
         values = {
@@ -206,7 +206,7 @@ class Neighbours:
 
     @cached_property
     def _sample(self) -> tuple[LayoutBatch, dict[str, Distances]]:
-        """All feasible layouts where they are few, else a uniform sample; and their values on each dimension."""
+        """All feasible layouts if they are few, otherwise a uniform sample; and their values along each dimension."""
         if index_of_space(self.space).count <= MOST_LISTED:
             nothing = index_of_space(self.space).at(np.zeros(1, dtype=np.int64)).select(np.zeros(1, dtype=np.bool_))
             batch = joined([nothing, *enumerate_batches(self.space)])
@@ -217,9 +217,9 @@ class Neighbours:
     def _between(
         self, measured: list[Measured], above: float, limit: float
     ) -> Iterator[tuple[float, ResNetLayout | None]]:
-        """The layouts whose squared distance is over `above` and at most `limit`, nearest first.
+        """The layouts whose squared distance is above `above` and at most `limit`, nearest first.
 
-        None stands for one that a window beside the parameter window, or the predicate, refuses.
+        None replaces a layout that the predicate, or a window other than that of parameters, rejects.
         """
         parts = []
         for number, met in enumerate(measured):
@@ -241,12 +241,12 @@ class Neighbours:
             layouts = self._passing(measured, numbers[chosen], fronts[chosen], backs[chosen])
             for i, layout in zip(chosen.tolist(), layouts, strict=True):
                 yield float(away[i]), layout if layout is not None and self.space.satisfies(layout) else None
-            start, stop = stop, 2 * stop  # where windows refuse most, many are asked at once
+            start, stop = stop, 2 * stop  # larger chunks, in case the windows reject most
 
     def _passing(
         self, measured: list[Measured], numbers: Column, fronts: Column, backs: Column
     ) -> list[ResNetLayout | None]:
-        """The layouts of these halves; None for those that a window beside the parameter window refuses."""
+        """The layouts of these halves; None for those that a window other than that of parameters rejects."""
         layouts: list[ResNetLayout | None] = [None] * len(numbers)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
@@ -258,7 +258,7 @@ class Neighbours:
 
 
 def _pairs(met: Measured, limit: float) -> Iterator[tuple[Column, Column]]:
-    """Places of fronts and backs, (P,) each, that hold every pair inside the window up to `limit` away."""
+    """Places of fronts and backs, (P,) each, among which is every pair inside the window at most `limit` away."""
     fronts = np.flatnonzero(met.nearest <= limit)
     counts = np.diff(met.halves.ends, prepend=0)[fronts]
     ends = np.cumsum(counts)
@@ -286,7 +286,7 @@ def _kept(halves: JoinedHalves) -> Kept:
 
 
 def _least_over_ranges(values: Distances, ranges: list[tuple[Places, Places, Places]], fronts: int) -> Distances:
-    """The least of `values` over the range of each front, (F,), by a table of the least over 2**level values in a row.
+    """The minimum of `values` over the range of each front, (F,), by a sparse table of minima over 2**level values.
 
     Source: Bender & Farach-Colton, The LCA Problem Revisited, 2000.
     """
