@@ -16,8 +16,9 @@ from search.errors import ConfigError
 from search.layouts import LayoutSpace, enumerate_layouts
 from search.layouts.dimensions import encode_layout
 from search.recipes import RecipeSpace
+from search.recipes.dimensions import Values
 from search.sampling import JointSpace
-from search.sampling.joint_space import Candidate, Values, layout_dimensions, recipe_dimensions
+from search.sampling.joint_space import Candidate, layout_dimensions, recipe_dimensions
 from search.sampling.neighbours import TIE, Neighbours
 from tests.support.recipe_fixtures import INFINITE, finite_tables, space_of
 from tests.support.zoo_fixtures import brute_force, even, nothing, spaces
