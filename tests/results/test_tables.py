@@ -265,9 +265,9 @@ def test_nothing_is_written_while_nothing_happens(tmp_path: Path) -> None:
 WRITE = """
 import sys
 from pathlib import Path
-from results.record import Record
-from results.tables import TableWriter
-from tests.results_fixtures import run_trial, start_session
+from results import Record
+from results import TableWriter
+from tests.support.results_fixtures import run_trial, start_session
 with Record(Path(sys.argv[1])) as record:
     start_session(record, len(record.state.sessions) + 1)
     writer = TableWriter(record.folder)

@@ -29,7 +29,7 @@ def lines_of(process: "subprocess.Popen[str]") -> list[str]:
 
 LOAD = """
 import sys
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
 sys.stdin.readline()
 data = load_training_set("digits", sys.argv[1], on_message=print)
 print(len(data.labels), data.sha256)
@@ -50,7 +50,7 @@ def test_of_several_processes_one_prepares_and_all_get_the_same(tmp_path: Path) 
 HANG = """
 import sys, time
 from pathlib import Path
-from trainables.data_cache import open_part
+from trainables.data.cache import open_part
 
 def prepare(scratch, say):
     (scratch / "half").write_bytes(b"half an archive")
@@ -131,7 +131,7 @@ def test_meta_says_where_the_data_came_from(tmp_path: Path) -> None:
 
 READ_ALL = """
 import sys
-from trainables.datasets import load_training_set
+from trainables.data import load_training_set
 
 def pss_kib():
     with open("/proc/self/smaps_rollup") as file:
