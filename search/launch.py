@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from results import RunNotFoundError, RunState, read_record
+from results import RunState, read_record
 from results.record.record import RECORD_NAME
 from results.wording import counted
 from search.config import RunConfig
@@ -22,20 +22,16 @@ from search.config.composition import flags_of
 from search.driver.disk_watch import PatientRecord
 from search.driver.display import Display, LineDisplay, LiveDisplay, SilentDisplay
 from search.driver.stopping import terminated_like_interrupted
-from search.errors import ResourceError, ResumeError
-from search.layouts import require_feasible
-from search.planning.disk import forecast, require_room
-from search.planning.gpu_sharing import with_share
-from search.planning.resources import check_address, check_local_resources
+from search.errors import ResumeError
+from search.planning.preparation import Prepared, Say, prepare
 from search.runs import existing_run_folder, read_config
-from search.runs.folder import change_config, new_run_folder, read_data, write_run_file
+from search.runs.folder import change_config, new_run_folder, read_data, read_first, write_run_file
 from search.runs.ranking import ranked
-from search.runs.reuse import ReusableResults, same_images, sources_of
-from search.runs.warm_start import candidate_to_dict, first_candidates
+from search.runs.reuse import ReusableResults, same_images
+from search.runs.warm_start import candidate_to_dict
 from search.summary import BUDGETS, shown_name, storage_flag, summarise, write_json
 from trainables.data import load_training_set
 
-Say = Callable[[str], None]
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
 
@@ -49,20 +45,16 @@ def launch(
         SearchError: the space is empty, the resources are not there, or the name is taken.
         DatasetError: the data set cannot be had.
     """
-    settled = with_share(config, address)
-    concurrency = _check_resources(settled, address)
-    require_feasible(config.space)
     folder = new_run_folder(storage, name, config.dataset)
-    _require_room(config, folder, concurrency, RunState())
-    first, left_out = first_candidates(config, storage)
-    for sentence in [*config.notes, *left_out]:
+    prepared = prepare(config, folder, RunState(), storage, address, say=say)
+    for sentence in [*config.notes, *prepared.left_out]:
         say(sentence)
     # prepared once, before any trial asks for it
     data = load_training_set(**config.data_arguments, on_message=say).identity
-    reusable = ReusableResults(config, data, sources_of(config.reuse, storage))
-    write_run_file(folder, config, [candidate_to_dict(candidate) for candidate in first], data)
-    say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {_listed(config.rungs)} epochs")
-    return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
+    reusable = ReusableResults(config, data, prepared.reused)
+    write_run_file(folder, config, list(map(candidate_to_dict, prepared.first)), data)
+    say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {', '.join(map(str, config.rungs))} epochs")
+    return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)
 
 
 def resume_run(
@@ -86,42 +78,69 @@ def resume_run(
     given = flags_of(flags, sets)
     state = read_record(folder) if (folder / RECORD_NAME).exists() else RunState()
     _require_record(folder, state)
-    known = len(state.trials)
     before = read_config(folder)
     change = changed(before, given)
     config = change.config
-    if config.trials < known and "trials" in given:
-        raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
-    if "epoch_budget" in given and config.epoch_budget is not None and config.epoch_budget <= state.epochs:
-        raise ResumeError(
-            f"epoch_budget: {config.epoch_budget} given, the run has trained {state.epochs} epochs already; give more"
-        )
-    if config.space != before.space:
-        require_feasible(config.space)
-    settled = with_share(config, address)
-    concurrency = _check_resources(settled, address)
-    if change.differences or known < config.trials or any(not trial.ended for trial in state.trials.values()):
-        _require_room(config, folder, concurrency, state)
+    _refuse_less_than_done(config, state, given)
+    prepared = prepare(
+        config,
+        folder,
+        state,
+        storage,
+        address,
+        say=say,
+        stored=read_first(folder),
+        idle=not change.differences and not state.left(config.trials),
+        keeps_reuse="reuse" not in change.differences,
+    )
     data = load_training_set(**config.data_arguments, on_message=say).identity
     if not same_images(config, data, before, read_data(folder)):
         raise ResumeError(
             f"{config.dataset}: its images are no longer those that {folder.name} was started with; "
             "restore them or start another run"
         )
-    reusable = ReusableResults(config, data, _still_there(config, storage, new="reuse" in change.differences, say=say))
+    reusable = ReusableResults(config, data, prepared.reused)
     if dry_run:
         from search.planning.plan import make_resume_plan
         from search.planning.plan_text import print_resume_plan
 
-        plan = make_resume_plan(folder.name, change, state, storage)
-        if json:
-            sys.stdout.write(jsonlib.dumps(plan) + "\n")
-        else:
-            print_resume_plan(plan, Console())
+        _show(make_resume_plan(folder.name, change, state, storage), print_resume_plan, json=json)
         return 0
     change_config(folder, change)
     say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")
-    return _session(settled, folder, storage, address, reusable, quiet=quiet, json=json, say=say)
+    return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)
+
+
+def show_plan(config: RunConfig, storage: Path, name: str | None, address: str | None, *, json: bool, say: Say) -> int:
+    """Prints what a run would do and cost, and launches nothing; resources that are not here are a note.
+
+    Raises:
+        SearchError: the space is empty, the name is taken, or there are fewer training images than asked for.
+    """
+    from search.planning.plan import make_plan
+    from search.planning.plan_text import print_plan
+
+    folder = new_run_folder(storage, name, config.dataset)
+    prepared = prepare(config, folder, RunState(), storage, address, say=say, only_plan=True)
+    _show(make_plan(prepared, storage), print_plan, json=json)
+    return 0
+
+
+def _show(plan: dict[str, Any], print_text: Callable[[dict[str, Any], Console], None], *, json: bool) -> None:
+    if json:
+        sys.stdout.write(jsonlib.dumps(plan) + "\n")
+    else:
+        print_text(plan, Console())
+
+
+def _refuse_less_than_done(config: RunConfig, state: RunState, given: Mapping[str, Any]) -> None:
+    known = len(state.trials)
+    if config.trials < known and "trials" in given:
+        raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
+    if "epoch_budget" in given and config.epoch_budget is not None and config.epoch_budget <= state.epochs:
+        raise ResumeError(
+            f"epoch_budget: {config.epoch_budget} given, the run has trained {state.epochs} epochs already; give more"
+        )
 
 
 def _require_record(folder: Path, state: RunState) -> None:
@@ -136,66 +155,8 @@ def _require_record(folder: Path, state: RunState) -> None:
         )
 
 
-def _still_there(config: RunConfig, storage: Path, *, new: bool, say: Say) -> dict[str, Path]:
-    """The runs to reuse; one that has gone since the start is a note, for its results can be had by training."""
-    if new:
-        return sources_of(config.reuse, storage)
-    found: dict[str, Path] = {}
-    for name in config.reuse:
-        try:
-            found |= sources_of([name], storage)
-        except RunNotFoundError as error:
-            say(f"note: reuse: {error}")
-    return found
-
-
-def show_plan(config: RunConfig, storage: Path, name: str | None, address: str | None, *, json: bool, say: Say) -> int:
-    """Prints what a run would do and cost, and launches nothing; resources that are not here are a note.
-
-    Raises:
-        SearchError: the space is empty, the name is taken, or there are not so many training images.
-    """
-    from search.planning.plan import make_plan
-    from search.planning.plan_text import print_plan
-
-    folder = new_run_folder(storage, name, config.dataset)
-    sources_of(config.reuse, storage)  # an unknown run is refused here as at a launch
-    config = with_share(config, address)
-    concurrency = config.concurrency or 1
-    try:
-        concurrency = _check_resources(config, address)
-        _require_room(config, folder, concurrency, RunState())
-    except ResourceError as error:
-        say(f"note: {error}")  # a search for a larger machine may be planned here
-    plan = make_plan(config, storage, concurrency)
-    if json:
-        sys.stdout.write(jsonlib.dumps(plan) + "\n")
-    else:
-        print_plan(plan, Console())
-    return 0
-
-
-def _check_resources(config: RunConfig, address: str | None) -> int:
-    """The number of trials at a time, as far as it is known before a cluster is connected to."""
-    if address is None:
-        return check_local_resources(config)
-    check_address(address)
-    return config.concurrency or 1
-
-
-def _require_room(config: RunConfig, folder: Path, concurrency: int, state: RunState) -> None:
-    from search.planning.cost import expected_epochs
-
-    epochs = expected_epochs(config.rungs, config.reduction_factor, config.trials)
-    left = config.trials - sum(trial.ended for trial in state.trials.values())
-    still_open = sum(not trial.ended for trial in state.trials.values())
-    running = min(concurrency, left) if left > 0 else concurrency  # a larger max_epochs opens ended trials again
-    require_room(config, folder, forecast(config, running, epochs, still_open))
-
-
 def _session(
-    config: RunConfig,
-    folder: Path,
+    prepared: Prepared,
     storage: Path,
     address: str | None,
     reusable: ReusableResults,
@@ -204,13 +165,14 @@ def _session(
     json: bool,
     say: Say,
 ) -> int:
+    config, folder = prepared.config, prepared.folder
     with PatientRecord(folder) as record, terminated_like_interrupted():
         for repair in record.repairs:
             say(f"repaired: {repair}")
         from search.driver.session import run_session
 
         leave = _leaver(shown_name(folder, storage), storage_flag(storage))
-        end = run_session(config, folder, record, address, reusable, _display(config, quiet or json), leave)
+        end = run_session(prepared, record, address, reusable, _display(config, quiet or json), leave)
         state = record.state
     trained = end.training_time_s
     facts = {
@@ -240,7 +202,9 @@ def _display(config: RunConfig, silent: bool) -> Display:
     console = Console(stderr=True)
     if silent:
         return SilentDisplay(console)
-    return LiveDisplay(config, console) if console.is_terminal else LineDisplay(config, console)
+    if console.is_terminal:
+        return LiveDisplay(config.budgets, config.ladder, console)
+    return LineDisplay(config.trials, console)
 
 
 def _leaver(run: str, in_storage: str) -> Callable[[str], None]:
@@ -256,7 +220,3 @@ def _leaver(run: str, in_storage: str) -> Callable[[str], None]:
         os._exit(1)
 
     return leave
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))

@@ -54,7 +54,7 @@ def record_problems(folder: Path, trials: int) -> list[str]:
     found += _trial_problems(events, trials)
     found += _session_problems(events)
     found += _epoch_problems(events)
-    found += _rung_problems(events, config, AshaRungs(config.rungs, config.reduction_factor).replay(state))
+    found += _rung_problems(events, config, AshaRungs(config.ladder).replay(state))
     candidates = JointSpace(config.space, config.recipe)
     study = RunStudy(candidates, config.sampler, config.seed, state, config.replicates)
     return [*found, *_study_problems(study, events)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from search.config.views import Ladder
 from search.driver.rungs import AshaRungs
 
 Curves = Mapping[int, Sequence[float]]
@@ -35,7 +36,7 @@ def halving(
     Raises:
         ValueError: the budget ends before the first rung.
     """
-    asha = AshaRungs(rungs, factor)
+    asha = AshaRungs(Ladder(rungs, factor))
     waiting = iter(order)
     at_work: list[tuple[int, int] | None] = [None] * workers  # layout and epochs trained
     spent = 0

@@ -27,13 +27,14 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from benchmarks.flatness.zero_work import ZeroWork  # noqa: E402
-from search.config import compose  # noqa: E402
+from search.config import RunConfig, compose  # noqa: E402
 from search.config.changes import changed  # noqa: E402
-from search.driver import session as tuning  # noqa: E402
+from search.driver import session  # noqa: E402
 from search.driver.disk_watch import PatientRecord  # noqa: E402
 from search.driver.display import SilentDisplay  # noqa: E402
 from search.driver.scheduler import AshaScheduler  # noqa: E402
 from search.driver.searcher import RecordSearcher  # noqa: E402
+from search.planning.preparation import prepare  # noqa: E402
 from search.runs import read_config  # noqa: E402
 from search.runs.folder import change_config, write_run_file  # noqa: E402
 from search.runs.reuse import ReusableResults  # noqa: E402
@@ -149,22 +150,13 @@ def search(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     clock.around(RecordSearcher, "on_trial_result", "report")
     clock.around(RecordSearcher, "on_trial_complete", "ending")
     clock.around(RecordSearcher, "suggest", "suggest")
-    clock.around(tuning.Progress, "on_step_end", "step end")
+    clock.around(session.Progress, "on_step_end", "step end")
     clock.around(TuneController, "save_to_dir", "snapshot")
     clock.count_endings()
     before = resident_mib()
     started = time.perf_counter()
     with PatientRecord(folder) as record:
-        tuning.run_session(
-            config,
-            folder,
-            record,
-            None,
-            ReusableResults(config, {}, {}),
-            SilentDisplay(Console(stderr=True)),
-            _ray_died,
-            ZeroWork,
-        )
+        _session(config, record)
     whole_s = time.perf_counter() - started
     stretches = clock.stretches()
     return {
@@ -180,6 +172,17 @@ def search(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
         "trials_per_s": {"100": stretches[0]["trials_per_s"], str(trials): stretches[-1]["trials_per_s"]},
         "stretches": stretches,
     }
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+def _session(config: RunConfig, record: PatientRecord) -> None:
+    """A session of trials without work over `record`."""
+    prepared = prepare(config, record.folder, record.state, record.folder.parent, None, say=_say, stored=[])
+    reusable = ReusableResults(config, {}, {})
+    session.run_session(prepared, record, None, reusable, SilentDisplay(Console(stderr=True)), _ray_died, ZeroWork)
 
 
 def recorded(clock: Clock, first: int, last: int) -> dict[str, float]:
@@ -199,7 +202,7 @@ def resume(folder: Path, trials: int) -> dict[str, Any]:
     change = changed(read_config(folder), {"trials": trials})
     change_config(folder, change)
     config = change.config
-    ray_session, suggest = vars(tuning)["ray_session"], RecordSearcher.suggest
+    ray_session, suggest = vars(session)["ray_session"], RecordSearcher.suggest
 
     @contextmanager
     def timed_session(*arguments: Any) -> Iterator[int]:
@@ -213,20 +216,11 @@ def resume(folder: Path, trials: int) -> dict[str, Any]:
         times.setdefault("first", time.perf_counter() - started)
         return suggestion
 
-    vars(tuning)["ray_session"] = timed_session
+    vars(session)["ray_session"] = timed_session
     RecordSearcher.suggest = timed_suggest  # type: ignore[method-assign, assignment]
     with PatientRecord(folder) as record:
         times["record"] = time.perf_counter() - started
-        tuning.run_session(
-            config,
-            folder,
-            record,
-            None,
-            ReusableResults(config, {}, {}),
-            SilentDisplay(Console(stderr=True)),
-            _ray_died,
-            ZeroWork,
-        )
+        _session(config, record)
     return {
         "imports_s": round(started - PROCESS_STARTED, 2),
         "record_s": round(times["record"], 2),

@@ -32,6 +32,20 @@ class RunState:
         """Whether no event has been folded in."""
         return not self.sessions and not self.trials
 
+    @property
+    def open_trials(self) -> list[int]:
+        """Numbers of the trials that have not ended, ascending."""
+        return sorted(number for number, trial in self.trials.items() if not trial.ended)
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(trial.ended for trial in self.trials.values())
+
+    def left(self, trials: int) -> int:
+        """How many of `trials` have not ended, whether they are suggested or not."""
+        return max(0, trials - self.ended)
+
     def rung_reports(self, trial: int) -> list[Report]:
         """The reports of `trial` at rungs within the limits, in their order."""
         last = self.limits.max_epochs if self.limits else None

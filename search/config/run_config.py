@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from results.record.trial_state import Limits
+from search.config.views import Budgets, Ladder, Resources
 from search.layouts import LayoutSpace
 from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
@@ -131,20 +133,38 @@ class RunConfig(BaseModel):
         return self
 
     @property
-    def resources(self) -> dict[str, float]:
-        """CPU cores and GPUs of a trial."""
-        return {"cpu": self.cpus_per_trial, "gpu": self.gpu_share}
-
-    @property
-    def gpu_share(self) -> float:
-        """GPUs of a trial.
+    def resources(self) -> Resources:
+        """What a trial takes, and how many run at a time.
 
         Raises:
-            ValueError: it is `auto`, which `search.planning.gpu_sharing` turns into a number.
+            ValueError: `gpus_per_trial` is `auto`, which `search.planning.gpu_sharing` turns into a number.
         """
         if self.gpus_per_trial == "auto":
             raise ValueError("gpus_per_trial: auto stands for a number; settle it first")
-        return self.gpus_per_trial
+        return Resources(self.cpus_per_trial, self.gpus_per_trial, self.concurrency)
+
+    @property
+    def budgets(self) -> Budgets:
+        """What the run may spend."""
+        return Budgets(
+            trials=self.trials,
+            time_s=self.time_budget_s,
+            epochs=self.epoch_budget,
+            max_retries=self.max_retries,
+            fail_fast=self.fail_fast,
+            checkpoints=self.keep_checkpoints,
+            disk_bytes=self.disk_quota,
+        )
+
+    @property
+    def ladder(self) -> Ladder:
+        """The rungs, and which part of the trials passes each."""
+        return Ladder(self.rungs, self.reduction_factor)
+
+    @property
+    def limits(self) -> Limits:
+        """What the record holds the run's trials to."""
+        return Limits(self.space.min_params, self.space.max_params, self.max_epochs)
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from results import Record
 from results.record.files import is_full
-from search.config import RunConfig
 from search.driver.display import Display
 from search.errors import ResourceError
 from search.planning.disk import (
@@ -20,7 +19,6 @@ from search.planning.disk import (
     folder_bytes,
     free_bytes,
     growth,
-    largest_checkpoint,
     trial_bytes,
     unfinished_bytes,
 )
@@ -65,13 +63,19 @@ class DiskWatch:
     """Watches the disk, the quota and what the trials of one session need; says so when it has to wait."""
 
     def __init__(
-        self, config: RunConfig, folder: Path, record: PatientRecord, display: Display, stopping: Callable[[], bool]
+        self,
+        record: PatientRecord,
+        largest: int,
+        quota: int | None,
+        display: Display,
+        stopping: Callable[[], bool],
     ) -> None:
-        self.config, self.folder, self.record, self.display, self.stopping = config, folder, record, display, stopping
+        """`largest` are the bytes of the space's largest checkpoint, `quota` the most that the run may take."""
+        self.folder, self.record, self.display, self.stopping = record.folder, record, display, stopping
+        self._largest, self._quota = largest, quota
         self.quota_spent = False
         """Whether the quota keeps every trial from being launched, and none runs that could end."""
         self._ray_folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
-        self._largest = largest_checkpoint(config)
         self._sizes: dict[int, int] = {}
         self._running: Collection[int] = ()
         self._full = self._paused = False
@@ -94,7 +98,7 @@ class DiskWatch:
         own = growth(self.folder, state, [number]) if number is not None else 2 * self._largest
         need = own + growth(self.folder, state, running) + RESERVE
         need -= unfinished_bytes(self.folder)
-        place, free, quota = self.folder, free_bytes(self.folder), self.config.disk_quota
+        place, free, quota = self.folder, free_bytes(self.folder), self._quota
         within = quota is None or self._folder_bytes(fresh=not running) + need <= quota
         if need <= free:  # of Ray's own files a trial needs a folder
             place, free, need = self._ray_folder, free_bytes(self._ray_folder), RESERVE

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from results import RunState, TrialState
 from results.wording import counted
-from search.config import RunConfig
+from search.config.views import Budgets, Ladder
 from search.runs.ranking import Leaders, has_rank, rank_key, ranked, rung_counts, status_counts, training_time_s
 from search.text import clock
 
@@ -68,8 +68,8 @@ class SilentDisplay:
 class LineDisplay:
     """One line per finished trial, for logs and pipes."""
 
-    def __init__(self, config: RunConfig, console: Console) -> None:
-        self.config, self.console = config, console
+    def __init__(self, trials: int, console: Console) -> None:
+        self.trials, self.console = trials, console
         self._open: dict[int, TrialState] = {}
         self._seen = self._finished = 0
         self._leaders = Leaders(RunState(), 1)
@@ -105,7 +105,7 @@ class LineDisplay:
         ahead = f", best {best.val_accuracy:.2%} (trial {best.trial})" if best and best.val_accuracy is not None else ""
         error = f" [{trial.error.strip().splitlines()[-1]}]" if trial.error else ""
         return (
-            f"{finished}/{self.config.trials} trial {trial.trial} {trial.status} after "
+            f"{finished}/{self.trials} trial {trial.trial} {trial.status} after "
             f"{counted(trial.epochs, 'epoch')}: {accuracy}, {trial.layout_id}, "
             f"{trial.params:,} parameters{ahead}{error}"
         )
@@ -114,8 +114,8 @@ class LineDisplay:
 class LiveDisplay:
     """A table redrawn in place: progress, rungs, the best trials and the running ones."""
 
-    def __init__(self, config: RunConfig, console: Console) -> None:
-        self.config, self.console = config, console
+    def __init__(self, budgets: Budgets, ladder: Ladder, console: Console) -> None:
+        self.budgets, self.ladder, self.console = budgets, ladder, console
         self._live: Live | None = None
         self._drawn = self._due = 0.0
         self._shown = (0, 0)
@@ -169,21 +169,21 @@ class LiveDisplay:
                 "~", *_cells(trial, trial.epochs, reports[-1].val_accuracy if reports else None, wide), style="cyan"
             )
         bar = Table.grid()  # in a grid, because a bar by itself ends without a line break
-        bar.add_row(ProgressBar(total=self.config.trials, completed=finished, width=min(40, self.console.width)))
+        bar.add_row(ProgressBar(total=self.budgets.trials, completed=finished, width=min(40, self.console.width)))
         return Group(
             self._headline(state, finished), bar, Text(self._rungs(state), no_wrap=True, overflow="ellipsis"), table
         )
 
     def _headline(self, state: RunState, finished: int) -> Text:
         elapsed = time.monotonic() - self._started
-        budget = f" of {clock(self.config.time_budget_s)}" if self.config.time_budget_s else ""
+        budget = f" of {clock(self.budgets.time_s)}" if self.budgets.time_s else ""
         counts = ", ".join(f"{n} {status}" for status, n in status_counts(state).items())
-        text = f"{finished}/{counted(self.config.trials, 'trial')}  {clock(elapsed)}{budget}  {counts or 'starting'}"
+        text = f"{finished}/{counted(self.budgets.trials, 'trial')}  {clock(elapsed)}{budget}  {counts or 'starting'}"
         return Text(f"{text}  training {clock(training_time_s(state))}", no_wrap=True, overflow="ellipsis")
 
     def _rungs(self, state: RunState) -> str:
-        counts = rung_counts(state, len(self.config.rungs))
-        steps = ", ".join(f"{n} at {epochs}" for epochs, n in zip(self.config.rungs, counts, strict=True))
+        counts = rung_counts(state, len(self.ladder.rungs))
+        steps = ", ".join(f"{n} at {epochs}" for epochs, n in zip(self.ladder.rungs, counts, strict=True))
         return f"rungs reached: {steps} epochs"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from results.record.files import is_full
-from search.config import RunConfig
+from search.config.views import Resources
 from search.driver.stopping import sigterm_kept
 from search.errors import ResourceError
 from search.machine import available_cpus
@@ -30,23 +30,23 @@ ENVIRONMENT = {
 """Settings Ray reads when it is imported or started."""
 
 
-def roomier(config: RunConfig, concurrency: int) -> dict[str, float] | None:
-    """The resources with which a trial of `config` that ran out of memory is tried again; None when it had all.
+def roomier(resources: Resources, concurrency: int) -> dict[str, float] | None:
+    """What a trial that ran out of memory takes when it is tried again; None when it had all there is.
 
     With GPUs, double the share of one; without, so many CPU cores that on its node half as many trials run at a time.
     """
     import ray
 
-    if config.gpu_share:
-        share = 2 * config.gpu_share
-        return {"cpu": config.cpus_per_trial, "gpu": share} if share <= 1 else None
+    if resources.gpus:
+        share = 2 * resources.gpus
+        return {"cpu": resources.cpus, "gpu": share} if share <= 1 else None
     cpus = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-    half = min(concurrency, int(cpus // config.cpus_per_trial)) // 2
-    return {"cpu": cpus - (half - 1) * config.cpus_per_trial, "gpu": 0} if half else None
+    half = min(concurrency, int(cpus // resources.cpus)) // 2
+    return {"cpu": cpus - (half - 1) * resources.cpus, "gpu": 0} if half else None
 
 
 @contextlib.contextmanager
-def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
+def ray_session(resources: Resources, address: str | None) -> Iterator[int]:
     """Ray started or connected to, for the body of the `with`; gives the number of trials at a time.
 
     Raises:
@@ -59,10 +59,10 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the record, in the trial's row
     if address is None:
-        concurrency = check_local_resources(config)
+        concurrency = check_local_resources(resources)
         with sigterm_kept():
             # Without "local" it would join a cluster that runs here, or that RAY_ADDRESS names.
-            ray.init(address="local", num_cpus=available_cpus(), num_gpus=local_gpus(config), **quiet)
+            ray.init(address="local", num_cpus=available_cpus(), num_gpus=local_gpus(resources), **quiet)
     else:
         quiet.pop("include_dashboard")
         check_address(address)
@@ -77,7 +77,7 @@ def ray_session(config: RunConfig, address: str | None) -> Iterator[int]:
         if address is not None:
             there = ray.cluster_resources()
             concurrency = fitting_concurrency(
-                config, there.get("CPU", 0), there.get("GPU", 0), f"the cluster at {address}"
+                resources, there.get("CPU", 0), there.get("GPU", 0), f"the cluster at {address}"
             )
         yield concurrency
     finally:

@@ -1,30 +1,56 @@
-"""What changed limits of a run do to its trials when a session starts: some leave, some end, some go on."""
+"""What a session does first: it brings the record in line with the run's limits and with what a dead driver left.
+
+All of it follows from the limits and the record, so that a start that was killed midway is made good by the next.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from results import Record
-from search.config import RunConfig
-from search.runs.checkpoint_files import checkpoint_path
+from results.record.trial_state import Limits
+from search.driver.rungs import AshaRungs
+from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 
 
-def enforce_limits(record: Record, config: RunConfig) -> None:
-    """Records the limits of `config` where they are new, and ends the open trials that they exclude.
+def reconcile(record: Record, limits: Limits, rungs: AshaRungs, checkpoints: int) -> None:
+    """Holds the trials of `record` to `limits`, refills `rungs`, and ends or re-opens what that decides.
 
-    Both follow from `config` and the record, so that a start that was killed between them is made good by the next.
+    Checkpoints of finished trials beyond the best `checkpoints` go.
     """
-    space = config.space
-    record.append("limits", min_params=space.min_params, max_params=space.max_params, max_epochs=config.max_epochs)
-    for number, trial in sorted(record.state.trials.items()):
-        if not trial.ended and not trial.within_limits:
-            window = f"{space.min_params:,} to {space.max_params:,}"
-            error = f"its {trial.params:,} parameters were outside {window}, the run's limits since a resume"
+    _enforce(record, limits)
+    went_on = rungs.replay(record.state)
+    _settle(record, limits, went_on)
+    _reopen(record, went_on)
+    drop_checkpoints(record.folder, record.state, checkpoints)  # a driver killed after an ending has not
+
+
+def _enforce(record: Record, limits: Limits) -> None:
+    """Records the limits where they are new, and ends the open trials that they exclude."""
+    least, most = limits.min_params, limits.max_params
+    record.append("limits", min_params=least, max_params=most, max_epochs=limits.max_epochs)
+    for number in record.state.open_trials:
+        trial = record.state.trials[number]
+        if not trial.within_limits:
+            window = f"{least:,} to {most:,}, the limits that a resume set"
+            error = f"its {trial.params:,} parameters are outside {window}"
             record.append("ended", trial=number, status="stopped", error=error)
 
 
-def reopen(record: Record, folder: Path, went_on: dict[int, bool]) -> None:
-    """Re-opens the trials that completed a shorter training than the present one and that their last rung lets go on.
+def _settle(record: Record, limits: Limits, went_on: dict[int, bool]) -> None:
+    """Ends the open trials whose last report had decided it when their driver died before it could write the ending."""
+    for number in record.state.open_trials:
+        reports = record.state.reports.get(number)
+        if not reports:
+            continue
+        if reports[-1].epoch >= limits.max_epochs:
+            record.append("ended", trial=number, status="completed", error=None)
+        elif reports[-1].rung is not None and not went_on[number]:
+            record.append("ended", trial=number, status="stopped", error=None)
+
+
+def _reopen(record: Record, went_on: dict[int, bool]) -> None:
+    """Re-opens the trials that completed a shorter training than the present one and that their last rung lets pass.
 
     A trial without its checkpoint stays ended, ranked at its rung: what it was trained for is not trained again.
     """
@@ -32,7 +58,7 @@ def reopen(record: Record, folder: Path, went_on: dict[int, bool]) -> None:
         was_completed = trial.ending is not None and trial.ending[0] == "completed"
         if not (was_completed and trial.status == "stopped" and went_on.get(number, False)):
             continue
-        if _saved_epoch(checkpoint_path(folder, number)) >= trial.epochs:
+        if _saved_epoch(checkpoint_path(record.folder, number)) >= trial.epochs:
             record.append("reopened", trial=number)
 
 
@@ -47,15 +73,3 @@ def _saved_epoch(checkpoint: Path) -> int:
         return read_epoch(checkpoint)
     except CheckpointError:
         return 0
-
-
-def settle(record: Record, config: RunConfig, went_on: dict[int, bool]) -> None:
-    """Ends the open trials whose last report had decided it when their driver died before it could write the ending."""
-    for number, trial in sorted(record.state.trials.items()):
-        reports = record.state.reports.get(number)
-        if trial.ended or not reports:
-            continue
-        if reports[-1].epoch >= config.max_epochs:
-            record.append("ended", trial=number, status="completed", error=None)
-        elif reports[-1].rung is not None and not went_on[number]:
-            record.append("ended", trial=number, status="stopped", error=None)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from results import TrialState
-from search.config import RunConfig
+from search.config.views import Budgets, Resources
 from search.driver.stopping import StopRequest
 
 
 class RetryRules:
     """The rules of one session; `roomier` are the resources of a try after memory ran out, None allows none."""
 
-    def __init__(self, config: RunConfig, halt: StopRequest, roomier: Mapping[str, float] | None) -> None:
-        self.config, self.halt, self.roomier = config, halt, roomier
+    def __init__(
+        self, budgets: Budgets, resources: Resources, stop: StopRequest, roomier: Mapping[str, float] | None
+    ) -> None:
+        self.budgets, self.usual, self.stop, self.roomier = budgets, resources.per_trial, stop, roomier
         self._ways: list[str] = []
         """How the first trials ended, until one did not fail."""
-        self._alike = config.fail_fast > 0
+        self._alike = budgets.fail_fast > 0
 
     def tries_again(self, trial: TrialState, status: str) -> bool:
         """Whether `trial`, which came to `status`, is started again: for memory once, else `max_retries` times."""
@@ -24,7 +26,7 @@ class RetryRules:
             return False
         if status == "out-of-memory":
             return self.roomier is not None and trial.retried.get(status, 0) < 1
-        return status == "lost" and trial.retried.get(status, 0) < self.config.max_retries
+        return status == "lost" and trial.retried.get(status, 0) < self.budgets.max_retries
 
     def needs_room(self, trial: TrialState) -> bool:
         """Whether the next try of `trial` takes more than the others."""
@@ -32,7 +34,7 @@ class RetryRules:
 
     def resources(self, trial: TrialState) -> dict[str, float]:
         """CPU cores and GPUs of the next try of `trial`."""
-        return dict(self.roomier or {}) if self.needs_room(trial) else self.config.resources
+        return dict(self.roomier or {}) if self.needs_room(trial) else dict(self.usual)
 
     def stop_if_all_fail_alike(self, status: str, error: str | None) -> None:
         """Stops a session whose first trials all ended by one error, as a mistake in the configuration makes them."""
@@ -42,6 +44,6 @@ class RetryRules:
         way = f"{status}: {last_line.partition(':')[0]}" if status == "failed" else status  # by the exception's type
         self._ways.append(way)
         self._alike = status in ("failed", "lost", "out-of-memory") and way == self._ways[0]
-        if self._alike and len(self._ways) >= self.config.fail_fast:
+        if self._alike and len(self._ways) >= self.budgets.fail_fast:
             count = len(self._ways)
-            self.halt.stop("failed", f"the first {count} trials all ended the same way, {status}: {last_line}")
+            self.stop.stop("failed", f"the first {count} trials all ended the same way, {status}: {last_line}")

@@ -13,19 +13,19 @@ from bisect import insort
 from collections.abc import Sequence
 
 from results import RunState
+from search.config.views import Ladder
 
 
 class AshaRungs:
     """The values trials reached at each rung, and who goes on."""
 
-    def __init__(self, rungs: tuple[int, ...], reduction_factor: int) -> None:
-        self.rungs = rungs
-        self.reduction_factor = reduction_factor
-        self.values: dict[int, dict[int, float]] = {epochs: {} for epochs in rungs}
+    def __init__(self, ladder: Ladder) -> None:
+        self.rungs, self.reduction_factor = ladder.rungs, ladder.reduction_factor
+        self.values: dict[int, dict[int, float]] = {epochs: {} for epochs in self.rungs}
         """Value by trial, by the rung's epochs."""
         # A sorted list and the answers given: 0.12 ms a decision among 100 trials had become 1 ms among 5,000.
-        self._ascending: dict[int, list[float]] = {epochs: [] for epochs in rungs}
-        self._went_on: dict[int, dict[int, bool]] = {epochs: {} for epochs in rungs}
+        self._ascending: dict[int, list[float]] = {epochs: [] for epochs in self.rungs}
+        self._went_on: dict[int, dict[int, bool]] = {epochs: {} for epochs in self.rungs}
 
     def goes_on(self, trial: int, epoch: int, value: float) -> bool:
         """Records `value` of `trial` after `epoch` epochs; False when the trial should stop here.

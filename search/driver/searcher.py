@@ -9,26 +9,23 @@ suggested again under its own number.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
-from search.config import RunConfig
 from search.driver.disk_watch import DiskWatch
 from search.driver.retries import RetryRules
 from search.driver.rungs import AshaRungs
 from search.driver.stopping import StopRequest
 from search.driver.watchdog import dead_processes
+from search.planning.preparation import Prepared
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.ranking import Leaders
 from search.runs.reuse import ReusableResults, take_checkpoint
 from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
-from search.sampling.joint_space import Candidate
 from search.sampling.study import RunStudy
 from trainables.recipe import Recipe
 
@@ -53,35 +50,29 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def __init__(
         self,
-        config: RunConfig,
-        folder: Path,
+        prepared: Prepared,
         record: Record,
         session: int,
-        halt: StopRequest,
+        stop: StopRequest,
         rungs: AshaRungs,
         reusable: ReusableResults,
-        first: Sequence[Candidate] = (),
-        roomier: Mapping[str, float] | None = None,
+        retry_rules: RetryRules,
         disk: DiskWatch | None = None,
     ) -> None:
-        """`roomier` are the resources of a trial's second try after it ran out of memory; None allows none.
-
-        `disk` says whether there is room for another trial; without it there always is.
-        """
+        """`disk` says whether there is room for another trial; without it there always is."""
         super().__init__(metric="val_accuracy", mode="max")
-        self.config, self.folder, self.record, self.session, self.halt = config, folder, record, session, halt
-        self.rungs, self.reusable = rungs, reusable
-        self.disk = disk
+        self.config = config = prepared.config
+        self.folder, self.record, self.session, self.stop = prepared.folder, record, session, stop
+        self.rungs, self.reusable, self.disk = rungs, reusable, disk
         self.running: set[int] = set()
         """Trials that this session has launched and that have not ended."""
         self.exhausted = False
         """Whether every feasible candidate has been tried."""
-        self._retry_rules = RetryRules(config, halt, roomier)
-        self._image_size = config.space.image_size
+        self._retry_rules = retry_rules
         candidates = JointSpace(config.space, config.recipe)
-        self.study = RunStudy(candidates, config.sampler, config.seed, record.state, config.replicates, first)
+        self.study = RunStudy(candidates, config.sampler, config.seed, record.state, config.replicates, prepared.first)
         self._leaders = Leaders(record.state, config.keep_checkpoints)
-        self._open = deque(sorted(n for n, trial in record.state.trials.items() if not trial.ended))
+        self._open = deque(record.state.open_trials)
         self._numbers: dict[str, int] = {}
         self._deaths: dict[str, str] = {}
         self._needs_room: set[int] = set()
@@ -89,7 +80,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial, FINISHED, or None where none may be launched yet."""
-        while not self.halt.stop_all():
+        while not self.stop.stop_all():
             if self._needs_room:
                 return None  # small trials would take every core that is given back
             if (
@@ -99,7 +90,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             ):
                 if not self.disk.quota_spent:
                     return None
-                self.halt.stop("disk-quota")
+                self.stop.stop("disk-quota")
                 continue
             if self._open:
                 number = self._open.popleft()
@@ -135,7 +126,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             layout=layout.to_dict(),
             layout_id=layout.layout_id,
             params=count_params(layout),
-            flops=count_flops(layout, self._image_size),
+            flops=count_flops(layout, self.config.space.image_size),
             depth=layout.depth,
             recipe=recipe.model_dump() | dict.fromkeys(recipe.unread) | {"epochs": self.config.max_epochs},
             seed=seed,
@@ -188,7 +179,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         if error:
             died_of = self._deaths.pop(trial_id, "")
             self._needs_room.discard(number)
-            if self.halt.reason is not None:
+            if self.stop.reason is not None:
                 return  # a terminal's Ctrl-C reaches the workers too: it is not their loss
             if dead_processes():  # nor is it when they die with Ray itself, which this session will not outlive
                 self._open.appendleft(number)
@@ -206,7 +197,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         if new and result["rung"] is not None:
             self.study.report(number, result["epoch"], result["val_accuracy"])
         if self.config.epoch_budget is not None and self.record.state.epochs >= self.config.epoch_budget:
-            self.halt.stop("epoch-budget")
+            self.stop.stop("epoch-budget")
 
     def _end(self, number: int, status: str, error: str | None) -> None:
         if self._retry_rules.tries_again(self.record.state.trials[number], status):
@@ -231,7 +222,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "checkpoint": str(checkpoint_path(self.folder, number)),
             "recorded_epochs": trial.epochs,
             "threads": self.config.cpus_per_trial,
-            "accelerator": self.config.gpu_share > 0,
+            "accelerator": self.config.resources.gpus > 0,
             "compile": self.config.compile,
             "resources": self._retry_rules.resources(trial),
         }

@@ -15,26 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from results import TableWriter
-from search.config import RunConfig
 from search.driver.disk_watch import DiskWatch, PatientRecord
 from search.driver.display import Display
 from search.driver.ray_session import ENVIRONMENT, ray_session, roomier
-from search.driver.reconcile import enforce_limits, reopen
 from search.driver.watchdog import dead_processes, watched
 from search.errors import ResourceError
-from search.planning.cost import expected_epochs
-from search.planning.disk import forecast, require_room
-from search.runs.checkpoint_files import drop_checkpoints
-from search.runs.folder import read_first
+from search.planning.disk import forecast, largest_checkpoint, require_room
+from search.planning.preparation import Prepared
 from search.runs.ranking import session_training_time_s
 from search.runs.reuse import ReusableResults
-from search.runs.warm_start import stored_candidates
 
 os.environ.update(ENVIRONMENT)
 
 from ray import tune
 
-from search.driver.reconcile import settle
+from search.driver.reconcile import reconcile
+from search.driver.retries import RetryRules
 from search.driver.rungs import AshaRungs
 from search.driver.scheduler import AshaScheduler
 from search.driver.searcher import RecordSearcher
@@ -61,8 +57,8 @@ class SessionEnd:
 class RequestedStop(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
     """Ray Tune's view of `StopRequest`, which it asks between two steps."""
 
-    def __init__(self, halt: StopRequest) -> None:
-        self.halt = halt
+    def __init__(self, request: StopRequest) -> None:
+        self.request = request
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never stops a single trial."""
@@ -70,7 +66,7 @@ class RequestedStop(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
 
     def stop_all(self) -> bool:
         """Whether the search must stop now."""
-        return self.halt.stop_all()
+        return self.request.stop_all()
 
 
 class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
@@ -103,8 +99,7 @@ class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
 
 
 def run_session(
-    config: RunConfig,
-    folder: Path,
+    prepared: Prepared,
     record: PatientRecord,
     address: str | None,
     reusable: ReusableResults,
@@ -112,51 +107,46 @@ def run_session(
     on_ray_death: Callable[[str], None],
     trainable: type[tune.Trainable] = TrialTrainable,
 ) -> SessionEnd:
-    """Runs trials until `config.trials` are in the record, or a signal, a budget or the space's end stops it.
+    """Runs trials until `trials` of the configuration have ended, or a signal, a budget or the space's end stops it.
 
     `on_ray_death` is called from a thread with the name of a process of Ray whose death the driver would wait out for
     ever; it must end this process. `trainable` takes the configurations of `TrialTrainable` and gives results like it.
 
     Raises:
-        ResourceError: the machine or cluster has not what `config` asks for.
+        ResourceError: the machine or cluster has less than the configuration asks for.
     """
+    config, folder = prepared.config, prepared.folder
+    budgets, resources = config.budgets, config.resources
     started = time.monotonic()
-    deadline = started + config.time_budget_s if config.time_budget_s else None
-    halt = StopRequest(deadline)
-    disk = DiskWatch(config, folder, record, display, halt.stop_all)
+    stop = StopRequest(started + budgets.time_s if budgets.time_s else None)
+    disk = DiskWatch(record, largest_checkpoint(config), budgets.disk_bytes, display, stop.stop_all)
     tables = TableWriter(folder)
-    rungs = AshaRungs(config.rungs, config.reduction_factor)
-    enforce_limits(record, config)
-    went_on = rungs.replay(record.state)
-    settle(record, config, went_on)
-    reopen(record, folder, went_on)
-    drop_checkpoints(folder, record.state, config.keep_checkpoints)  # a driver killed after an ending has not
-    left = config.trials - sum(trial.ended for trial in record.state.trials.values())
-    spent = config.epoch_budget is not None and record.state.epochs >= config.epoch_budget
-    if left <= 0 or spent:
+    rungs = AshaRungs(config.ladder)
+    reconcile(record, config.limits, rungs, budgets.checkpoints)
+    left = record.state.left(budgets.trials)
+    spent = budgets.epochs is not None and record.state.epochs >= budgets.epochs
+    if left == 0 or spent:
         tables.update(record, force=True)
-        return SessionEnd("done" if left <= 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
+        return SessionEnd("done" if left == 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
-    with stop_on_signals(halt), ray_session(config, address) as concurrency, watched(dead_processes, on_ray_death):
+    with stop_on_signals(stop), ray_session(resources, address) as concurrency, watched(dead_processes, on_ray_death):
         if address is not None:  # only now is it known how many trials the cluster runs at a time
-            epochs = expected_epochs(config.rungs, config.reduction_factor, config.trials)
-            require_room(config, folder, forecast(config, min(concurrency, left), epochs))
-        resources = config.resources
-        record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=resources)
-        first = stored_candidates(config, read_first(folder))
-        room = roomier(config, concurrency)
-        searcher = RecordSearcher(config, folder, record, session, halt, rungs, reusable, first, room, disk)
+            require_room(budgets.disk_bytes, folder, forecast(config, min(concurrency, left)))
+        per_trial = resources.per_trial
+        record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=per_trial)
+        retry_rules = RetryRules(budgets, resources, stop, roomier(resources, concurrency))
+        searcher = RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules, disk)
         # a second Ctrl-C does not wait for what is at work
         with display.live(record.state, concurrency, started), disk.excused(), suppress(KeyboardInterrupt):
             _fit(folder, searcher, Progress(searcher, tables, display), concurrency, trainable)
-        reason = halt.reason or ("exhausted" if searcher.exhausted else "done")
+        reason = stop.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started
         with suppress(ResourceError):  # stopped on a full disk: the next session needs no line of this one's end
             record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
         tables.update(record, force=True)
     drop_files_of_ray(folder)
     training_time_s = session_training_time_s(record.state, session)
-    return SessionEnd(reason, wall_time_s, training_time_s, concurrency, halt.error)
+    return SessionEnd(reason, wall_time_s, training_time_s, concurrency, stop.error)
 
 
 def files_of_ray(folder: Path) -> Path:
@@ -187,7 +177,7 @@ def _fit(
         run_config=tune.RunConfig(
             name=f"session-{searcher.session:03d}",
             storage_path=str(files_of_ray(folder).absolute()),
-            stop=RequestedStop(searcher.halt),
+            stop=RequestedStop(searcher.stop),
             callbacks=[progress],
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again, and the record counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -53,8 +53,9 @@ class DiskForecast:
         return f"{size_text(self.total)}: {self.checkpoints} checkpoints of at most {largest}, and {other} of tables"
 
 
-def forecast(config: RunConfig, concurrency: int, epochs: float, open_trials: int = 0) -> DiskForecast:
-    """What the run of `config` takes with so many trials at a time, `epochs` in all and trials open before."""
+def forecast(config: RunConfig, concurrency: int, open_trials: int = 0) -> DiskForecast:
+    """What the run of `config` takes with `concurrency` trials at a time and so many that an earlier session left."""
+    epochs = config.ladder.expected_epochs(config.trials)
     running = min(concurrency, config.trials)
     kept = min(config.keep_checkpoints, config.trials)
     waiting = max(0, open_trials - running)
@@ -103,8 +104,8 @@ def _corner(space: LayoutSpace) -> ResNetLayout:
     )
 
 
-def require_room(config: RunConfig, folder: Path, planned: DiskForecast) -> None:
-    """Nothing, when the quota and the disk hold what `planned` says; what is in `folder` already counts.
+def require_room(quota: int | None, folder: Path, planned: DiskForecast) -> None:
+    """Nothing, when `quota` and the disk hold what `planned` says; what is in `folder` already counts.
 
     Raises:
         ResourceError: they do not.
@@ -113,9 +114,9 @@ def require_room(config: RunConfig, folder: Path, planned: DiskForecast) -> None
     checkpoints = folder_bytes(folder / "checkpoints")
     total = max(planned.total, planned.total - planned.other_bytes + inside - checkpoints + RESERVE)
     remedy = "lower --concurrency or keep_checkpoints"
-    if config.disk_quota is not None and total > config.disk_quota:
+    if quota is not None and total > quota:
         raise ResourceError(
-            f"disk_quota: {size_text(config.disk_quota)} given, the run may take {planned}; "
+            f"disk_quota: {size_text(quota)} given, the run may take {planned}; "
             f"raise --disk-quota to {-(-total // 2**20)}M, or {remedy}"
         )
     free = free_bytes(folder)

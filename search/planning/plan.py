@@ -10,26 +10,25 @@ from results import RunState
 from search.config import RunConfig
 from search.config.changes import Change
 from search.layouts.report import make_report
-from search.planning.cost import expected_epochs, training_cost
+from search.planning.cost import training_cost
 from search.planning.disk import forecast
-from search.runs.warm_start import first_candidates
+from search.planning.preparation import Prepared
 from search.text import clock
 
 
-def make_plan(config: RunConfig, storage: Path, concurrency: int = 1) -> dict[str, Any]:
-    """The plan of a search with so many trials at a time, as JSON-compatible values: `space`, `rungs`, `trials`,
-    `expected_epochs`, `disk`, `training_flops`, `hours` and others.
+def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
+    """The plan of a search as JSON-compatible values: `space`, `rungs`, `trials`, `expected_epochs`, `disk`,
+    `training_flops`, `hours` and others.
 
     Raises:
-        EmptySpaceError: no layout is feasible.
-        ConfigError: a warm start's name is unknown.
+        ConfigError: there are fewer training images than the configuration asks for.
     """
-    first, left_out = first_candidates(config, storage)
+    config = prepared.config
     report = make_report(config.space, samples=5, seed=config.seed)
     recipes = config.recipe.size
     trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)
-    epochs = expected_epochs(config.rungs, config.reduction_factor, trials)
-    planned = forecast(config, concurrency, epochs)
+    epochs = config.ladder.expected_epochs(trials)
+    planned = forecast(config, prepared.concurrency)
     return {
         "dataset": config.dataset,
         "space": report.to_dict(),
@@ -39,7 +38,7 @@ def make_plan(config: RunConfig, storage: Path, concurrency: int = 1) -> dict[st
         "replicates": config.replicates,
         "notes": config.notes,
         "asked_trials": config.trials,
-        "warm_start": [f"first: {layout.layout_id}" for layout, _ in first] + left_out,
+        "warm_start": [f"first: {layout.layout_id}" for layout, _ in prepared.first] + prepared.left_out,
         "trials": trials,
         "sampler": config.sampler,
         "rungs": list(config.rungs),
@@ -57,23 +56,23 @@ def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -
     `expected_epochs` and the cost are of the trials that have not ended, without completed ones that go on.
     """
     config, space = change.config, change.config.space
-    left = max(0, config.trials - sum(trial.ended for trial in state.trials.values()))
-    known = sum(trial.epochs for trial in state.trials.values() if not trial.ended)
-    epochs = max(0.0, expected_epochs(config.rungs, config.reduction_factor, left) - known) if left else 0.0
+    left = state.left(config.trials)
+    known = sum(state.trials[number].epochs for number in state.open_trials)
+    epochs = max(0.0, config.ladder.expected_epochs(left) - known) if left else 0.0
     return {
         "run": run,
         "changes": {key: list(values) for key, values in change.differences.items()},
         "change": change.sentence,
-        "trials": change.config.trials,
+        "trials": config.trials,
         "suggested_trials": len(state.trials),
-        "ended_trials": sum(trial.ended for trial in state.trials.values()),
+        "ended_trials": state.ended,
         "epochs": state.epochs,
-        "epoch_budget": change.config.epoch_budget,
+        "epoch_budget": config.epoch_budget,
         "leaving_trials": sum(
             trial.within_limits and not space.min_params <= trial.params <= space.max_params
             for trial in state.trials.values()
         ),
-        "rungs": list(change.config.rungs),
+        "rungs": list(config.rungs),
         "expected_epochs": epochs,
         **training_cost(config, storage, epochs, left),
     }

@@ -1,56 +1,64 @@
-"""How many trials the machine runs at a time, and whether a cluster answers."""
+"""How many trials the machine or a cluster runs at a time, and whether a cluster answers."""
 
 from __future__ import annotations
 
 import socket
 
-from search.config import RunConfig
+from search.config.views import Resources
 from search.errors import ResourceError
 from search.machine import available_cpus
 
 
-def check_local_resources(config: RunConfig) -> int:
-    """The number of trials this machine runs at a time for `config`; asked before Ray is started, so within a second.
+def available_concurrency(resources: Resources, address: str | None) -> int:
+    """The number of trials at a time, as far as it is known without Ray: within a second, and 1 for a cluster.
+
+    Raises:
+        ResourceError: this machine lacks what is asked for, or nobody listens at `address`.
+    """
+    if address is None:
+        return check_local_resources(resources)
+    check_address(address)
+    return resources.concurrency or 1
+
+
+def check_local_resources(resources: Resources) -> int:
+    """The number of trials that this machine runs at a time.
 
     Raises:
         ResourceError: a trial, or the concurrency asked for, needs more than the machine has.
     """
-    return fitting_concurrency(config, available_cpus(), local_gpus(config), "this machine")
+    return fitting_concurrency(resources, available_cpus(), local_gpus(resources), "this machine")
 
 
-def local_gpus(config: RunConfig) -> int:
+def local_gpus(resources: Resources) -> int:
     """CUDA devices, or 1 for MPS; 0 without a look when none is asked for, because torch takes seconds to import."""
-    if config.gpu_share == 0:
+    if resources.gpus == 0:
         return 0
     import torch
 
     return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
 
-def fitting_concurrency(config: RunConfig, cpus: float, gpus: float, where: str) -> int:
-    """The number of trials at a time that `cpus` and `gpus` hold, at most `config.concurrency`.
+def fitting_concurrency(resources: Resources, cpus: float, gpus: float, where: str) -> int:
+    """The number of trials at a time that `cpus` and `gpus` hold, at most `resources.concurrency`.
 
     Raises:
-        ResourceError: they hold no trial, or fewer than `config.concurrency`.
+        ResourceError: they hold no trial, or fewer than `resources.concurrency`.
     """
-    for name, asked, there in (
-        ("cpus_per_trial", config.cpus_per_trial, cpus),
-        ("gpus_per_trial", config.gpu_share, gpus),
-    ):
+    for name, asked, there in (("cpus_per_trial", resources.cpus, cpus), ("gpus_per_trial", resources.gpus, gpus)):
         if asked > there:
             raise ResourceError(f"{name}: {asked:g} asked for, {where} has {there:g}; lower --{name.replace('_', '-')}")
-    fits = int(cpus // config.cpus_per_trial)
-    if config.gpu_share:
+    fits = int(cpus // resources.cpus)
+    if resources.gpus:
         # 0.2 fits five times, which floats deny: 1 // 0.2 is 4
-        on_gpus = gpus // config.gpu_share if config.gpu_share >= 1 else gpus * int(1 / config.gpu_share + 1e-6)
+        on_gpus = gpus // resources.gpus if resources.gpus >= 1 else gpus * int(1 / resources.gpus + 1e-6)
         fits = min(fits, int(on_gpus))
-    if config.concurrency is not None and config.concurrency > fits:
+    if resources.concurrency is not None and resources.concurrency > fits:
         raise ResourceError(
-            f"concurrency: {config.concurrency} trials of {config.cpus_per_trial} CPUs and "
-            f"{config.gpu_share:g} GPUs asked for, {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; "
-            "lower --concurrency"
+            f"concurrency: {resources.concurrency} trials of {resources.cpus} CPUs and {resources.gpus:g} GPUs asked "
+            f"for, {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; lower --concurrency"
         )
-    return config.concurrency or fits
+    return resources.concurrency or fits
 
 
 def check_address(address: str) -> None:

@@ -129,7 +129,7 @@ WITHOUT = """
 import sys
 for name in ("ray", "optuna", "pandas", "pyarrow", "duckdb", "plotly", "sklearn"):
     sys.modules[name] = None  # as if it were not installed
-from benchmarks.training import speed as training
+import benchmarks.training.speed as training
 if __name__ == "__main__":
     import json
     print(json.dumps(training.main(sys.argv[1:])))

@@ -106,7 +106,7 @@ COPY trials TO 'here.csv' | ATTACH 'x.db' | INSTALL httpfs | PRAGMA version | SE
 current_setting('threads') = '1' | getvariable('x') is null | version() = '' | current_user = 'duckdb' | random() < 0.5
 now() is null | nextval('s') = 1 | sleep_ms(1) | write_log('x') is null | error('x') | query('select 1')
 json_serialize_plan('select 1') is null | json_execute_serialized_sql('') is null | current_query() = ''
-pg_sleep(1) is null | uuid() is null | params < | params = 'many' | status > 1 | a\0b
+pg_sleep(1) is null | uuid() is null | true, | true , -- | params < | params = 'many' | status > 1 | a\0b
 """
 
 

@@ -16,12 +16,15 @@ from ray.tune.search import Searcher
 from safetensors.torch import save_file
 
 from results import Record, RunState
-from search.driver.reconcile import enforce_limits, reopen, settle
+from search.config import RunConfig
+from search.driver.reconcile import reconcile
+from search.driver.retries import RetryRules
 from search.driver.rungs import AshaRungs
 from search.driver.searcher import RecordSearcher
 from search.driver.stopping import StopRequest
+from search.planning.preparation import Prepared
 from search.runs import read_config
-from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
+from search.runs.checkpoint_files import checkpoint_path
 from search.runs.reuse import ReusableResults
 from tests.support.results_fixtures import start_session
 from trainables.checkpoints.files import FORMAT, read_epoch
@@ -38,6 +41,23 @@ def write_checkpoint(folder: Path, number: int, epoch: int) -> None:
     save_file({"network/none": torch.zeros(1)}, path, header)
 
 
+def searcher_over(
+    config: RunConfig,
+    record: Record,
+    session: int = 1,
+    *,
+    rungs: AshaRungs | None = None,
+    reusable: ReusableResults | None = None,
+    stop: StopRequest | None = None,
+) -> RecordSearcher:
+    """The searcher of a session over `record`, which nothing was prepared for."""
+    prepared = Prepared(config, record.folder, 1, [], [], {})
+    stop = stop or StopRequest(None)
+    rungs, reusable = rungs or AshaRungs(config.ladder), reusable or ReusableResults(config, {}, {})
+    retry_rules = RetryRules(config.budgets, config.resources, stop, None)
+    return RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules)
+
+
 def drive(
     folder: Path, train: Training, reusable: ReusableResults | None = None, deaths: Container[tuple[int, int]] = ()
 ) -> tuple[RunState, list[tuple[int, int]]]:
@@ -47,16 +67,11 @@ def drive(
     """
     config, trained = read_config(folder), list[tuple[int, int]]()
     with Record(folder) as record:
-        rungs = AshaRungs(config.rungs, config.reduction_factor)
-        enforce_limits(record, config)
-        went_on = rungs.replay(record.state)
-        settle(record, config, went_on)
-        reopen(record, folder, went_on)
-        drop_checkpoints(folder, record.state, config.keep_checkpoints)
+        rungs = AshaRungs(config.ladder)
+        reconcile(record, config.limits, rungs, config.keep_checkpoints)
         session = max(record.state.sessions, default=0) + 1
         start_session(record, session)
-        reusable = reusable or ReusableResults(config, {}, {})
-        searcher = RecordSearcher(config, folder, record, session, StopRequest(None), rungs, reusable)
+        searcher = searcher_over(config, record, session, rungs=rungs, reusable=reusable)
         for trial_id in map(str, count()):
             given = searcher.suggest(trial_id)
             if given == Searcher.FINISHED:

@@ -107,7 +107,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 def test_concurrency_follows_from_the_resources(
     flags: dict[str, float], cpus: float, gpus: float, expected: int
 ) -> None:
-    assert fitting_concurrency(compose(None, None, flags, []), cpus, gpus, "here") == expected
+    assert fitting_concurrency(compose(None, None, flags, []).resources, cpus, gpus, "here") == expected
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_concurrency_follows_from_the_resources(
 )
 def test_resources_that_are_not_there_are_refused(flags: dict[str, float], message: str) -> None:
     with pytest.raises(ResourceError, match=message):
-        fitting_concurrency(compose(None, None, flags, []), 2, 0, "here")
+        fitting_concurrency(compose(None, None, flags, []).resources, 2, 0, "here")
 
 
 def test_a_budget_without_a_floor_gets_one_at_four_fifths() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from results import Record, RunState, read_record
+from search.config.views import Ladder
 from search.driver.rungs import AshaRungs
 from search.driver.scheduler import AshaScheduler
 from tests.support.results_fixtures import report, start_session, suggestion
@@ -40,7 +41,7 @@ def interleaved(generator: np.random.Generator, trials: int) -> list[int]:
 def test_decisions_are_those_of_the_stock_scheduler(ladder: tuple[int, int, int], seed: int, ties: bool) -> None:
     grace, factor, epochs = ladder
     stock = ASHAScheduler("epoch", "val_accuracy", "max", epochs, grace, factor)
-    rungs = AshaRungs(rung_epochs(grace, factor, epochs), factor)
+    rungs = AshaRungs(Ladder(rung_epochs(grace, factor, epochs), factor))
     generator = np.random.default_rng(seed)
     reached: dict[int, int] = {}
     ended: set[int] = set()
@@ -61,7 +62,7 @@ def test_decisions_are_those_of_the_stock_scheduler(ladder: tuple[int, int, int]
 
 
 def test_a_trial_below_the_quantile_of_those_before_it_stops() -> None:
-    rungs = AshaRungs((1, 3, 9), 3)
+    rungs = AshaRungs(Ladder((1, 3, 9), 3))
     values = [0.5, 0.4, 0.6, 0.55, 0.58]
     # Quantile 2/3 of what came before: none, 0.5, 0.467, 0.533, 0.55.
     assert [rungs.goes_on(trial, 1, value) for trial, value in enumerate(values)] == [True, False, True, True, True]
@@ -69,14 +70,14 @@ def test_a_trial_below_the_quantile_of_those_before_it_stops() -> None:
 
 
 def test_between_rungs_everyone_goes_on_and_nothing_is_kept() -> None:
-    rungs = AshaRungs((2, 4), 2)
+    rungs = AshaRungs(Ladder((2, 4), 2))
     assert all(rungs.goes_on(trial, epoch, 0.0) for trial in range(3) for epoch in (1, 3))
     assert rungs.values == {2: {}, 4: {}}
     assert not rungs.goes_on(0, 5, 1.0)
 
 
 def test_the_last_rung_stops_everyone() -> None:
-    rungs = AshaRungs((1, 2), 2)
+    rungs = AshaRungs(Ladder((1, 2), 2))
     assert [rungs.goes_on(trial, 2, value) for trial, value in enumerate([0.1, 0.9, 0.95])] == [False] * 3
     assert rungs.values[2] == {0: 0.1, 1: 0.9, 2: 0.95}
 
@@ -84,7 +85,7 @@ def test_the_last_rung_stops_everyone() -> None:
 @settings(deadline=None)
 @given(values=st.lists(st.floats(0, 1), min_size=1, max_size=12), factor=st.integers(2, 4))
 def test_asked_again_the_answer_is_the_first_one(values: list[float], factor: int) -> None:
-    rungs = AshaRungs((1, 10), factor)
+    rungs = AshaRungs(Ladder((1, 10), factor))
     first = [rungs.goes_on(trial, 1, value) for trial, value in enumerate(values)]
     kept = {epoch: dict(of_rung) for epoch, of_rung in rungs.values.items()}
     assert [rungs.goes_on(trial, 1, 1 - value) for trial, value in enumerate(values)] == first
@@ -119,9 +120,9 @@ def write_halving(folder: Path, rungs: AshaRungs, trials: int) -> dict[int, bool
 
 
 def test_rungs_refilled_from_a_record_decide_as_those_that_were_never_lost(tmp_path: Path) -> None:
-    lived = AshaRungs((1, 3, 9), 3)
+    lived = AshaRungs(Ladder((1, 3, 9), 3))
     decided = write_halving(tmp_path, lived, 20)
-    rebuilt = AshaRungs((1, 3, 9), 3)
+    rebuilt = AshaRungs(Ladder((1, 3, 9), 3))
     state = read_record(tmp_path)
     assert rebuilt.replay(state) == decided
     assert rebuilt.values == lived.values
@@ -135,14 +136,14 @@ def test_rungs_refilled_from_a_record_decide_as_those_that_were_never_lost(tmp_p
 
 
 def test_an_empty_record_leaves_the_rungs_empty() -> None:
-    rungs = AshaRungs((1, 2), 2)
+    rungs = AshaRungs(Ladder((1, 2), 2))
     assert rungs.replay(RunState()) == {}
     assert rungs.values == {1: {}, 2: {}}
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed"])
 def test_ray_is_told_to_stop_what_failed_and_its_value_is_not_compared(outcome: str) -> None:
-    scheduler = AshaScheduler(AshaRungs((1, 3), 3))
+    scheduler = AshaScheduler(AshaRungs(Ladder((1, 3), 3)))
     results = [
         (0, {"epoch": 1, "val_accuracy": 0.5, "outcome": None}, True),
         (1, {"epoch": 1, "val_accuracy": 0.0, "outcome": outcome}, False),

@@ -29,7 +29,7 @@ def drawn(console: Console) -> str:
 
 def test_a_pipe_gets_one_line_per_finished_trial(tmp_path: Path, config: RunConfig) -> None:
     console = Console(file=io.StringIO(), width=40)
-    display = LineDisplay(config, console)
+    display = LineDisplay(config.trials, console)
     with Record(tmp_path / "run") as record, display.live(record.state, 2, time.monotonic()):
         start_session(record)
         run_trial(record, 0, {2: 0.6, 4: 0.8}, params=10_000)
@@ -48,7 +48,7 @@ def test_a_pipe_gets_one_line_per_finished_trial(tmp_path: Path, config: RunConf
 
 def test_a_resumed_search_does_not_repeat_its_lines(tmp_path: Path, config: RunConfig) -> None:
     console = Console(file=io.StringIO())
-    display = LineDisplay(config, console)
+    display = LineDisplay(config.trials, console)
     with Record(write_run(tmp_path / "run")) as record, display.live(record.state, 2, time.monotonic()):
         display.update(record.state)
     assert drawn(console) == ""
@@ -61,7 +61,7 @@ def test_the_live_table_fits_the_terminal(tmp_path: Path, config: RunConfig, wid
     with Record(tmp_path / "run") as record:
         start_session(record, 2)
         record.append("started", trial=5, session=2)
-        display = LiveDisplay(config, console)
+        display = LiveDisplay(config.budgets, config.ladder, console)
         with display.live(record.state, 2, time.monotonic() - 65):
             console.print(display.render(record.state))
     text = drawn(console)
@@ -78,7 +78,7 @@ def test_the_live_table_fits_the_terminal(tmp_path: Path, config: RunConfig, wid
 def test_the_live_table_is_drawn_at_most_four_times_a_second(tmp_path: Path, config: RunConfig) -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     with Record(write_run(tmp_path / "run")) as record:
-        display = LiveDisplay(config, console)
+        display = LiveDisplay(config.budgets, config.ladder, console)
         with display.live(record.state, 2, time.monotonic()):
             started = time.monotonic()
             before = drawn(console).count("rungs reached")

@@ -18,18 +18,19 @@ from rich.console import Console
 from benchmarks.flatness.zero_work import ZeroWork, accuracy_of
 from results import Record, RunState, read_record
 from search.config import RunConfig, compose
-from search.driver import session as tuning
+from search.config.views import Ladder
+from search.driver import session
 from search.driver.disk_watch import PatientRecord
 from search.driver.display import LineDisplay, SilentDisplay
 from search.driver.rungs import AshaRungs, quantile
-from search.driver.searcher import RecordSearcher
-from search.driver.stopping import StopRequest
+from search.planning.preparation import Prepared
 from search.runs import ranking
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.folder import write_run_file
 from search.runs.ranking import Leaders, ranked
 from search.runs.reuse import ReusableResults
 from tests.support.results_fixtures import report, run_trial, start_session
+from tests.support.simulated_sessions import searcher_over
 
 WIDE = ["space.blocks=[1,6]", "space.max_params=400_000", "recipe.learning_rate={low=0.01,high=0.1}"]
 
@@ -77,7 +78,7 @@ def test_a_quantile_of_sorted_numbers_is_numpys_to_the_last_bit(values: list[flo
 
 
 def test_a_decision_compares_with_few_of_those_before() -> None:
-    rungs = AshaRungs((1, 3), 3)
+    rungs = AshaRungs(Ladder((1, 3), 3))
     values = np.random.default_rng(0).random(4000)
     for trial, value in enumerate(values):
         Compared.count = 0
@@ -93,9 +94,7 @@ def test_an_ending_removes_at_most_one_checkpoint_and_those_that_a_full_look_wou
     removed = counted(monkeypatch, Path, "unlink")
     with Record(tmp_path) as record:
         start_session(record)
-        rungs = AshaRungs(config.rungs, config.reduction_factor)
-        reusable = ReusableResults(config, {}, {})
-        searcher = RecordSearcher(config, tmp_path, record, 1, StopRequest(None), rungs, reusable)
+        searcher = searcher_over(config, record)
         checkpoint_path(tmp_path, 0).parent.mkdir()
         for number in range(config.trials):
             suggested = searcher.suggest(str(number))
@@ -138,7 +137,7 @@ def test_a_line_of_a_finished_trial_ranks_none_of_the_finished_again(
     tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(file=io.StringIO())
-    display = LineDisplay(config, console)
+    display = LineDisplay(config.trials, console)
     ranks = counted(monkeypatch, ranking, "rule_key")
     expected = []
     with Record(tmp_path) as record, display.live(record.state, 1, 0.0):
@@ -161,27 +160,28 @@ def test_a_real_search_of_trials_without_work_ends_and_ray_keeps_nothing_of_them
 ) -> None:
     config = config.model_copy(update={"trials": 10, "concurrency": 2, "cpus_per_trial": 1})
     seen: dict[str, Any] = {}
-    step = tuning.Progress.on_step_end
+    step = session.Progress.on_step_end
 
-    def looking(progress: tuning.Progress, iteration: int, trials: list[Any], **info: Any) -> None:
+    def looking(progress: session.Progress, iteration: int, trials: list[Any], **info: Any) -> None:
         step(progress, iteration, trials, **info)
         seen.update({trial.trial_id: trial for trial in trials})
 
     snapshots: list[Any] = []
-    drop = tuning.drop_files_of_ray
+    drop = session.drop_files_of_ray
 
     def reading(run: Path) -> None:
-        snapshots.extend(json.loads(path.read_text()) for path in tuning.files_of_ray(run).rglob("experiment_state-*"))
+        snapshots.extend(json.loads(path.read_text()) for path in session.files_of_ray(run).rglob("experiment_state-*"))
         drop(run)
 
-    monkeypatch.setattr(tuning.Progress, "on_step_end", looking)
-    monkeypatch.setattr(tuning, "drop_files_of_ray", reading)
+    monkeypatch.setattr(session.Progress, "on_step_end", looking)
+    monkeypatch.setattr(session, "drop_files_of_ray", reading)
     folder = tmp_path / "zero"
     write_run_file(folder, config)
     with PatientRecord(folder) as record:
         reusable = ReusableResults(config, {}, {})
         display = SilentDisplay(Console(stderr=True))
-        end = tuning.run_session(config, folder, record, None, reusable, display, pytest.fail, ZeroWork)
+        prepared = Prepared(config, folder, 2, [], [], {})
+        end = session.run_session(prepared, record, None, reusable, display, pytest.fail, ZeroWork)
     assert end.reason == "done"
     state: RunState = read_record(folder)
     assert {trial.status for trial in state.trials.values()} == {"completed", "stopped"}
@@ -194,6 +194,6 @@ def test_a_real_search_of_trials_without_work_ends_and_ray_keeps_nothing_of_them
         assert (kept.metric_analysis, kept.metric_n_steps) == ({}, {})
         assert (trial.config, trial.evaluated_params) == ({}, {})
     assert [snapshot["trial_data"] for snapshot in snapshots] == [[["{}", "{}"]] * 10]
-    assert not tuning.files_of_ray(folder).exists()
+    assert not session.files_of_ray(folder).exists()
     left = {path.name for path in (folder / "checkpoints").iterdir()}
     assert left == {checkpoint_path(folder, trial.trial).name for trial in ranked(state)[: config.keep_checkpoints]}

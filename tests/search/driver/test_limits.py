@@ -13,7 +13,8 @@ from results import Record, RunState, rank_trials, read_record, read_run
 from results.leaderboard import app
 from search.config import RunConfig, compose
 from search.config.changes import changed
-from search.driver.reconcile import enforce_limits, reopen, settle
+from search.config.views import Ladder
+from search.driver.reconcile import reconcile
 from search.driver.rungs import AshaRungs
 from search.errors import SearchError
 from search.evaluation.kept_network import require_ranked_epoch
@@ -38,11 +39,7 @@ def config(**changes: Any) -> RunConfig:
 
 def begin(record: Record, now: RunConfig) -> None:
     """What a session does before it starts anything."""
-    enforce_limits(record, now)
-    rungs = AshaRungs(now.rungs, now.reduction_factor)
-    went_on = rungs.replay(record.state)
-    settle(record, now, went_on)
-    reopen(record, record.folder, went_on)
+    reconcile(record, now.limits, AshaRungs(now.ladder), checkpoints=100)
 
 
 def save_checkpoint(folder: Path, trial: int, epoch: int) -> None:
@@ -55,7 +52,7 @@ def save_checkpoint(folder: Path, trial: int, epoch: int) -> None:
 def write(folder: Path) -> Record:
     """A finished search of five trials under rungs at 1, 2 and 4 epochs, and two that are open."""
     record = Record(folder)
-    enforce_limits(record, config())
+    reconcile(record, config().limits, AshaRungs(config().ladder), checkpoints=100)
     start_session(record)
     run_trial(record, 0, {1: 0.5, 2: 0.6, 4: 0.70}, params=1_500)
     run_trial(record, 1, {1: 0.6, 2: 0.7, 4: 0.90}, params=4_000)
@@ -100,7 +97,7 @@ def test_rows_beyond_a_lower_budget_leave_and_come_back(tmp_path: Path, monkeypa
         assert rung_counts(record.state, 3) == [5, 2, 2]
         outside = record.state.trials[5]
         assert (outside.status, outside.within_limits) == ("stopped", False)
-        assert outside.error == "its 4,500 parameters were outside 1,000 to 3,000, the run's limits since a resume"
+        assert outside.error == "its 4,500 parameters are outside 1,000 to 3,000, the limits that a resume set"
         assert record.state.trials[6].status == "running"
     assert read_run(folder).trials["within_limits"].to_pylist() == [True, False, True, True, True, False, True]
     board = rank_trials(tmp_path)
@@ -124,7 +121,7 @@ def test_rows_beyond_a_lower_budget_leave_and_come_back(tmp_path: Path, monkeypa
 def test_what_is_left_out_is_neither_kept_nor_compared_nor_handed_on(tmp_path: Path) -> None:
     with write(tmp_path / "run") as record:
         begin(record, config(space={"max_params": 3_000}))
-        rungs = AshaRungs((1, 2, 4), 2)
+        rungs = AshaRungs(Ladder((1, 2, 4), 2))
         rungs.replay(record.state)
         assert set(rungs.values[4]) == {0, 3}
         for number in record.state.trials:

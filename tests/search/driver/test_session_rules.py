@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from results import Record
-from search.config import compose
-from search.driver.reconcile import settle
+from results.record.trial_state import Limits
+from search.config.views import Ladder
+from search.driver.reconcile import reconcile
 from search.driver.rungs import AshaRungs
 from search.driver.session import RequestedStop
 from search.driver.stopping import StopRequest, sigterm_kept, stop_on_signals, terminated_like_interrupted
@@ -77,7 +78,6 @@ def test_a_start_that_takes_sigterm_for_itself_gives_it_back() -> None:
 
 def test_trials_decided_before_their_driver_died_are_ended(tmp_path: Path) -> None:
     """The driver died after trial 2's report at the first rung and after trial 3's last epoch."""
-    config = compose(None, None, {"max_epochs": 4, "grace_epochs": 2, "reduction_factor": 2}, [])
     with Record(tmp_path) as record:
         start_session(record)
         run_trial(record, 0, {2: 0.6, 4: 0.8})
@@ -85,19 +85,18 @@ def test_trials_decided_before_their_driver_died_are_ended(tmp_path: Path) -> No
         run_trial(record, 2, {2: 0.1}, status=None)  # below: it was to be stopped
         run_trial(record, 3, {2: 0.9, 4: 0.9}, status=None)
         run_trial(record, 4, {}, status=None)
-        settle(record, config, AshaRungs(config.rungs, 2).replay(record.state))
+        reconcile(record, Limits(0, 10**6, 4), AshaRungs(Ladder((2, 4), 2)), checkpoints=3)
         statuses = {number: trial.status for number, trial in record.state.trials.items()}
     assert statuses == {0: "completed", 1: "running", 2: "stopped", 3: "completed", 4: "running"}
 
 
 def test_a_trial_that_was_let_on_is_not_stopped_by_those_that_came_later(tmp_path: Path) -> None:
-    config = compose(None, None, {"max_epochs": 4, "grace_epochs": 2, "reduction_factor": 2}, [])
     with Record(tmp_path) as record:
         start_session(record)
         run_trial(record, 0, {2: 0.3}, status=None)
         run_trial(record, 1, {2: 0.9}, status=None)
         run_trial(record, 2, {2: 0.95}, status=None)
-        settle(record, config, AshaRungs(config.rungs, 2).replay(record.state))
+        reconcile(record, Limits(0, 10**6, 4), AshaRungs(Ladder((2, 4), 2)), checkpoints=3)
         assert {trial.status for trial in record.state.trials.values()} == {"running"}
 
 

@@ -16,7 +16,6 @@ import pytest
 from benchmarks.chaos.processes import is_worker, processes_of, send, wait_until
 from results import rank_trials, read_record
 from search.config import compose
-from search.driver.searcher import RecordSearcher
 from search.runs.folder import write_run_file
 from tests.support.cli import TINY, events, run, start
 
@@ -147,18 +146,15 @@ def test_only_the_first_trials_and_only_one_error_stop_a_session(
     endings: list[tuple[str, str | None]], stops: bool, tmp_path: Path
 ) -> None:
     from results import Record
-    from search.driver.rungs import AshaRungs
     from search.driver.stopping import StopRequest
-    from search.runs.reuse import ReusableResults
     from tests.support.results_fixtures import report, start_session
+    from tests.support.simulated_sessions import searcher_over
 
     config = compose(None, None, {"trials": 9, "fail_fast": 3, "max_retries": 0}, [])
     with Record(tmp_path) as record:
         start_session(record)
         halt = StopRequest(None)
-        searcher = RecordSearcher(
-            config, tmp_path, record, 1, halt, AshaRungs(config.rungs, 3), ReusableResults(config, {}, {})
-        )
+        searcher = searcher_over(config, record, stop=halt)
         for place, (status, error) in enumerate(endings):
             trial_id = str(place)
             assert isinstance(searcher.suggest(trial_id), dict)

@@ -62,7 +62,7 @@ class Watched:
         self.screen = io.StringIO()
         self.stop = False
         display = SilentDisplay(Console(file=self.screen, width=40))
-        self.room = DiskWatch(config, record.folder, record, display, lambda: self.stop)
+        self.room = DiskWatch(record, largest_checkpoint(config), config.disk_quota, display, lambda: self.stop)
 
     @property
     def said(self) -> list[str]:
@@ -107,28 +107,30 @@ def test_the_bound_of_a_usual_space_is_close() -> None:
 
 
 def test_a_forecast_counts_two_checkpoints_a_running_trial_and_the_kept(config: RunConfig) -> None:
-    assert forecast(config, 2, 0).checkpoints == 2 * 2 + 3
-    assert forecast(config, 100, 0).checkpoints == 2 * 7 + 3
-    assert forecast(config, 1, 0, open_trials=4).checkpoints == 2 + 3 + 3
-    longer, shorter = forecast(config, 1, 2_000).other_bytes, forecast(config, 1, 1_000).other_bytes
-    assert longer - shorter > 1_000 * 300  # more than a line of the record an epoch
+    assert forecast(config, 2).checkpoints == 2 * 2 + 3
+    assert forecast(config, 100).checkpoints == 2 * 7 + 3
+    assert forecast(config, 1, open_trials=4).checkpoints == 2 + 3 + 3
+    longer = config.model_copy(update={"max_epochs": 2_000, "grace_epochs": 2_000})
+    more = longer.ladder.expected_epochs(7) - config.ladder.expected_epochs(7)
+    grown = forecast(longer, 1).other_bytes - forecast(config, 1).other_bytes
+    assert grown > more * 300  # more than a line of the record an epoch
 
 
 def test_a_run_larger_than_its_quota_or_its_disk_is_refused(disk: Path, config: RunConfig) -> None:
-    planned = forecast(config, 1, 0)
-    require_room(config, disk / "run", planned)
+    planned = forecast(config, 1)
+    require_room(config.disk_quota, disk / "run", planned)
     tight = config.model_copy(update={"disk_quota": planned.total})
-    require_room(tight, disk / "run", planned)
+    require_room(tight.disk_quota, disk / "run", planned)
     with pytest.raises(ResourceError, match=r"disk_quota: .* given, the run may take .*; raise --disk-quota to \d+M"):
-        require_room(tight.model_copy(update={"disk_quota": planned.total - 1}), disk / "run", planned)
+        require_room(planned.total - 1, disk / "run", planned)
     kept = disk / "run" / "checkpoints" / "kept"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(bytes(free_bytes(disk) - planned.total // 2))
     assert folder_bytes(disk / "run") == kept.stat().st_size
-    require_room(config, disk / "run", planned)  # what is there already is not asked for again
+    require_room(config.disk_quota, disk / "run", planned)  # what is there already is not asked for again
     kept.rename(disk / "other")
     with pytest.raises(ResourceError, match=r"disk: .* free at .*; make room, choose another --storage, or lower"):
-        require_room(config, disk / "run", planned)
+        require_room(config.disk_quota, disk / "run", planned)
 
 
 def test_a_checkpoint_waits_for_room_without_a_byte_on_the_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

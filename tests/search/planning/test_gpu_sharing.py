@@ -74,14 +74,14 @@ def test_it_is_never_beyond_a_bound_and_a_larger_gpu_holds_no_fewer(
 @pytest.mark.parametrize("number", range(1, MOST_AT_ONCE + 1))
 def test_ray_gives_a_gpu_to_as_many_trials_as_the_share_was_made_for(number: int) -> None:
     config = compose(None, None, {"dataset": "cifar10", "gpus_per_trial": gpu_share(number)}, [])
-    assert number * round(config.gpu_share, 4) <= 1  # Ray counts in ten-thousandths
-    assert fitting_concurrency(config, 1000, 3, "here") == 3 * number
+    assert number * round(config.resources.gpus, 4) <= 1  # Ray counts in ten-thousandths
+    assert fitting_concurrency(config.resources, 1000, 3, "here") == 3 * number
 
 
 @pytest.mark.parametrize("number", [3, 5, 6, 7, 10, 49])
 def test_a_share_that_is_written_out_is_as_many_trials_as_it_says(number: int) -> None:
     config = compose(None, None, {"dataset": "cifar10", "gpus_per_trial": 1 / number}, [])
-    assert fitting_concurrency(config, 1000, 1, "here") == number
+    assert fitting_concurrency(config.resources, 1000, 1, "here") == number
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw", "adadelta"])
@@ -119,11 +119,11 @@ def test_the_share_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"space": {"max_params": 40_000, "stages": [2, 3], "blocks": [1, 2], "channels": [8, 12, 16, 24, 32]}}
     config = settled(small, monkeypatch, 80 * 10**9)
     assert config.gpus_per_trial == pytest.approx(1 / 4)
-    assert settled(small | {"cpus_per_trial": 32}, monkeypatch, 80 * 10**9).gpu_share == 0.5
-    assert settled(small | {"cpus_per_trial": 16}, monkeypatch, 80 * 10**9, gpus=2).gpu_share == 0.5
-    assert settled({}, monkeypatch, 80 * 10**9).gpu_share >= config.gpu_share
-    assert settled({}, monkeypatch, 4 * 10**9).gpu_share == 1
-    assert settled({}, monkeypatch, 0, gpus=0).gpu_share == 0
+    assert settled(small | {"cpus_per_trial": 32}, monkeypatch, 80 * 10**9).resources.gpus == 0.5
+    assert settled(small | {"cpus_per_trial": 16}, monkeypatch, 80 * 10**9, gpus=2).resources.gpus == 0.5
+    assert settled({}, monkeypatch, 80 * 10**9).resources.gpus >= config.resources.gpus
+    assert settled({}, monkeypatch, 4 * 10**9).resources.gpus == 1
+    assert settled({}, monkeypatch, 0, gpus=0).resources.gpus == 0
 
 
 def test_a_number_stays_and_a_cluster_needs_one() -> None:
@@ -134,7 +134,7 @@ def test_a_number_stays_and_a_cluster_needs_one() -> None:
     with pytest.raises(ResourceError, match="auto given for the cluster at head:6379; give the share as a number"):
         with_share(asked, "head:6379")
     with pytest.raises(ValueError, match="settle it first"):
-        _ = asked.gpu_share
+        _ = asked.resources
     for wrong in ("half", -1, "nan", True):
         with pytest.raises(ConfigError, match=r"gpus_per_trial: .* given; use a number of at least 0, or auto"):
             compose(None, None, {"gpus_per_trial": wrong}, [])

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from model_zoo import PRESETS
-from results import Record
-from search.config import compose
+from results import Record, RunState
+from search.config import RunConfig, compose
 from search.config.composition import validated
+from search.config.views import Ladder
 from search.layouts.report import make_report
-from search.machine import available_cpus
-from search.planning.cost import expected_epochs
 from search.planning.plan import make_plan
 from search.planning.plan_text import hours_text
+from search.planning.preparation import prepare
 from search.runs.folder import write_run_file
 from search.runs.warm_start import first_candidates
 from search.text import flops_text
@@ -24,12 +24,18 @@ from tests.support.cli import run
 from tests.support.results_fixtures import run_trial, start_session
 
 
+def planned(config: RunConfig, storage: Path) -> dict[str, Any]:
+    """The plan of a search that is not started."""
+    prepared = prepare(config, storage / "new", RunState(), storage, None, say=lambda _: None, only_plan=True)
+    return make_plan(prepared, storage)
+
+
 @pytest.mark.parametrize(
     ("rungs", "factor", "trials", "expected"),
     [((4,), 3, 10, 40), ((1, 3, 9), 3, 9, 9 + 3 * 2 + 1 * 6), ((2, 4), 2, 1, 4)],
 )
 def test_expected_epochs(rungs: tuple[int, ...], factor: int, trials: int, expected: float) -> None:
-    assert expected_epochs(rungs, factor, trials) == expected
+    assert Ladder(rungs, factor).expected_epochs(trials) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,21 +47,21 @@ def test_flops_text(flops: float, text: str) -> None:
 
 def test_trials_are_no_more_than_the_space_has(tmp_path: Path) -> None:
     config = compose(None, None, {"trials": 100}, ["space.stages=[2]", "space.blocks=[1,2]", "space.max_params=21000"])
-    plan = make_plan(config, tmp_path)
+    plan = planned(config, tmp_path)
     assert plan["trials"] == plan["space"]["feasible"] < 100 // 6
     assert plan["disk"]["total_bytes"] > plan["disk"]["checkpoints"] * plan["disk"]["checkpoint_bytes"] > 0
     searched = validated(config.model_dump(mode="json") | {"replicates": 3, "recipe": {"cutout": [0, 8]}})
-    plan = make_plan(searched, tmp_path)
+    plan = planned(searched, tmp_path)
     assert plan["trials"] == plan["space"]["feasible"] * plan["recipes"] * 3
     assert plan["recipes"] == 2
     endless = validated(config.model_dump(mode="json") | {"recipe": {"learning_rate": {"low": 0.1, "high": 0.2}}})
-    plan = make_plan(endless, tmp_path)
+    plan = planned(endless, tmp_path)
     assert (plan["trials"], plan["recipes"]) == (100, None)
 
 
 def test_a_plan_names_what_is_fixed_of_the_recipe_and_read(tmp_path: Path) -> None:
     sets = ["recipe.optimizer=adam", "recipe.momentum=0.5", "recipe.learning_rate=[0.1,0.2]", "recipe.dropout=0.25"]
-    fixed = dict(make_plan(compose(None, None, {"dataset": "cifar10"}, sets), tmp_path)["fixed"])
+    fixed = dict(planned(compose(None, None, {"dataset": "cifar10"}, sets), tmp_path)["fixed"])
     usual = {"weight_decay": "0.0005", "batch_size": "128", "schedule": "rung-annealed"}
     assert fixed == {"optimizer": "adam", "dropout": "0.25"} | usual
 
@@ -63,7 +69,7 @@ def test_a_plan_names_what_is_fixed_of_the_recipe_and_read(tmp_path: Path) -> No
 def test_a_plan_names_what_is_tried_first_and_what_is_left_out(tmp_path: Path) -> None:
     config = compose(None, None, {"dataset": "cifar10", "warm_start": list(PRESETS)}, [])
     first, left_out = first_candidates(config, tmp_path)
-    assert make_plan(config, tmp_path)["warm_start"] == [f"first: {layout.layout_id}" for layout, _ in first] + left_out
+    assert planned(config, tmp_path)["warm_start"] == [f"first: {layout.layout_id}" for layout, _ in first] + left_out
 
 
 def test_the_dry_run_launches_nothing_and_its_json_is_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +77,7 @@ def test_the_dry_run_launches_nothing_and_its_json_is_the_plan(tmp_path: Path, m
     outcome = run("search.run", "--dry-run", "--json", "--trials=9", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
     config = compose(None, None, {"trials": 9}, [])
-    expected = make_plan(config, Path("runs"), available_cpus())  # a relative path, as the command's
+    expected = planned(config, Path("runs"))  # a relative path, as the command's
     assert json.loads(outcome.stdout) == expected
     assert list(tmp_path.iterdir()) == []
 
@@ -90,7 +96,7 @@ def test_the_space_command_shows_what_the_report_says(tmp_path: Path) -> None:
 
 def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path: Path) -> None:
     config = compose(None, None, {"trials": 20, "concurrency": 1}, [])
-    plan = make_plan(config, tmp_path)
+    plan = planned(config, tmp_path)
     assert plan["hours"] is None
     assert plan["hours_why"].startswith(f"{tmp_path} holds no run on digits from this machine")
     earlier = {"train_images": 100, "trials": 1}
@@ -110,12 +116,12 @@ def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path:
     elsewhere = tmp_path / "other-machine" / "run.json"
     elsewhere.write_text(elsewhere.read_text().replace('"cpu": "', '"cpu": "another '))
     (tmp_path / "damaged" / "run.json").write_text("{")
-    plan = make_plan(config, tmp_path)
+    plan = planned(config, tmp_path)
     pace = 40_000 * (3 * 100 + 144) / 2.5  # FLOPs a second: 100 images trained on, 144 of 1,438 validated on
     assert plan["hours"] == pytest.approx(plan["training_flops"] / pace / 3600)
     assert plan["hours_why"] == "1 at a time, as fast as same"
     quicker = compose(None, None, {"trials": 20, "concurrency": 1, "cpus_per_trial": 4096}, [])
-    assert make_plan(quicker, tmp_path)["hours_why"] == "this machine lacks what a trial needs"
+    assert planned(quicker, tmp_path)["hours_why"] == "this machine lacks what a trial needs"
     shown = run("search.run", "--dry-run", "--trials=20", "--concurrency=1", f"--storage={tmp_path}", cwd=tmp_path)
     text = f"about {plan['hours']:.2g} hours of training on this machine, 1 at a time, as fast as same\n"
     assert text in shown.stdout
@@ -130,9 +136,9 @@ def test_the_time_has_a_unit_that_can_be_read(hours: float, text: str) -> None:
 
 
 def test_a_plan_says_what_ends_it_early(tmp_path: Path) -> None:
-    assert make_plan(compose(None, None, {}, []), tmp_path)["budgets"] == []
+    assert planned(compose(None, None, {}, []), tmp_path)["budgets"] == []
     limited = compose(None, None, {"time_budget_s": 90, "epoch_budget": 2000}, [])
-    assert make_plan(limited, tmp_path)["budgets"] == [
+    assert planned(limited, tmp_path)["budgets"] == [
         "a session ends after 1:30 at the latest",
         "the search ends after 2,000 epochs in all",
     ]
@@ -156,7 +162,7 @@ def test_a_plan_refuses_what_the_run_would(tmp_path: Path, flag: str, message: s
 
 
 def test_a_second_pass_at_every_step_costs_twice_the_training(tmp_path: Path) -> None:
-    plain, sam = (make_plan(compose(None, None, {}, sets), tmp_path) for sets in ([], ["recipe.sam_radius=0.05"]))
+    plain, sam = (planned(compose(None, None, {}, sets), tmp_path) for sets in ([], ["recipe.sam_radius=0.05"]))
     assert 1.8 < sam["training_flops"] / plain["training_flops"] < 2
 
 
