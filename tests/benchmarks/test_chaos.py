@@ -32,6 +32,7 @@ from search.machine import available_cpus
 from search.runs import read_config
 from search.runs.folder import RUN_FILE, new_run_folder, write_run_file
 from tests.support.cli import TINY, start
+from tests.support.processes import session
 from tests.support.simulated_sessions import comparable, drive, write_checkpoint
 
 TRIALS = 12
@@ -280,17 +281,15 @@ def test_planned_actions_are_all_of_them_and_leave_a_compared_search_as_it_was(
 
 
 @pytest.fixture
-def family() -> Iterator[subprocess.Popen[bytes]]:
+def family() -> Iterator[subprocess.Popen[str]]:
     """A process that leads a session, with a child."""
-    leader = subprocess.Popen(["sh", "-c", "sleep 600 & echo; wait"], stdout=subprocess.PIPE, start_new_session=True)
-    with leader:
+    with session(["sh", "-c", "sleep 600 & echo; wait"], stdout=subprocess.PIPE) as leader:
         assert leader.stdout is not None
         leader.stdout.readline()
         yield leader
-        leader.kill()
 
 
-def test_a_dead_drivers_processes_are_found_and_ended(family: subprocess.Popen[bytes]) -> None:
+def test_a_dead_drivers_processes_are_found_and_ended(family: subprocess.Popen[str]) -> None:
     assert wait_until(lambda: {process.name for process in processes_of(family.pid)} == {"sh", "sleep"}, 60)
     members = processes_of(family.pid)
     stop(members)

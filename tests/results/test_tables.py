@@ -28,7 +28,7 @@ from results.record.tables import (
     trials_table,
     write_tables,
 )
-from tests.support.cli import ROOT
+from tests.support.processes import ROOT, session
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
 
 
@@ -281,8 +281,7 @@ with Record(Path(sys.argv[1])) as record:
 def test_a_writer_killed_at_any_time_leaves_readable_tables(tmp_path: Path) -> None:
     for written in range(1, 5):
         command = [sys.executable, "-c", WRITE, str(tmp_path)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as writer:
+        with session(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "writing\n"
             for _ in range(300 * written):  # reads beside the writer, each of them sound

@@ -53,6 +53,7 @@ for life in range(10):
         os._exit(0)
     before = path.stat().st_ino if path.exists() else None
     while not path.exists() or path.stat().st_ino == before:
+        assert os.waitpid(saver, os.WNOHANG) == (0, 0), "it died by itself"
         time.sleep(0.001)
     time.sleep(draw.uniform(0, 0.05))
     os.kill(saver, signal.SIGKILL)

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from benchmarks.chaos.processes import is_worker, processes_of, send, wait_until
+from benchmarks.chaos.processes import is_worker, processes_of, send
 from results import rank_trials, read_record
 from search.config import compose
 from search.runs.folder import write_run_file
-from tests.support.cli import TINY, events, run, start
-
-LIMIT_S = 240
-"""Only keeps a hang from blocking the suite."""
+from tests.support.cli import LIMIT_S, TINY, events, reported, run, start, wait_for
 
 
 def of(folder: Path, name: str) -> list[dict[str, Any]]:
     return [event for event in events(folder) if event["event"] == name]
-
-
-def until(driver: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    assert wait_until(lambda: happened() or driver.poll() is not None, LIMIT_S)
-    assert driver.poll() is None, driver.communicate()
 
 
 def kill_worker(driver: subprocess.Popen[str]) -> None:
@@ -41,10 +31,10 @@ def kill_worker(driver: subprocess.Popen[str]) -> None:
 def test_a_trial_whose_worker_died_goes_on_or_is_lost(retries: int, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
     flags = ("--concurrency=1", "--trials=3", f"--max-retries={retries}", "--name=killed", "--quiet")
-    driver = start("search.run", *TINY, *flags, cwd=tmp_path)
-    until(driver, lambda: len(of(folder, "report")) >= 1)
-    kill_worker(driver)
-    output, errors = driver.communicate(timeout=LIMIT_S)
+    with start("search.run", *TINY, *flags, cwd=tmp_path) as driver:
+        wait_for(driver, lambda: reported(folder))
+        kill_worker(driver)
+        output, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, errors
     state = read_record(folder)
     statuses = [trial.status for trial in state.trials.values()]
@@ -203,16 +193,14 @@ def test_a_spent_time_budget_ends_the_session_resumable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("process", ["raylet", "gcs_server"])
 def test_a_driver_whose_ray_died_says_so_and_the_search_goes_on_later(process: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "orphan"
-    driver = start("search.run", *TINY, "--name=orphan", "--max-retries=0", "--quiet", cwd=tmp_path)
-    until(driver, lambda: len(of(folder, "report")) >= 1)
-    send(next(p for p in processes_of(driver.pid) if p.name == process), signal.SIGKILL)
-    _, errors = driver.communicate(timeout=LIMIT_S)
+    with start("search.run", *TINY, "--name=orphan", "--max-retries=0", "--quiet", cwd=tmp_path) as driver:
+        wait_for(driver, lambda: reported(folder))
+        send(next(p for p in processes_of(driver.pid) if p.name == process), signal.SIGKILL)
+        _, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 1
     assert f"Ray's {process} died" in errors
     assert "python -m search.run --resume orphan" in errors
     assert of(folder, "retried") == [], "the trials' workers died with Ray, which is not their loss"
-    for left in processes_of(driver.pid):
-        os.kill(left.pid, signal.SIGKILL)
     outcome = run("search.run", "--resume=orphan", "--quiet", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
     assert {trial.status for trial in read_record(folder).trials.values()} <= {"completed", "stopped"}
