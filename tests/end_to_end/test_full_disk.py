@@ -33,6 +33,7 @@ def read_until(driver: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} is not in {''.join(lines)!r}")
 
 
+@pytest.mark.search
 def test_a_search_pauses_on_a_full_disk_and_goes_on_when_there_is_room(disk: Path) -> None:
     folder = disk / "runs" / "full"
     with start("search.run", *TINY, "--name=full", cwd=disk) as driver:

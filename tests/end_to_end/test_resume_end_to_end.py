@@ -23,6 +23,8 @@ from trainables.data import load_training_set
 from trainables.recipe import Recipe
 from trainables.training import Trainer
 
+pytestmark = pytest.mark.search
+
 ONE_AT_A_TIME = (*TINY, "--trials=3", "--concurrency=1", "--quiet")
 """A search that depends on its seed alone."""
 
@@ -121,7 +123,6 @@ def _assert_trained_as_in_one_piece(folder: Path, number: int) -> None:
     """The trial's reports are those of a training that had the longer ladder from its start."""
     state, config = read_record(folder), read_config(folder)
     trial = state.trials[number]
-    torch.set_num_threads(1)
     trainer = Trainer(
         ResNetLayout.from_dict(trial.layout),
         Recipe(**trial.settings),

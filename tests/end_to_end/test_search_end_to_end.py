@@ -22,11 +22,15 @@ from search.runs.ranking import ranked
 from tests.support.cli import LIMIT_S, TINY, events, reported, run, start, wait_for
 
 
+STOPPING = (*TINY, "--seed=2", "--concurrency=1")
+"""A search that depends on its seed alone, in which the first trial is by far the best after one epoch."""
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The working folder and the outcome of one uninterrupted search."""
     cwd = tmp_path_factory.mktemp("finished")
-    return cwd, run("search.run", *TINY, "--name=tiny", "--json", cwd=cwd)
+    return cwd, run("search.run", *STOPPING, "--name=tiny", "--json", cwd=cwd)
 
 
 def test_it_ends_with_one_json_object_and_nothing_else(
@@ -90,6 +94,7 @@ def test_asha_stopped_only_trials_below_their_rung(
             endings[event["trial"]] = event["status"]
             assert (event["status"] == "completed") == undecided[event["trial"]]
     assert len(endings) == 4
+    assert set(endings.values()) == {"completed", "stopped"}
 
 
 def test_parquet_holds_what_the_record_says(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -168,6 +173,7 @@ def test_extending_a_finished_search_keeps_its_trials(
     assert events(folder) == after
 
 
+@pytest.mark.search
 def test_sigkill_and_resume_lose_and_repeat_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
     with start("search.run", *TINY, "--name=killed", "--quiet", cwd=tmp_path) as driver:
@@ -189,6 +195,7 @@ def test_sigkill_and_resume_lose_and_repeat_nothing(tmp_path: Path) -> None:
         assert continued, "open trials went on instead of starting again"
 
 
+@pytest.mark.search
 def test_ctrl_c_keeps_everything_and_says_how_to_resume(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "stopped"
     with start("search.run", *TINY, "--name=stopped", cwd=tmp_path) as driver:
@@ -207,6 +214,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_resume(tmp_path: Path) -> None:
     assert_sound(events(folder), trials=4, max_epochs=4)
 
 
+@pytest.mark.search
 def test_diverged_trials_are_rows_and_a_small_space_ends_by_itself(tmp_path: Path) -> None:
     outcome = run(
         "search.run",

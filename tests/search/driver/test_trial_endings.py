@@ -27,6 +27,7 @@ def kill_worker(driver: subprocess.Popen[str]) -> None:
     send(worker, signal.SIGKILL)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("retries", [0, 3])
 def test_a_trial_whose_worker_died_goes_on_or_is_lost(retries: int, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
@@ -80,6 +81,7 @@ GREEDY = compose(
 """A space whose second layout needs 68 GB for the output of its stem, in one piece, and has few weights."""
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_a_trial_without_memory_is_tried_with_fewer_beside_it_and_then_recorded(
     concurrency: int, tmp_path: Path
@@ -99,6 +101,7 @@ def test_a_trial_without_memory_is_tried_with_fewer_beside_it_and_then_recorded(
     assert f"trial {greedy.trial} out-of-memory" in outcome.stdout
 
 
+@pytest.mark.search
 def test_a_search_whose_trials_all_fail_alike_stops_and_shows_the_error(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "typo"
     config = compose(None, None, {"trials": 12, "max_epochs": 1, "fail_fast": 2, "concurrency": 1}, [])
@@ -161,6 +164,7 @@ def test_only_the_first_trials_and_only_one_error_stop_a_session(
         assert [trial.status for trial in record.state.trials.values()] == [status for status, _ in endings]
 
 
+@pytest.mark.search
 def test_an_epoch_budget_is_kept_to_the_epoch_and_can_be_raised(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "short"
     outcome = run("search.run", *TINY, "--name=short", "--epoch-budget=5", cwd=tmp_path)
@@ -179,6 +183,7 @@ def test_an_epoch_budget_is_kept_to_the_epoch_and_can_be_raised(tmp_path: Path) 
     assert {trial.status for trial in read_record(folder).trials.values()} <= {"completed", "stopped"}
 
 
+@pytest.mark.search
 def test_a_spent_time_budget_ends_the_session_resumable(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "brief"
     endless = ("--max-epochs=100000", "--grace-epochs=100000")
@@ -190,6 +195,7 @@ def test_a_spent_time_budget_ends_the_session_resumable(tmp_path: Path) -> None:
     assert "running" not in {trial.status for trial in read_record(folder).trials.values()}
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("process", ["raylet", "gcs_server"])
 def test_a_driver_whose_ray_died_says_so_and_the_search_goes_on_later(process: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "orphan"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ from search.layouts.enumeration import (
     index_of,
     layout_at,
 )
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import FIGURES, brute_force, layouts, spaces, unbounded
 
 VAST: dict[str, Any] = {
@@ -45,7 +46,7 @@ def in_window_only(space: LayoutSpace) -> LayoutSpace:
     return unbounded(space).model_copy(update=window)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces())
 def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     expected = set(brute_force(space))
@@ -58,7 +59,7 @@ def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     assert count_total(space) == count_total(everything) == len(set(brute_force(everything)))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(space=spaces(max_stages=5))
 def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     walked = list(enumerate_layouts(space))
@@ -66,7 +67,7 @@ def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     assert list(enumerate_layouts(same)) == walked
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces(), other=layouts(max_blocks=4, max_channels=9))
 def test_numbers_and_layouts_are_inverse(space: LayoutSpace, other: ResNetLayout) -> None:
     space = in_window_only(space)
@@ -82,7 +83,7 @@ def test_numbers_and_layouts_are_inverse(space: LayoutSpace, other: ResNetLayout
             index_of(space, layout)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces())
 def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
     batches = list(enumerate_batches(space))
@@ -102,7 +103,7 @@ def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
         assert batch.counted_params().tolist() == batch.params.tolist()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces(), data=st.data())
 def test_the_ends_and_the_counts_up_to_an_edge_are_those_of_brute_force(
     space: LayoutSpace, data: st.DataObject

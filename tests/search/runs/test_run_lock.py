@@ -15,6 +15,8 @@ from results import Record
 from search.runs.folder import RUN_FILE
 from tests.support.cli import TINY, reported, run, start, wait_for
 
+pytestmark = pytest.mark.search
+
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
