@@ -69,6 +69,8 @@ def _check(connection: duckdb.DuckDBPyConnection, where: str, columns: list[str]
     elements = _elements(expression)
     if expression.get("function_name") != model_expression["function_name"] or len(elements) != 1:
         raise FilterError(f"{_short(where)} is not exactly one expression; {_REMEDY}")
+    if _parse(connection, f"{where}\n, true")["error"]:  # DuckDB allows a comma after the last element of a list
+        raise FilterError(f"{_short(where)} ends with a comma; {_REMEDY}")
     nodes = list(_nodes(elements))
     allowed = _functions(connection)
     known = {name.lower() for name in columns}

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ from search.layouts.enumeration import (
     enumerate_batches,
 )
 from search.layouts.index import index_of_space
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import FIGURES, brute_force, spaces, unbounded
 
 VAST: dict[str, Any] = {
@@ -43,7 +44,7 @@ def in_window_only(space: LayoutSpace) -> LayoutSpace:
     return unbounded(space).model_copy(update=window)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces())
 def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     expected = set(brute_force(space))
@@ -56,7 +57,7 @@ def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     assert count_total(space) == count_total(everything) == len(set(brute_force(everything)))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(space=spaces(max_stages=5))
 def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     walked = list(enumerate_layouts(space))
@@ -64,7 +65,7 @@ def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     assert list(enumerate_layouts(same)) == walked
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces(), data=st.data())
 def test_layouts_are_looked_up_by_their_numbers_in_the_order_of_the_walk(
     space: LayoutSpace, data: st.DataObject
@@ -78,7 +79,7 @@ def test_layouts_are_looked_up_by_their_numbers_in_the_order_of_the_walk(
         assert list(index.at(np.array(numbers))) == [numbered[number] for number in numbers]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces())
 def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
     batches = list(enumerate_batches(space))
@@ -98,7 +99,7 @@ def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
         assert batch.counted_params().tolist() == batch.params.tolist()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces(), data=st.data())
 def test_the_ends_and_the_counts_up_to_an_edge_are_those_of_brute_force(
     space: LayoutSpace, data: st.DataObject
