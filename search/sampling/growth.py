@@ -156,12 +156,9 @@ class Growth:
         if chain.space.channel_order != "free":
             keep &= places >= grown.place[:, None] + (chain.space.channel_order == "increasing")
         rows, columns = np.nonzero(keep)
-        blocks, width, stride, kernel = chain.rows[stage][digits[columns]].T.astype(np.int64)
-        c_in = chain.widths[grown.place[rows]]
-        shared = (chain.skip_kernel, chain.conv_bias, chain.form)
-        terms = stage_params(c_in, width, blocks, kernel, stride, *shared)
+        params = grown.params[rows] + chain.params_after(grown.place[rows], digits[columns])
         codes = grown.codes[rows] * chain.digits(stage) + digits[columns]
-        longer = Grown(grown.start[rows], places[columns], grown.params[rows] + terms, codes, away[rows, columns])
+        longer = Grown(grown.start[rows], places[columns], params, codes, away[rows, columns])
         return self._pruned(longer, stage + 1, fewest, most)
 
     def _pruned(self, grown: Grown, stage: int, fewest: Column, most: Column) -> Grown:

@@ -18,7 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from model_zoo import PRESETS, ResNetLayout, build, count_activation_bytes
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from model_zoo.blocks import ACTIVATIONS, KINDS
 from model_zoo.complexity import pixels_by_level
 from model_zoo.memory import BYTES_PER_VALUE, activation_bytes, head_saved, stage_saved, stem_saved
 from tests.support.zoo_fixtures import layouts
@@ -43,7 +43,7 @@ def wide_layouts(draw: st.DrawFn) -> ResNetLayout:
         tuple(draw(st.integers(1, 2)) for _ in range(stages)),
         stem_channels=draw(width),
         conv_bias=draw(st.booleans()),
-        block=draw(st.sampled_from(BLOCKS)),
+        block=draw(st.sampled_from(list(KINDS))),
         groups=draw(st.sampled_from([1, 2])),
         squeeze=draw(st.sampled_from([0, 4, 16])),
         activation=draw(st.sampled_from(ACTIVATIONS)),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from model_zoo import PRESETS, LayoutError, ResNetLayout, count_flops, count_params
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from model_zoo.blocks import ACTIVATIONS, KINDS
 from model_zoo.memory import count_activation_bytes
 from search.layouts import LayoutSpace
 
@@ -99,7 +99,7 @@ def tables_of_choices(draw: st.DrawFn, max_stages: int) -> dict[str, Any]:
         "stem_channels": draw(choices([0, *channels, draw(st.integers(1, 9))])),
         "skip_kernels": draw(choices([1, 3])),
         "conv_biases": draw(st.sampled_from([[False], [True], [True, False]])),
-        "block_types": draw(choices(list(BLOCKS))),
+        "block_types": draw(choices(list(KINDS))),
         "groups": draw(choices([1, 1, 2, 3, 4])),
         "squeeze_ratios": draw(choices([0, 0, 2, 5])),
         "activations": draw(choices(list(ACTIVATIONS))),
