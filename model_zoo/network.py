@@ -25,7 +25,7 @@ class ResNet(nn.Module):
         self.layout = layout
         self.stem = ConvNorm(layout.in_channels, layout.stem_channels, 3, 1, layout.conv_bias)
         kind, bias = KINDS[layout.block], layout.conv_bias
-        block = kind.module()
+        block_class = kind.block_class()
         stages: list[nn.Module] = []
         c_in = layout.stem_channels
         for blocks, c, stride, kernel in zip(
@@ -35,7 +35,7 @@ class ResNet(nn.Module):
             for j in range(blocks):
                 step, first = stride if j == 0 else 1, not stages and j == 0
                 skip = projection(c_in, c, layout.skip_kernel, step, bias, kind.skip_norm)
-                stage.append(block(c_in, c, kernel, step, bias, layout.form, skip, first))
+                stage.append(block_class(c_in, c, kernel, step, bias, layout.form, skip, first))
                 c_in = c
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)

@@ -1,4 +1,4 @@
-"""The kinds of blocks, one file each: what a block is made of, what it costs, and its torch module, which it imports late."""
+"""The kinds of blocks, one file each, and the table of them."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ KINDS: Final[dict[str, Kind]] = {
     "preactivation": preactivation.KIND,
     "bottleneck": bottleneck.KIND,
 }
-"""The kinds by the name that a layout gives them, in the order of a space's choices: append, so that numbers stay."""
+"""The kinds by name. Spaces list them in this order; append new ones, so that the numbers of layouts stay."""

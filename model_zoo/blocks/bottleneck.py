@@ -10,14 +10,14 @@ import functools
 from typing import Final
 
 from model_zoo.blocks.form import BlockForm
-from model_zoo.blocks.kind import BlockModule, Convolution, Ints, Kind, undivided
+from model_zoo.blocks.kind import BlockClass, Convolution, Ints, Kind, undivided
 
 EXPANSION: Final = 4
 """Output channels for each inner one, as in arXiv 1512.03385, table 1; the quotient is rounded down."""
 
 
 def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
-    """The three convolutions; the second has stride and groups."""
+    """1x1, kxk with the stride and the groups, 1x1."""
     inner = width // EXPANSION
     return (
         Convolution(c_in, inner, 1, before_stride=True),
@@ -27,7 +27,7 @@ def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tupl
 
 
 def width_problem(width: int, form: BlockForm) -> str | None:
-    """There is an inner channel, and the groups divide the inner width."""
+    """A width without an inner channel, or groups that do not divide the inner width."""
     inner = width // EXPANSION
     if inner < 1:
         return f"channels: {width} given; a bottleneck needs at least {EXPANSION}"
@@ -35,13 +35,13 @@ def width_problem(width: int, form: BlockForm) -> str | None:
 
 
 def stem_problem(stem: int, form: BlockForm) -> str | None:
-    """None: the convolution that reads the stem has no groups."""
+    """None, because the convolution that reads the stem has no groups."""
     return None
 
 
 @functools.cache
-def module() -> BlockModule:
-    """The block as a torch module."""
+def block_class() -> BlockClass:
+    """The torch module; torch is imported here, so that counting needs none of it."""
     from torch import Tensor, nn
 
     from model_zoo.blocks.parts import activated, squeeze
@@ -82,7 +82,7 @@ def module() -> BlockModule:
 KIND: Final = Kind(
     summary="1x1 to a quarter of the width, kxk, 1x1 back",
     convolutions=convolutions,
-    module=module,
+    block_class=block_class,
     width_problem=width_problem,
     stem_problem=stem_problem,
 )

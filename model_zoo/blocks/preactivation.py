@@ -14,27 +14,27 @@ import functools
 from typing import Final
 
 from model_zoo.blocks.form import BlockForm
-from model_zoo.blocks.kind import BlockModule, Convolution, Ints, Kind, undivided
+from model_zoo.blocks.kind import BlockClass, Convolution, Ints, Kind, undivided
 
 
 def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
-    """The two convolutions; the first has the stride."""
+    """Both are kxk and grouped; the first has the stride."""
     return Convolution(c_in, width, kernel, form.groups), Convolution(width, width, kernel, form.groups)
 
 
 def width_problem(width: int, form: BlockForm) -> str | None:
-    """Both convolutions are grouped, so the groups divide the width."""
+    """Groups that do not divide the width, which both convolutions write."""
     return undivided(form, width, f"{width} channels")
 
 
 def stem_problem(stem: int, form: BlockForm) -> str | None:
-    """The first convolution of the network's first block reads the stem in groups."""
+    """Groups that do not divide the stem, which the first convolution reads."""
     return undivided(form, stem, f"{stem} channels of the stem")
 
 
 @functools.cache
-def module() -> BlockModule:
-    """The block as a torch module."""
+def block_class() -> BlockClass:
+    """The torch module; torch is imported here, so that counting needs none of it."""
     from torch import Tensor, nn
 
     from model_zoo.blocks.parts import activated, squeeze
@@ -73,7 +73,7 @@ def module() -> BlockModule:
 KIND: Final = Kind(
     summary="two kxk convolutions, each behind its norm and activation",
     convolutions=convolutions,
-    module=module,
+    block_class=block_class,
     width_problem=width_problem,
     stem_problem=stem_problem,
     skip_norm=False,

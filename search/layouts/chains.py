@@ -114,10 +114,11 @@ class Chain:
         return terms
 
     def terms_after(self, place: int) -> NDArray[np.int64]:
-        """Parameters of each choice of a stage after the first, behind the width at `place`, for every width, (W, C)."""
+        """Parameters of each choice of a stage after the first, after the width at `place`, for every width, (W, C)."""
         if self._kept_terms is None:
             return self.stage_terms(1, int(self.widths[place]))
-        return self._kept_terms[place].reshape(len(self.widths), -1)
+        terms: NDArray[np.int64] = self._kept_terms[place].reshape(len(self.widths), -1)
+        return terms
 
     def params_after(self, places: Keys, digits: Keys) -> Keys:
         """Parameters of stages after the first, by the place of the width before and the value of the digit, (N,)."""

@@ -17,6 +17,7 @@ from model_zoo import ResNetLayout, count_params
 from model_zoo.complexity import head_params, stage_params, stem_params
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts
 from search.layouts.batch import LayoutBatch, joined
+from search.layouts.chains import chains
 from search.layouts.enumeration import (
     count_in_window,
     count_total,
@@ -204,3 +205,19 @@ def test_layouts_of_a_vast_space_are_found_by_their_numbers() -> None:
 
 def test_the_default_space_has_the_documented_size() -> None:
     assert (count_total(LayoutSpace()), count_feasible(LayoutSpace())) == (66_772_992, 2_392_052)
+
+
+def test_the_terms_of_stages_are_the_same_whether_they_are_kept_or_counted_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = LayoutSpace.model_validate({"strides": [1, 2], "kernels": [3, 5], "channels": [16, 24, 64]})
+    draw = np.random.default_rng(0)
+    kept = list(chains(space))
+    places, digits = draw.integers(3, size=500), draw.integers(kept[0].digits(1), size=500)
+    found = [([chain.terms_after(i) for i in range(3)], chain.params_after(places, digits)) for chain in kept]
+    monkeypatch.setattr("search.layouts.chains.MOST_KEPT", 0)
+    for chain, (terms, params) in zip(chains(space), found, strict=True):
+        assert all(np.array_equal(chain.terms_after(i), terms[i]) for i in range(3))
+        assert np.array_equal(chain.params_after(places, digits), params)
+        of_digits = np.array(terms).reshape(3, -1)
+        assert np.array_equal(of_digits[places, digits], params)
