@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.blocks import KINDS
+from model_zoo.blocks.kind import BlockShape
 from model_zoo.blocks.parts import ConvNorm, activated, projection
 from model_zoo.layout import ResNetLayout
 
@@ -35,7 +36,7 @@ class ResNet(nn.Module):
             for j in range(blocks):
                 step, first = stride if j == 0 else 1, not stages and j == 0
                 skip = projection(c_in, c, layout.skip_kernel, step, bias, kind.skip_norm)
-                stage.append(block_class(c_in, c, kernel, step, bias, layout.form, skip, first))
+                stage.append(block_class(BlockShape(c_in, c, kernel, step, bias, layout.form, first), skip))
                 c_in = c
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)

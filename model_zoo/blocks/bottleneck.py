@@ -10,7 +10,7 @@ import functools
 from typing import Final
 
 from model_zoo.blocks.form import BlockForm
-from model_zoo.blocks.kind import BlockClass, Convolution, Ints, Kind, undivided
+from model_zoo.blocks.kind import BlockClass, BlockShape, Convolution, Ints, Kind, undivided
 
 EXPANSION: Final = 4
 """Output channels for each inner one, as in arXiv 1512.03385, table 1; the quotient is rounded down."""
@@ -47,18 +47,9 @@ def block_class() -> BlockClass:
     from model_zoo.blocks.parts import activated, squeeze
 
     class Bottleneck(nn.Module):
-        def __init__(
-            self,
-            c_in: int,
-            c_out: int,
-            kernel: int,
-            stride: int,
-            bias: bool,
-            form: BlockForm,
-            skip: nn.Module,
-            first: bool,
-        ) -> None:
+        def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
+            c_in, c_out, kernel, stride, bias, form, _ = shape
             self.activation = form.activation
             inner = c_out // EXPANSION
             self.conv1 = nn.Conv2d(c_in, inner, 1, bias=bias)

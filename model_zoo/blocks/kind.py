@@ -57,25 +57,32 @@ class Convolution(NamedTuple):
         return (self.fan_in + (bias + 2 * self.norm)) * self.c_out
 
 
+class BlockShape(NamedTuple):
+    """What a network asks of one of its blocks."""
+
+    c_in: int
+    """Input channels."""
+    c_out: int
+    """Output channels."""
+    kernel: int
+    """Side of the kxk kernels."""
+    stride: int
+    """1, or 2 where it halves the image."""
+    bias: bool
+    """Whether convolutions have a bias."""
+    form: BlockForm
+    """What all blocks of the network have in common."""
+    first: bool
+    """Whether it is the network's first block, whose input has been through a norm and an activation."""
+
+
 class BlockClass(Protocol):
     """The torch module of a kind: (N, c_in, H, W) -> (N, c_out, H/stride, W/stride)."""
 
-    def __call__(
-        self,
-        c_in: int,
-        c_out: int,
-        kernel: int,
-        stride: int,
-        bias: bool,
-        form: BlockForm,
-        skip: nn.Module,
-        first: bool,
-    ) -> nn.Module:
+    def __call__(self, shape: BlockShape, skip: nn.Module) -> nn.Module:
         """A block that adds the output of `skip` to that of its residual path.
 
-        `bias` is that of its convolutions. `first` is true for the network's first block alone, whose input has been
-        through a norm and an activation. The residual path ends with an identity called `drop`, which a recipe may
-        replace by stochastic depth.
+        The residual path ends with an identity called `drop`, which a recipe may replace by stochastic depth.
         """
 
 

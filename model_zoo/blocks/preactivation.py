@@ -14,7 +14,7 @@ import functools
 from typing import Final
 
 from model_zoo.blocks.form import BlockForm
-from model_zoo.blocks.kind import BlockClass, Convolution, Ints, Kind, undivided
+from model_zoo.blocks.kind import BlockClass, BlockShape, Convolution, Ints, Kind, undivided
 
 
 def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
@@ -40,18 +40,9 @@ def block_class() -> BlockClass:
     from model_zoo.blocks.parts import activated, squeeze
 
     class PreactivationBlock(nn.Module):
-        def __init__(
-            self,
-            c_in: int,
-            c_out: int,
-            kernel: int,
-            stride: int,
-            bias: bool,
-            form: BlockForm,
-            skip: nn.Module,
-            first: bool,
-        ) -> None:
+        def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
+            c_in, c_out, kernel, stride, bias, form, first = shape
             self.activation = form.activation
             self.norm1 = None if first else nn.BatchNorm2d(c_in)
             self.conv1 = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=bias)

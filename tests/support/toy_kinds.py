@@ -6,7 +6,7 @@ import functools
 from typing import Final
 
 from model_zoo.blocks import BlockForm, Convolution, Ints, Kind
-from model_zoo.blocks.kind import BlockClass, undivided
+from model_zoo.blocks.kind import BlockClass, BlockShape, undivided
 
 EXPANSION: Final = 3
 """Inner channels of the wide kind for each of its inputs."""
@@ -23,18 +23,9 @@ def _toy_class() -> BlockClass:
     from model_zoo.blocks.parts import activated, squeeze
 
     class ToyBlock(nn.Module):
-        def __init__(
-            self,
-            c_in: int,
-            c_out: int,
-            kernel: int,
-            stride: int,
-            bias: bool,
-            form: BlockForm,
-            skip: nn.Module,
-            first: bool,
-        ) -> None:
+        def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
+            c_in, c_out, kernel, stride, bias, form, _ = shape
             self.activation = form.activation
             self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=bias)
             self.norm = nn.BatchNorm2d(c_out)
@@ -74,18 +65,9 @@ def _wide_class() -> BlockClass:
     from model_zoo.blocks.parts import activated, squeeze
 
     class WideBlock(nn.Module):
-        def __init__(
-            self,
-            c_in: int,
-            c_out: int,
-            kernel: int,
-            stride: int,
-            bias: bool,
-            form: BlockForm,
-            skip: nn.Module,
-            first: bool,
-        ) -> None:
+        def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
+            c_in, c_out, kernel, stride, bias, form, _ = shape
             self.activation, inner = form.activation, EXPANSION * c_in
             self.conv1 = nn.Conv2d(c_in, inner, 1, bias=bias)
             self.norm1 = nn.BatchNorm2d(inner)
