@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.errors import ResultsError, RunNotFoundError
+from results.record.events import RECIPE_FIELDS
 from results.record.reading import read_run, read_runs
 from results.record.record import Record, read_record
 from results.record.tables import (
     EPOCHS_SCHEMA,
-    RECIPE_COLUMNS,
     TRIALS_SCHEMA,
     TableWriter,
     epochs_table,
@@ -102,7 +102,7 @@ def test_the_rows_are_the_state(run: Path) -> None:
     for row in rows:
         trial = state.trials[row["trial"]]
         assert {name: row[name] for name in trial.layout} == trial.layout
-        assert {name: row[f"recipe_{name}"] for name in RECIPE_COLUMNS} == trial.recipe
+        assert {name: row[f"recipe_{name}"] for name in RECIPE_FIELDS} == trial.recipe
         assert {name: row[name] for name in row if hasattr(trial, name)} == {
             name: getattr(trial, name) for name in row if hasattr(trial, name)
         }
@@ -299,9 +299,8 @@ def test_nothing_is_written_while_nothing_happens(tmp_path: Path) -> None:
 WRITE = """
 import sys
 from pathlib import Path
-from results.record import Record
-from results.tables import TableWriter
-from tests.results_fixtures import run_trial, start_session
+from results import Record, TableWriter
+from tests.support.results_fixtures import run_trial, start_session
 with Record(Path(sys.argv[1])) as record:
     start_session(record, len(record.state.sessions) + 1)
     writer = TableWriter(record.folder)
