@@ -3,28 +3,35 @@ PYTHON ?= python3
 UV_VERSION = 0.13.9
 BIN = .venv/bin
 READY = .venv/.installed
+# Test files run two at a time: a search is a process that mostly waits for others to start.
+PYTEST = $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: search test test-all check format lint types lock clean
+.PHONY: search test test-all check format lint types docs lock clean
 
 search: $(READY)
 	$(BIN)/python -m search.run
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) --hypothesis-profile=full -m "slow or not slow"
 
-check: format lint types test
+check: format lint types
+	$(PYTEST) --hypothesis-profile=full -m "not slow and not gpu and not network"
 
 format: $(READY)
 	$(BIN)/ruff format --check .
 
 lint: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/python -m search.keys docs/configuration.md --check
 
 types: $(READY)
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m search.keys docs/configuration.md
 
 # Where Python may not write bytecode on import, every process would compile torch and Ray again: 9 s against 4 s.
 COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)

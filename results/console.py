@@ -5,19 +5,50 @@ from __future__ import annotations
 import os
 import sys
 from difflib import get_close_matches
-from typing import Any, Final
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
 from results.errors import UserError
 from results.wording import remedy_of
 
-__all__ = ["UserError", "run_app"]
+__all__ = ["UserError", "VersionOption", "run_app"]
 
 # typer's own copy of click is private and, up to some version, is click: its base error is found through a public class
 _CommandLineError: Final[type[Exception]] = next(
     base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
 )
+
+
+DISTRIBUTION: Final = "parambudget"
+
+
+def version_of(distribution: str, folder: Path) -> str:
+    """The version of an installed distribution, else that in the pyproject.toml of `folder`, else `unknown`."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        pass
+    try:
+        import tomllib
+
+        return str(tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{DISTRIBUTION} {version_of(DISTRIBUTION, Path(__file__).resolve().parent.parent)}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+]
+"""The parameter of every command that prints the version."""
 
 
 def run_app(app: typer.Typer, argv: list[str] | None = None, *, user_errors: tuple[type[Exception], ...] = ()) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from results.console import run_app
+from results.console import VersionOption, run_app
 from results.errors import ResultsError
 from results.ranking.rendering import OutputFormat, format_of, write_board
 from results.record.folders import is_run
@@ -29,36 +29,39 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(name="leaderboard", epilog=EXAMPLES)
 def leaderboard_command(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="Names or folders of runs.", show_default="all")
+        list[str] | None, typer.Argument(metavar="RUN", help="Names or paths of runs.", show_default="all")
     ] = None,
-    storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs"),
+    storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder that holds the runs.")] = Path("runs"),
     top: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Rows shown.", show_default=f"{DEFAULT_TOP} for table, markdown"),
+        typer.Option(
+            min=1, metavar="N", help="Number of rows to show.", show_default=f"{DEFAULT_TOP} for table, markdown"
+        ),
     ] = None,
     where: Annotated[
-        str | None, typer.Option(metavar="EXPR", help="Keep the trials for which this SQL condition is true.")
+        str | None, typer.Option(metavar="EXPR", help="Show only trials that match this SQL condition.")
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Order by a column, -COLUMN for the largest first.")
+        str | None, typer.Option(metavar="COLUMN", help="Sort by this column; -COLUMN puts the largest first.")
     ] = None,
-    full_fidelity: Annotated[bool, typer.Option("--full-fidelity", help="Keep the completed trials.")] = False,
+    full_fidelity: Annotated[bool, typer.Option("--full-fidelity", help="Show only completed trials.")] = False,
     all_trials: Annotated[
-        bool, typer.Option("--all", help="Show, unranked, the trials outside the present limits of their run.")
+        bool, typer.Option("--all", help="Also show, unranked, trials outside the current limits of their run.")
     ] = False,
     over_seeds: Annotated[
-        bool, typer.Option("--over-seeds", help="One row a layout and recipe: the means over its seeds.")
+        bool, typer.Option("--over-seeds", help="One row per layout and recipe, with means over seeds.")
     ] = False,
     given_format: Annotated[
         OutputFormat | None,
-        typer.Option("--format", help="How to write it.", show_default="what FILE's suffix says, else table"),
+        typer.Option("--format", help="Output format.", show_default="what FILE's suffix says, else table"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")] = None,
     curves: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write every epoch of these trials, as CSV.")
+        Path | None, typer.Option(metavar="FILE", help="Also write every epoch of these trials to this CSV file.")
     ] = None,
+    version: VersionOption = False,
 ) -> None:
-    """Show the best trials of one run, several or all."""
+    """Show the best trials of one run, of several, or of all runs."""
     # pandas, pyarrow and duckdb take most of a second to import, which --help need not wait for
     from results.ranking.query import count_outside, left_out, rank_table
     from results.record.reading import read_runs

@@ -10,16 +10,13 @@ _KINDS: Final = {
     **dict.fromkeys(("float_parsing", "float_type"), "use a number"),
     "finite_number": "use a finite number",
     **dict.fromkeys(("bool_parsing", "bool_type"), "use true or false"),
-    "string_type": "use a text",
+    "string_type": "use a string",
     "list_type": "use a list",
     **dict.fromkeys(("model_type", "dict_type"), "use a table of keys"),
 }
-_BOUNDS: Final = {
-    "greater_than_equal": ("ge", "at least"),
-    "greater_than": ("gt", "more than"),
-    "less_than_equal": ("le", "at most"),
-    "less_than": ("lt", "less than"),
-}
+BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+"""Limits of a number, as pydantic names them, in words."""
+_BROKEN: Final = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
 
 
 def counted(number: int, noun: str) -> str:
@@ -30,9 +27,9 @@ def counted(number: int, noun: str) -> str:
 def remedy_of(item: Mapping[str, Any]) -> str:
     """What to do about one of a ValidationError's `errors()`, such as `use at least 1`; else its message."""
     kind: str = item["type"]
-    if kind in _BOUNDS:
-        name, words = _BOUNDS[kind]
-        return f"use {words} {item['ctx'][name]}"
+    if kind in _BROKEN:
+        name = _BROKEN[kind]
+        return f"use {BOUNDS[name]} {item['ctx'][name]}"
     if kind == "literal_error":
         return f"use {item['ctx']['expected'].replace(chr(39), '')}"
     message: str = item["msg"].removeprefix("Value error, ")

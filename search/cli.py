@@ -11,7 +11,7 @@ check_origin()  # before the first import of a sibling, which might be another d
 
 import typer  # noqa: E402
 
-from results.console import run_app  # noqa: E402
+from results.console import VersionOption, run_app  # noqa: E402
 from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
 from search.process import leave  # noqa: E402
@@ -19,7 +19,14 @@ from search.run import run_command  # noqa: E402
 from search.space import space_command  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
-app = typer.Typer(name="parambudget", help="The best residual network under a parameter budget.", rich_markup_mode=None)
+app = typer.Typer(name="parambudget", rich_markup_mode=None)
+
+
+@app.callback()
+def main_command(version: VersionOption = False) -> None:
+    """The best residual network under a parameter budget: search, rank and evaluate."""
+
+
 app.command("run")(run_command)
 app.command("space")(space_command)
 app.command("leaderboard", epilog=EXAMPLES)(leaderboard_command)

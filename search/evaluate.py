@@ -13,7 +13,7 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from results.console import run_app  # noqa: E402
+from results.console import VersionOption, run_app  # noqa: E402
 from results.record.files import require_writable  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
@@ -23,29 +23,33 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(name="evaluate")
 def evaluate_command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run")],
-    trial: Annotated[int | None, typer.Option(metavar="N", help="Trial to evaluate [default: the best one]")] = None,
-    storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs")] = Path("runs"),
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or path of the run.")],
+    trial: Annotated[int | None, typer.Option(metavar="N", help="Trial to evaluate. [default: the best one]")] = None,
+    storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder that holds the runs.")] = Path("runs"),
     flip: Annotated[
-        bool, typer.Option("--flip", help="Test-time augmentation: judge each image with its mirror image")
+        bool,
+        typer.Option("--flip", help="Test-time augmentation: average the outputs for each image and its mirror image."),
     ] = False,
     predict: Annotated[
         Path | None,
-        typer.Option(metavar="DIR|FILE", help="Instead, predict the classes of a folder of images, or a .npy file"),
+        typer.Option(metavar="DIR|FILE", help="Instead, predict the classes of a folder of images or a .npy file."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV file of the predictions [default: predictions.csv]")
+        Path | None, typer.Option(metavar="FILE", help="CSV file for the predictions. [default: predictions.csv]")
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.pt2", help="Instead, write the network as a file that torch opens by itself"),
+        typer.Option(
+            metavar="FILE.pt2", help="Instead, export the network to a file that torch loads without parambudget."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --output or --export")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --output or --export.")] = False,
+    version: VersionOption = False,
 ) -> None:
     """Measure the best network of a run on the test set, once, when the search is over.
 
-    The network is the trial's checkpoint; what was measured is kept in the run and not measured again. With --predict
-    or --export no test set is opened and nothing is added to the run.
+    The trial's checkpoint is evaluated. The result is kept in the run and is not measured again. --predict and
+    --export open no test set and add nothing to the run.
 
     \b
     Example:
@@ -86,7 +90,7 @@ def evaluate_command(
         chosen = chosen_trial(folder.name, record.state, trial)
         if chosen.test_accuracy is None:
             checkpoint = kept_checkpoint(folder, record.state, chosen, config.keep_checkpoints)
-            accuracy, loss, epoch = measure(checkpoint, config.data_arguments, flip)
+            accuracy, loss, epoch = measure(checkpoint, chosen.trial, config.data_arguments, flip)
             measured = {"epoch": epoch, "test_accuracy": accuracy, "test_loss": loss, "flip": flip}
             record.append("evaluated", trial=chosen.trial, **measured)
             TableWriter(folder).update(record, force=True)

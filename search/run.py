@@ -8,13 +8,14 @@ check_origin()  # before the first import of a sibling, which might be another d
 
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
+from shutil import get_terminal_size  # noqa: E402
 from typing import Annotated, Any  # noqa: E402
 
 import typer  # noqa: E402
 
-from results.console import run_app  # noqa: E402
+from results.console import VersionOption, run_app  # noqa: E402
 from search.config import RunConfig, compose  # noqa: E402
-from search.config.flags import config_flag, nested, seconds, size_bytes  # noqa: E402
+from search.config.flags import config_flag, config_keys, nested, seconds, size_bytes  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from search.process import leave  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
@@ -24,9 +25,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(name="run")
 def run_command(
-    name: Annotated[str | None, typer.Option(help="Name of the run [default: data set and time]")] = None,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue a run, by name or path")] = None,
-    storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs")] = Path("runs"),
+    prefix: Annotated[
+        str | None, typer.Argument(metavar="PREFIX", help="With --keys: print only the keys that start with this.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the run. [default: data set and time]")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Continue this run, given by its name or its path.")
+    ] = None,
+    storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder that holds the runs.")] = Path("runs"),
     dataset: Annotated[str | None, config_flag("dataset", metavar="NAME|DIR")] = None,
     data_dir: Annotated[str | None, config_flag("data_dir", metavar="DIR")] = None,
     image_size: Annotated[int | None, config_flag("image_size", metavar="N")] = None,
@@ -40,7 +48,7 @@ def run_command(
     reduction_factor: Annotated[int | None, config_flag("reduction_factor", metavar="N")] = None,
     max_params: Annotated[int | None, config_flag("space.max_params", metavar="N")] = None,
     min_params: Annotated[int | None, config_flag("space.min_params", metavar="N")] = None,
-    space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of the space's keys")] = None,
+    space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with keys of the space.")] = None,
     sampler: Annotated[str | None, config_flag("sampler", metavar="tpe|random|grid")] = None,
     seed: Annotated[int | None, config_flag("seed", metavar="N")] = None,
     concurrency: Annotated[int | None, config_flag("concurrency", metavar="N")] = None,
@@ -52,22 +60,30 @@ def run_command(
     fail_fast: Annotated[int | None, config_flag("fail_fast", metavar="N")] = None,
     disk_quota: Annotated[str | None, config_flag("disk_quota", metavar="20G")] = None,
     address: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster; Ray is started here without it")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Ray cluster to use; by default, Ray starts on this machine."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML file of any keys; flags override it")
+        Path | None, typer.Option(metavar="FILE", help="TOML file with any keys; flags override it.")
     ] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, as recipe.learning_rate=0.05")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any key, for example recipe.learning_rate=0.05."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do and cost; launch nothing")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show the result alone")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Write the result as one JSON object to stdout")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the search would do and cost, and launch nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the result.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Print the configuration keys and what they do, and exit.")
+    ] = False,
+    version: VersionOption = False,
 ) -> int:
-    """Search the best residual network under a parameter budget.
+    """Search for the best residual network under a parameter budget.
 
-    Without flags: a search on scikit-learn's digits of about a minute on two cores. Values come from the
-    defaults of the data set, then --config, then --space, then flags, then --set.
+    Without flags, it searches on scikit-learn's digits for about a minute on two cores. Values come from the
+    defaults of the data set, then --config, then --space, then flags, then --set; later ones win.
 
     \b
     Example:
@@ -76,7 +92,12 @@ def run_command(
       python -m search.run --dataset cifar10 --max-params 300000 --min-params 250000 --dry-run
       python -m search.run --resume my-run --trials 200
       python -m search.run --resume my-run --max-epochs 216 --max-params 4000000
+      python -m search.run --keys space
     """
+    if keys:
+        return _print_keys(prefix or "")
+    if prefix is not None:
+        raise SearchError(f"unexpected argument {prefix!r}; every value needs a flag (see python -m search.run --help)")
     flags = nested(
         {
             "dataset": dataset,
@@ -116,10 +137,25 @@ def run_command(
     return launch(composed, storage, name, address, quiet=quiet, json=json, say=say)
 
 
+def key_flags() -> dict[str, str]:
+    """The flag of every key of the configuration that has one."""
+    flags = {parameter.name: parameter.opts[0] for parameter in typer.main.get_command(app).params}
+    return {key: flags[name] for name, key in config_keys(run_command).items()}
+
+
+def _print_keys(prefix: str) -> int:
+    from search.config.reference import all_keys, as_text, keys_with_prefix
+
+    typer.echo(as_text(keys_with_prefix(all_keys(key_flags()), prefix), min(100, get_terminal_size().columns)))
+    return 0
+
+
 def _refuse_with_resume(given: dict[str, Any]) -> None:
     refused = [flag for flag, value in given.items() if value is not None]
     if refused:
-        raise SearchError(f"{', '.join(refused)} cannot be given with --resume; a run keeps what it was started with")
+        raise SearchError(
+            f"{', '.join(refused)} cannot be given with --resume, because a run keeps what it was started with"
+        )
 
 
 def _messages(quiet: bool) -> Callable[[str], None]:

@@ -14,7 +14,7 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from results.console import run_app  # noqa: E402
+from results.console import VersionOption, run_app  # noqa: E402
 from search.config import compose  # noqa: E402
 from search.config.flags import config_flag, nested  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
@@ -26,20 +26,24 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def space_command(
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help="Data set [default: that of --config, else cifar10]"),
+        typer.Option(metavar="NAME|DIR", help="Data set. [default: that of --config, else cifar10]"),
     ] = None,
     max_params: Annotated[int | None, config_flag("space.max_params", metavar="N")] = None,
     min_params: Annotated[int | None, config_flag("space.min_params", metavar="N")] = None,
-    space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of the space's keys")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file of a run")] = None,
+    space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with keys of the space.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with any keys of a run.")] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key, as space.stages=[3,4,5]")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any key, for example space.stages=[3,4,5]."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=0, max=1000, metavar="N", help="Layouts drawn uniformly")] = 5,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the drawn layouts")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Write the figures as one JSON object")] = False,
+    samples: Annotated[
+        int, typer.Option(min=0, max=1000, metavar="N", help="How many layouts to draw uniformly and show.")
+    ] = 5,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the drawn layouts.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    version: VersionOption = False,
 ) -> None:
-    """Show a space: how many layouts, how they spread over parameters, and samples.
+    """Show a space of layouts: how many there are, how their parameters are distributed, and a few samples.
 
     \b
     Example:

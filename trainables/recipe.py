@@ -66,87 +66,89 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     optimizer: Optimizer = "nesterov"
-    """The update rule, as in torch.optim; nesterov is SGD with its momentum, muon has nesterov for the rest."""
+    """Update rule, as in torch.optim; nesterov is SGD with Nesterov momentum, muon is Muon for convolutions and
+    nesterov for the rest."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    """Peak learning rate, per step."""
+    """Peak learning rate; the schedule sets the rate of every step."""
     weight_decay: NonNegative = 5e-4
-    """Coefficient of the L2 penalty (decoupled for adamw and muon's convolutions), on what `decay_norms` says."""
+    """Coefficient of the L2 penalty; decoupled from the gradient for adamw and for muon's convolutions."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of sgd, nesterov and muon, the highest where one-cycle moves it; the others do not read it."""
+    """Momentum; under one-cycle its highest value."""
     adaptive_clipping: NonNegative = 0.0
-    """Largest ratio of a unit's gradient to its weights, norms both, outside the linear layer; 0 does not clip."""
+    """Largest ratio of a unit's gradient norm to its weight norm, outside the linear layer; 0 turns clipping off."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
-    """Images a step."""
+    """Images per step."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the target spread evenly over the classes."""
+    """Share of the target that is spread evenly over the classes."""
     head_init: Literal["uniform", "xavier-normal"] = "uniform"
-    """Initial weights of the linear layer: uniform within 1/sqrt(features), or Xavier-normal."""
+    """Initial weights of the linear layer: uniform within 1/sqrt(features), or Xavier normal."""
     schedule: Schedule = "rung-annealed"
-    """Course of the learning rate; `trainables.schedule` defines each."""
+    """How the learning rate changes; rung-annealed brings it to zero at every rung, so that stopped trials compare
+    fairly."""
     warmup_epochs: NonNegative = 0.5
-    """Linear warm-up at the start of every schedule but one-cycle, step and constant, epochs."""
+    """Epochs of linear warm-up at the start of training."""
     cosine_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs in which cosine and cosine-step fall to zero, rise again, and so on; 0 is one fall over all epochs."""
+    """Epochs in which the rate falls to zero, then rises for as long, and so on; 0 is one fall over all epochs."""
     step_epochs: Annotated[int, Field(ge=1)] = 20
-    """Epochs between two drops of step and cosine-step."""
+    """Epochs between two drops of the learning rate."""
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.333
-    """What a drop of step and cosine-step multiplies the learning rate by."""
+    """Factor by which a drop multiplies the learning rate."""
     patience_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs without a validation accuracy above the best so far after which the training ends; 0 never ends it."""
+    """Early stopping: training ends after this many epochs without a new best validation accuracy; 0 turns it off."""
     decay_norms: bool = True
-    """Whether weight decay is on norms and biases too; false leaves it to convolutions and the linear layer."""
+    """Whether weight decay also applies to norms and biases; false limits it to convolutions and the linear layer."""
     gradient_clipping: NonNegative = 0.0
-    """Largest norm of the gradient of all parameters together; 0 does not clip."""
+    """Largest norm of the gradient of all parameters together; 0 turns clipping off."""
     muon_rate_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
-    """Muon's learning rate, of the convolutions, as a multiple of `learning_rate`, which the rest has."""
+    """Learning rate of the convolutions as a multiple of learning_rate, which all other parameters use."""
     lookahead_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps of an epoch after which the weights go back towards those before these steps; 0 never goes back."""
+    """Lookahead: steps after which the weights move part of the way back to where they started from; 0 turns it off."""
     lookahead_share: Share = 0.5
-    """Share of the way of so many steps that is kept."""
+    """Share of the distance covered in those steps that Lookahead keeps."""
     sam_radius: NonNegative = 0.0
-    """Distance to the weights where sharpness-aware minimisation takes the gradient, in a second pass; 0 is none."""
+    """Sharpness-aware minimization: a second pass takes the gradient this far from the weights; 0 turns it off."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Weight, at a step, of the weights' average so far, which is validated and tested; 0 does not average."""
+    """Decay of the exponential moving average of the weights, which is what is validated and tested; 0 turns it off."""
     stochastic_depth: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability that an image skips the last block in training, less for those before, linear in depth; 0 never."""
+    """Probability that training skips an image's last block, falling linearly towards the first; 0 turns it off."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability that an image's feature is zero in front of the linear layer in training."""
+    """Probability that a feature in front of the linear layer is zeroed in training; 0 turns it off."""
     restart_epochs: Annotated[int, Field(ge=1)] = 10
-    """Epochs of the first fall of cosine-restarts."""
+    """Epochs before the first restart."""
     restart_factor: Annotated[int, Field(ge=1, le=100)] = 2
-    """What each fall of cosine-restarts is longer by than the one before."""
+    """Factor by which each cycle is longer than the one before it."""
     cooldown_share: Share = 0.2
-    """Share of the epochs, the last ones, in which warmup-stable-decay falls to zero."""
+    """Share of the epochs, at the end of training, in which the learning rate falls to zero."""
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
-    """Random crop of the original size from an image padded by so many pixels; 0 is none."""
+    """Pixels by which an image is padded before a random crop to its original size; 0 turns cropping off."""
     padding_mode: Literal["zeros", "reflect"] = "reflect"
-    """What the padding of the crop holds."""
+    """What fills the padding of the crop: zeros, or the image reflected at its border."""
     flip: bool = True
-    """Horizontal flip of half of the images an epoch."""
+    """Whether half of the images are flipped horizontally in each epoch."""
     cutout: Annotated[int, Field(ge=0)] = 8
-    """Side of a square set to the mean colour, pixels, centred anywhere in the image; 0 is none."""
+    """Side in pixels of a square set to the mean colour, centred anywhere in the image; 0 turns it off."""
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Rotation by a uniform angle up to this either way; 0 is none."""
+    """Largest rotation in either direction, degrees; the angle is drawn uniformly. 0 turns it off."""
     mixup_alpha: NonNegative = 0.0
-    """Both parameters of the Beta distribution of a batch's mixing weight, images and labels; 0 does not mix."""
+    """Mixup: both parameters of the Beta distribution that a batch's mixing weight is drawn from; 0 turns it off."""
     cutmix_alpha: NonNegative = 0.0
-    """Both parameters of the Beta distribution of the share a batch's images keep of themselves; 0 does not mix."""
+    """CutMix: both parameters of the Beta distribution of the area that an image keeps; 0 turns it off."""
     flip_order: Literal["random", "alternating"] = "random"
-    """Which images an epoch flips: each with probability 1/2, or half of them, drawn once, and then in turn."""
+    """Which images an epoch flips: each with probability 1/2 (random), or one half and then the other (alternating)."""
     policy: Policy = "none"
-    """Operations of colour and shape on an image after crop and flip; autoaugment is the policy found on CIFAR-10."""
+    """Operations on colour and shape after crop and flip; autoaugment is the policy found on CIFAR-10."""
     policy_operations: Annotated[int, Field(ge=1, le=16)] = 2
-    """Operations of randaugment on an image, one after another."""
+    """Operations that randaugment applies to an image, one after another."""
     policy_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
-    """Strength of randaugment's operations, of 30."""
+    """Strength of randaugment's operations."""
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Probability that 2 % to 33 % of an image, a rectangle inside it, are set to the mean colour."""
+    """Random erasing: probability that a rectangle of 2% to 33% of the image is set to the mean colour."""
     ricap_beta: NonNegative = 0.0
-    """Both parameters of the Beta distributions of where four images of a batch meet in one; 0 does not mix."""
+    """RICAP: both parameters of the Beta distributions of the point where four images meet in one; 0 turns it off."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions and linear layers; auto is bfloat16 where the device computes it natively."""
     keep_weights: Literal["last", "best"] = "last"
-    """Whose weights a trial is evaluated with: its last epoch's, or those of the best validation accuracy."""
+    """Weights that a trial is evaluated with: those of its last epoch, or those of its best validation accuracy."""
 
     @property
     def unread(self) -> frozenset[str]:

@@ -84,6 +84,8 @@ class Trainer:
     ) -> None:
         self.layout, self.recipe, self.device, self.epochs, self.seed = layout, recipe, device, epochs, seed
         self.rungs = rungs or (epochs,)
+        if epochs < 1:
+            raise ValueError(f"epochs: {epochs} given; use at least 1")
         if self.rungs[-1] != epochs or any(end <= start for start, end in pairwise((0, *self.rungs))):
             raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {epochs}")
         self.epoch = 0

@@ -48,9 +48,9 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, int):
         if abs(value) <= INT64_MAX:
             return value
-    elif isinstance(value, float) and math.isfinite(value):  # "NaN" may be a text here: no way back to the float
+    elif isinstance(value, float) and math.isfinite(value):  # "NaN" may be a string here: no way back to the float
         return value
-    raise ValueError("use a text, true, false or a finite number; whole numbers have at most 63 bits")
+    raise ValueError("use a string, true, false or a finite number; whole numbers have at most 63 bits")
 
 
 Whole = Annotated[int, Field(ge=0, le=INT64_MAX)]

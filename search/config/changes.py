@@ -34,8 +34,8 @@ CHANGEABLE: Final = {
 }
 """Keys a resume may change: what is ranked after it is comparable."""
 
-_OTHER_IMAGES: Final = "accuracies on other images cannot be ranked with those of the run"
-_LADDER: Final = "the run's trials were compared at the rungs that it gives"
+_OTHER_IMAGES: Final = "accuracies on different images cannot be ranked together"
+_LADDER: Final = "it sets the rungs at which the run's trials were compared"
 FIXED: Final = {
     "dataset": _OTHER_IMAGES,
     "image_size": _OTHER_IMAGES,
@@ -44,12 +44,12 @@ FIXED: Final = {
     "grace_epochs": _LADDER,
     "reduction_factor": _LADDER,
     "earlier_max_epochs": "it follows max_epochs",
-    "sampler": "the run's proposals are those of one sampler",
-    "seed": "the run's proposals and trainings follow from it",
-    "replicates": "the run's layouts were trained so often each",
-    "warm_start": "what is tried first was settled when the run was started",
-    "recipe": "layouts trained by other recipes cannot be ranked with those of the run",
-    "space": "the run's proposals are points of the space that it was started with",
+    "sampler": "all proposals of a run come from one sampler",
+    "seed": "the run's proposals and trainings depend on it",
+    "replicates": "the run's layouts were trained with this many seeds",
+    "warm_start": "what to try first was decided when the run started",
+    "recipe": "layouts trained with other recipes cannot be ranked with those of the run",
+    "space": "all proposals of a run come from the space it was started with",
 }
 """For every other key, or the table that it is in, why it cannot change."""
 
@@ -91,8 +91,10 @@ def changed(before: RunConfig, given: Mapping[str, Any]) -> Change:
     ]
     refused += _ladder_problems(before, differing.get("max_epochs"))
     if refused:
-        start = "a started run keeps its " + " | ".join(refused)
-        raise ResumeError(f"{start}; start another run, whose --warm-start takes this one's best")
+        keys = " | ".join(refused)
+        raise ResumeError(
+            f"a resume cannot change {keys}; start a new run, whose --warm-start can take this one's best"
+        )
     if "space.max_params" in differing and "space.min_params" not in leaves:
         most, least = before.space.max_params, before.space.min_params
         budget = differing["space.max_params"]
@@ -161,13 +163,14 @@ def _ladder_problems(before: RunConfig, epochs: Any) -> list[str]:
     other = sorted({str(value) for value in before.recipe.values_of("schedule")} - {"rung-annealed"})
     start = f"max_epochs ({before.max_epochs} -> {epochs:g}): "
     if other:
-        return [f"{start}under {', '.join(other)} every epoch of a training depends on it"]
+        return [f"{start}under {', '.join(other)} the learning rate of every epoch depends on it"]
     longest = max((before.max_epochs, *before.earlier_max_epochs))
     ladder = rung_epochs(before.grace_epochs, before.reduction_factor, longest, before.earlier_max_epochs)
     if epochs in ladder or epochs > longest:
         return []
     rungs, more = ", ".join(map(str, ladder)), longest * before.reduction_factor
-    return [f"{start}its trials are annealed at {rungs}; use one of these, or more than {longest}, best {more}"]
+    remedy = f"use one of these, or more than {longest}, ideally {more}"
+    return [f"{start}the run's trials are annealed at epochs {rungs}; {remedy}"]
 
 
 def _shown(key: str, value: Any) -> str:

@@ -37,7 +37,7 @@ def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any]
         _merge(given, {"space": content})
     _merge(given, flags_of(flags, sets))
     if "earlier_max_epochs" in given:
-        raise ConfigError("earlier_max_epochs: given, but resumes that change max_epochs write it; leave it out")
+        raise ConfigError("earlier_max_epochs: recorded by resumes that change max_epochs; leave it out")
     return validated(given)
 
 
@@ -77,7 +77,9 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
     if "max_epochs" in given and "grace_epochs" not in given:
         # A short run needs a first rung inside it; the default grace period is for the default length.
         usual = values.get("grace_epochs", RunConfig.model_fields["grace_epochs"].default)
-        values["grace_epochs"] = min(usual, given["max_epochs"]) if isinstance(given["max_epochs"], int) else usual
+        longest = given["max_epochs"]
+        # A max_epochs below 1 is refused by its own name; a grace_epochs below 1 would be refused beside it.
+        values["grace_epochs"] = max(1, min(usual, longest)) if isinstance(longest, int) else usual
     _merge(values, given)
     if recipe is None or isinstance(recipe, Mapping):
         values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
@@ -144,8 +146,13 @@ def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
 
 
 def _scale_floor(space: Any, given: Any) -> None:
-    """A budget given without its floor gets one at four fifths of it: among layouts under a cap those near it win."""
-    if isinstance(given, Mapping) and "min_params" not in given and isinstance(given.get("max_params"), int):
+    """A budget given without its floor gets one at four fifths of it: among layouts under a cap those near it win.
+
+    A list of layouts is what its user wants to be tried, so it has none.
+    """
+    if not isinstance(given, Mapping) or given.get("layouts"):
+        return
+    if "min_params" not in given and isinstance(given.get("max_params"), int):
         space["min_params"] = default_floor(given["max_params"])
 
 

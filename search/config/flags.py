@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
 
-import typer
-from pydantic import BaseModel
+from typer.models import OptionInfo
 
-from search.config.dataset_defaults import DATASET_DEFAULTS
+from search.config.dataset_defaults import default_text
 from search.config.run_config import RunConfig
 from search.errors import ConfigError
 from search.layouts import LayoutSpace
@@ -18,32 +17,32 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def config_flag(key: str, *names: str, metavar: str | None = None) -> Any:
+class ConfigFlag(OptionInfo):
+    """An option of a command that stands for a key of the configuration."""
+
+    def __init__(self, key: str, help: str, metavar: str | None) -> None:
+        super().__init__(default=..., help=help, metavar=metavar, show_default=False)
+        self.key = key
+
+
+def config_flag(key: str, metavar: str | None = None) -> ConfigFlag:
     """The option for `key` of the configuration (`space.key` for one of the space), described by the model."""
-    model: type[BaseModel] = LayoutSpace if key.startswith("space.") else RunConfig
+    model = LayoutSpace if key.startswith("space.") else RunConfig
     field = model.model_fields[key.rpartition(".")[2]]
-    shown = _defaults(key, field.default)
-    text = f"{' '.join((field.description or '').split())}{shown}"
-    return typer.Option(*names, help=text, metavar=metavar, show_default=False)
+    default = default_text(key, field.default)
+    text = " ".join((field.description or "").split())
+    return ConfigFlag(key, f"{text} [default: {default}]" if default else text, metavar)
 
 
-def _defaults(key: str, usual: Any) -> str:
-    """The default of `key`, and those of the data sets that have another, as the end of its help."""
-    values: dict[Any, list[str]] = {}
-    for dataset, overrides in DATASET_DEFAULTS.items():
-        found: Any = overrides
-        for part in key.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        if found is not None and found != usual:
-            values.setdefault(found, []).append(dataset)
-    if usual is None and not values:
-        return ""
-    shown = [_figure(usual)] + [f"{', '.join(datasets)}: {_figure(value)}" for value, datasets in values.items()]
-    return f" [default: {'; '.join(shown)}]"
-
-
-def _figure(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def config_keys(command: Callable[..., Any]) -> dict[str, str]:
+    """The parameters of `command` that stand for keys of the configuration, each with its key."""
+    hints = get_type_hints(command, include_extras=True)
+    return {
+        name: option.key
+        for name, hint in hints.items()
+        for option in getattr(hint, "__metadata__", ())
+        if isinstance(option, ConfigFlag)
+    }
 
 
 def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,4 +84,7 @@ def size_bytes(text: str | None) -> int | None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text, re.IGNORECASE)
     if match is None:
         raise ConfigError(f"disk_quota: {text!r} given; write bytes or a size such as 750M, 20G or 1.5T")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    try:
+        return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    except OverflowError:
+        raise ConfigError(f"disk_quota: {text!r} given, more than any disk holds; use a size such as 20G") from None

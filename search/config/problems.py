@@ -46,15 +46,18 @@ def refuse_misplaced(file: Path, content: Mapping[str, Any], model: type[BaseMod
     found: list[tuple[set[str], str]]
     if of_space:
         own = _TABLES["space"]
-        remedy = f"keys of a whole configuration; give {file} with --config, or the keys of [space] alone"
-        found = [(whole - own, remedy), (_TABLES["recipe"] - own - whole, "keys of [recipe] in a file for --config")]
+        remedy = f"not keys of a space; give {file} with --config, or keep only the keys of [space] in it"
+        found = [
+            (whole - own, remedy),
+            (_TABLES["recipe"] - own - whole, "not keys of a space; put them under [recipe] in a file for --config"),
+        ]
     else:
         found = [
-            (_TABLES["space"] - whole, f"keys of [space]; write that line above them, or give {file} with --space"),
-            (_TABLES["recipe"] - _TABLES["space"] - whole, "keys of [recipe]; write that line above them"),
+            (_TABLES["space"] - whole, f"keys of [space]; put them under that heading, or give {file} with --space"),
+            (_TABLES["recipe"] - _TABLES["space"] - whole, "keys of [recipe]; put them under that heading"),
         ]
     problems = [
-        f"{file}: {', '.join(names)} given at the top, {remedy}"
+        f"{file}: {', '.join(names)} at the top level: {remedy}"
         for keys, remedy in found
         if (names := [name for name in content if name in keys])
     ]

@@ -14,10 +14,11 @@ from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
 from search.recipes import RecipeSpace
 from search.recipes.annealing import unannealed
+from search.recipes.table import read_with
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
 from trainables.process_settings import Compile
-from trainables.recipe import READ_WITH, USUAL_RATE
+from trainables.recipe import USUAL_RATE
 from trainables.schedule import rung_epochs
 
 SamplerName = Literal["tpe", "random", "grid"]
@@ -32,7 +33,7 @@ def _read_share(value: Any) -> Any:
     raise ValueError(f"{value!r} given; use a number of at least 0, or auto")
 
 
-GpuShare = Annotated[float | Literal["auto"], BeforeValidator(_read_share)]
+GpuShare = Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_read_share)]
 
 
 class RunConfig(BaseModel):
@@ -45,66 +46,68 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dataset: str = "digits"
-    """Data set by name, or the path of a folder of class folders of images."""
+    """Data set: digits, cifar10, cifar100, svhn, fashion-mnist, mnist, or the path of a folder of class folders."""
     data_dir: str | None = None
-    """Folder of the prepared data sets; the user's cache folder when not given."""
+    """Folder of the prepared data sets; by default the user's cache folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None
-    """Side of the images of an image folder, pixels."""
+    """Side in pixels to which the images of an image folder are resized; 32 by default."""
     train_images: Annotated[int, Field(ge=1)] | None = None
-    """Train on a stratified subset of so many images; validation images stay the same."""
+    """Train on a stratified subset of this many images; the validation images stay the same."""
     split_seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the validation split and the subset."""
+    """Seed of the validation split and of the subset."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    """Trainings in all, replicates among them."""
+    """Number of trainings in total, replicates included."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
-    """How often each layout with its recipe is trained, every time with another seed."""
+    """How many times each layout is trained with each recipe, every time with a different seed."""
     warm_start: tuple[str, ...] = ()
-    """What is tried first: names of presets, and runs, whose best three (or N, as RUN:N) are taken."""
+    """What to try first: presets by name, and earlier runs, whose best three are taken (RUN:N takes the best N)."""
     reuse: tuple[str, ...] = ()
-    """Runs whose results stand for trainings of this run: the same layout, recipe, seed, data and rungs."""
+    """Earlier runs whose results replace trainings with the same layout, recipe, seed, data and rungs."""
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 72
-    """Epochs of a trial that is never stopped: the last rung."""
+    """Epochs of a trial that is never stopped; the last rung."""
     grace_epochs: Annotated[int, Field(ge=1)] = 8
-    """Epochs before a trial may be stopped: the first rung."""
+    """Epochs before a trial may be stopped; the first rung. The default is lowered to max_epochs if that is lower."""
     reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
-    """One of so many trials passes a rung, and the next rung is so many times later."""
+    """ASHA's eta, N: the best 1/N of the trials pass a rung, and each rung is N times the epochs of the one before."""
     earlier_max_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Other values that `max_epochs` has had in this run, ascending; resumes keep them, and each stays a rung."""
+    """Other values that max_epochs has had in this run, ascending; each stays a rung."""
     sampler: SamplerName = "tpe"
-    """Who proposes layouts."""
+    """How trials are proposed: tpe learns from earlier ones, random draws uniformly, grid takes every combination in
+    order."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the sampler and of every training."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
-    """Trials at a time; as many as the resources hold when not given."""
+    """Trials at a time; by default as many as the resources allow."""
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
-    """CPU cores, and threads, of a trial."""
+    """CPU cores per trial; a trial runs as many threads."""
     gpus_per_trial: GpuShare = 0.0
-    """GPUs of a trial; 0.5 lets two share one, auto lets as many share one as it holds and that use it better."""
+    """GPUs per trial; 0.5 lets two share one, auto as many as fit its memory and still raise throughput."""
     compile: Compile = "auto"
-    """Whether a trial compiles its residual blocks (blocks) or not (off); auto where that is known to be faster."""
+    """Whether the residual blocks are compiled: blocks or off; auto compiles them where that is known to be faster."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Stop, resumable, after so many seconds; a resume has as many again."""
+    """Stop after this many seconds (the flag also takes 1h30m); the run can be resumed, with the same budget again."""
     epoch_budget: Annotated[int, Field(ge=1)] | None = None
-    """Stop, resumable, when all trials of the run together have trained so many epochs."""
+    """Stop when the trials of the run have trained this many epochs in total; the run can be resumed with more."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 3
-    """How often a trial whose process or node died is started again from its checkpoint."""
+    """How often a trial is restarted from its checkpoint after its process or node died."""
     fail_fast: Annotated[int, Field(ge=0)] = 3
-    """Stop when the first so many trials of a session all fail with the same error; 0 never does."""
+    """Stop when the first N trials of a session all fail with the same error; 0 turns this off."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
-    """Finished trials whose checkpoints are kept: the best ones."""
+    """Number of finished trials whose checkpoints are kept; the best ones."""
     disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
-    """Most bytes that the run's folder may take; as many as the disk has when not given."""
+    """Largest size of the run's folder in bytes (the flag also takes 750M or 20G); by default the disk is the limit."""
     space: LayoutSpace = LayoutSpace()
-    """Layouts that are searched."""
+    """Which layouts are searched: the choices for each field of a layout, and limits on its size."""
     recipe: RecipeSpace = RecipeSpace()
-    """How each is trained: fields that are fixed, chosen or ranged."""
+    """How layouts are trained. Each field is a value, a list of choices or, for a number, a range such as
+    {low = 0.01, high = 0.5, log = true} (or step = ...). Fields with several values are searched with the layout."""
 
     @model_validator(mode="after")
     def _sense(self) -> RunConfig:
         problems = []
         if self.grace_epochs > self.max_epochs:
             problems.append(
-                f"grace_epochs: {self.grace_epochs} given, over max_epochs ({self.max_epochs}); "
+                f"grace_epochs: {self.grace_epochs} exceeds max_epochs ({self.max_epochs}); "
                 "lower it or raise max_epochs"
             )
         share = self.gpus_per_trial
@@ -112,19 +115,19 @@ class RunConfig(BaseModel):
             problems.append(f"gpus_per_trial: {share:g} given; above 1 it must be a whole number")
         if self.seed + self.replicates > 2**31:
             problems.append(
-                f"seed: {self.seed} given with {self.replicates} replicates, each with a seed one higher; "
+                f"seed: {self.seed} leaves too few seeds above it for {self.replicates} replicates; "
                 f"use at most {2**31 - self.replicates}"
             )
         if self.sampler == "grid" and self.recipe.size is None:
             ranges = ", ".join(f"recipe.{name}" for name in self.recipe.continuous)
-            problems.append(f"sampler: grid given, but {ranges} is a range; give a list of values")
+            problems.append(f"sampler: grid cannot list every value of the range {ranges}; use a list of values")
         problems += [f"space.{problem}" for problem in size_problems(self.space)]
         problems += [
             f"recipe.{problem}" if problem.split(":")[0].isidentifier() else f"recipe: {problem}"
             for problem in self.recipe.problems_over(self.max_epochs)
         ]
         problems += [
-            f"recipe.families.{name}: a layout has a dimension of this name; choose another"
+            f"recipe.families.{name}: the name is taken by a dimension of the layout; choose another name"
             for name in layout_bounds(self.space)
             if name in {part.name for part in self.recipe.searched}
         ]
@@ -140,7 +143,7 @@ class RunConfig(BaseModel):
             ValueError: `gpus_per_trial` is `auto`, which `search.planning.gpu_sharing` turns into a number.
         """
         if self.gpus_per_trial == "auto":
-            raise ValueError("gpus_per_trial: auto stands for a number; settle it first")
+            raise ValueError("gpus_per_trial: auto is not a number yet; resolve it with with_share first")
         return Resources(self.cpus_per_trial, self.gpus_per_trial, self.concurrency)
 
     @property
@@ -179,20 +182,17 @@ class RunConfig(BaseModel):
         if schedules:
             early = ", ".join(map(str, self.rungs[:-1]))
             found.append(
-                f"note: {', '.join(schedules)} does not anneal at epochs {early}, where trials are compared; "
-                "use recipe.schedule=rung-annealed, or grace_epochs equal to max_epochs"
+                f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
+                "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
             )
         lowest = min(self.recipe.values_of("learning_rate"))
         small = sorted(set(self.recipe.values_of("optimizer")) & USUAL_RATE.keys())
         found += [
-            f"note: recipe.learning_rate: {lowest:g} or more is much for {name}, whose usual one is {usual:g}"
+            f"note: recipe.learning_rate: {lowest:g} or more is high for {name}, whose usual rate is {usual:g}"
             for name in small
             if lowest > 20 * (usual := USUAL_RATE[name])
         ]
-        for name in self.recipe.unread:
-            other, values = READ_WITH[name]
-            needed = " or ".join(filter(None, (", ".join(values[:-1]), *values[-1:]))) if values else "above 0"
-            found.append(f"note: recipe.{name} changes nothing here; it is read with {other} {needed} alone")
+        found += [f"note: recipe.{name} has no effect here; it needs {read_with(name)}" for name in self.recipe.unread]
         return found
 
     @property

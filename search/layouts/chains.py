@@ -17,7 +17,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo import ResNetLayout
 from model_zoo.block_form import BlockForm
 from model_zoo.complexity import head_params, stage_params, stem_params
 from search.errors import ConfigError
@@ -203,29 +202,6 @@ class Chain:
         blocks, strides, kernels = np.tile(self.choices(stage), len(self.widths))
         widths = np.repeat(self.widths.astype(np.int32), len(blocks) // len(self.widths))
         return np.stack([blocks, widths, strides, kernels], axis=1)
-
-    def front_params(self, layout: ResNetLayout) -> int:
-        """The parameters of the layout's stem and of its stages in front of the cut."""
-        total = stem_params(layout.in_channels, layout.stem_channels, layout.conv_bias)
-        c_in = layout.stem_channels
-        for i in range(self.cut):
-            width = layout.channels[i]
-            cell = (layout.blocks[i], layout.kernels[i], layout.strides[i])
-            total += stage_params(c_in, width, *cell, self.skip_kernel, self.conv_bias, self.form)
-            c_in = width
-        return int(total)
-
-    def code(self, cells: list[tuple[int, int, int, int]], stages: range, stem_place: int = 0) -> int:
-        """The code of `stages` whose blocks, channels, stride and kernel are `cells`; the method `cells` inverts it."""
-        code = stem_place
-        for stage, (blocks, width, stride, kernel) in zip(stages, cells, strict=True):
-            strides = self.space.strides if stage else self.space.first_strides
-            digit = int(np.searchsorted(self.widths, width))
-            digit = digit * (self.space.blocks[1] - self.space.blocks[0] + 1) + blocks - self.space.blocks[0]
-            digit = digit * len(strides) + strides.index(stride)
-            digit = digit * len(self.space.kernels) + self.space.kernels.index(kernel)
-            code = code * self.digits(stage) + digit
-        return code
 
 
 def chains(space: LayoutSpace) -> Iterator[Chain]:

@@ -103,30 +103,6 @@ def enumerate_layouts(space: LayoutSpace) -> Iterator[ResNetLayout]:
                 yield layout
 
 
-def layout_at(space: LayoutSpace, number: int) -> ResNetLayout:
-    """The layout with `number` among those inside the parameter window; `index_of` inverts it.
-
-    Raises:
-        IndexError: there is none.
-    """
-    index = index_of_space(space)
-    if not 0 <= number < index.count:
-        raise IndexError(f"layout {number:,} of {index.count:,}; use 0 to {index.count - 1:,}")
-    return index.at(np.array([number]))[0]
-
-
-def index_of(space: LayoutSpace, layout: ResNetLayout) -> int:
-    """The number of `layout` among those inside the parameter window; `layout_at` inverts it.
-
-    Raises:
-        ValueError: it is not among them.
-    """
-    number = index_of_space(space).number_of(layout)
-    if number is None:
-        raise ValueError(f"{layout.layout_id} is not in the space's parameter window; see LayoutSpace.offers")
-    return number
-
-
 def sample_uniform(space: LayoutSpace, n: int, generator: np.random.Generator) -> LayoutBatch:
     """`n` layouts drawn uniformly, with replacement, from the feasible ones.
 

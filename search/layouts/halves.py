@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_zoo.complexity import head_params, stem_params
+from search.layouts.batch import Column
 from search.layouts.chains import Chain, Keys
 
-Column = NDArray[np.int64]
 Partial = tuple[Keys, Keys]
 """Chains under construction: their parameters and their codes."""
 

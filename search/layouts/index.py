@@ -36,9 +36,6 @@ class LayoutIndex(Protocol):
     def at(self, numbers: Column) -> LayoutBatch:
         """The layouts with `numbers` (N,), each from 0 to below `count`."""
 
-    def number_of(self, layout: ResNetLayout) -> int | None:
-        """The number of `layout`; None when it is not among them."""
-
     def walk(self) -> Iterator[LayoutBatch]:
         """All of them in the order of their numbers, in batches."""
 
@@ -190,40 +187,6 @@ class ChainIndex:
         back = np.argsort(np.concatenate(places), kind="stable")
         return joined(parts).select(back)
 
-    def number_of(self, layout: ResNetLayout) -> int | None:
-        params = count_params(layout)
-        if not self.space.min_params <= params <= self.space.max_params or not self.space.offers(layout):
-            return None
-        for meeting, end in zip(self.joined_halves, map(int, self._ends), strict=True):
-            number = self._number(meeting, layout, params)
-            if number is not None:
-                return end - int(meeting.ends[-1]) + number
-        return None
-
-    def _number(self, meeting: JoinedHalves, layout: ResNetLayout, params: int) -> int | None:
-        chain = meeting.chain
-        shared = (layout.stages, layout.skip_kernel, layout.conv_bias, layout.form)
-        if shared != (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form):
-            return None
-        cells = list(zip(layout.blocks, layout.channels, layout.strides, layout.kernels, strict=True))
-        stems = chain.stems(layout.channels[0])
-        stem_place = next(place for place, stem in stems.items() if stem == layout.stem_channels)
-        codes = (
-            chain.code(cells[: chain.cut], range(chain.cut), stem_place),
-            chain.code(cells[chain.cut :], range(chain.cut, chain.stages)),
-        )
-        front_params = chain.front_params(layout)
-        front_key = front_params << chain.code_bits | codes[0]
-        back_key = (params - front_params) << chain.code_bits | codes[1]
-        front, back = int(np.searchsorted(meeting.front, front_key)), int(np.searchsorted(meeting.back, back_key))
-        if front == len(meeting.front) or back == len(meeting.back):
-            return None
-        if (int(meeting.front[front]), int(meeting.back[back])) != (front_key, back_key):
-            return None
-        start = int(meeting.ends[front - 1]) if front else 0
-        number = start + back - int(meeting.first[front])
-        return number if start <= number < int(meeting.ends[front]) else None
-
     def walk(self) -> Iterator[LayoutBatch]:
         for meeting in self.joined_halves:
             yield from meeting.walk()
@@ -244,14 +207,10 @@ class ListIndex:
 
     def __init__(self, space: LayoutSpace) -> None:
         self._layouts = [x for x in space.listed_layouts if space.min_params <= count_params(x) <= space.max_params]
-        self._numbers = {layout: number for number, layout in enumerate(self._layouts)}
         self.count = len(self._layouts)
 
     def at(self, numbers: Column) -> LayoutBatch:
         return self._batch.select(numbers)
-
-    def number_of(self, layout: ResNetLayout) -> int | None:
-        return self._numbers.get(layout)
 
     def walk(self) -> Iterator[LayoutBatch]:
         if self._layouts:

@@ -17,11 +17,11 @@ def read_layouts(given: Any) -> list[ResNetLayout]:
         ValueError: it is no list, or entries are neither; the message lists all of them.
     """
     if not isinstance(given, list | tuple):
-        raise ValueError(f"layouts: {given!r} given; use a list of names of presets and ids")
+        raise ValueError(f"layouts: {given!r} given; use a list of preset names and layout ids")
     found, problems = [], []
     for entry in given:
         if not isinstance(entry, str):
-            problems.append(f"{entry!r} given; use names of presets or ids such as 3-5-3x64-128-256")
+            problems.append(f"{entry!r} given; use preset names or layout ids such as 3-5-3x64-128-256")
             continue
         try:
             found.append(PRESETS[entry] if entry in PRESETS else ResNetLayout.from_id(entry))

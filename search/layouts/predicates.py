@@ -22,7 +22,7 @@ def imported_predicate(path: str) -> Any:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise _failed(path, module_name, error) from error
         raise ValueError(
-            f"{path!r} given; there is no module {error.name!r}; start the command where it is, or set PYTHONPATH"
+            f"{path!r} given; there is no module {error.name!r}; run the command where it is, or set PYTHONPATH"
         ) from error
     except Exception as error:  # whatever the user's module raises
         raise _failed(path, module_name, error) from error
@@ -33,10 +33,10 @@ def imported_predicate(path: str) -> Any:
     found = getattr(module, name)
     if not callable(found):
         kind = type(found).__name__
-        raise ValueError(f"{path!r} given; it is of type {kind}, name a function that takes a layout")
+        raise ValueError(f"{path!r} given; it has type {kind}; name a function that takes a layout")
     return found
 
 
 def _failed(path: str, module_name: str, error: Exception) -> ValueError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return ValueError(f"{path!r} given; importing module {module_name!r} fails ({reason}); mend it")
+    return ValueError(f"{path!r} given; importing module {module_name!r} failed ({reason}); fix the module")

@@ -33,43 +33,44 @@ class LayoutSpace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     stages: tuple[Annotated[int, Field(ge=2, le=6)], ...] = (3, 4)
-    """Numbers of stages, 2 to 6."""
+    """Numbers of stages a layout may have."""
     blocks: tuple[Count, Count] = (1, 16)
     """Fewest and most blocks of a stage, inclusive."""
     channels: tuple[Width, ...] = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
     """Widths a stage may have."""
     channel_order: Literal["free", "nondecreasing", "increasing"] = "nondecreasing"
-    """How widths follow each other from stage to stage."""
+    """How the width may change from stage to stage; free allows any order."""
     strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (2,)
     """Strides a stage after the first may have."""
     first_strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (1,)
     """Strides the first stage may have."""
     kernels: tuple[Literal[3, 5], ...] = (3,)
-    """Kernel sides a stage may have."""
+    """Kernel sizes a stage may have."""
     stem_channels: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
     """Widths the stem may have; 0 stands for the width of the first stage."""
     skip_kernels: tuple[Literal[1, 3], ...] = (1,)
-    """Kernel sides of skip convolutions."""
+    """Kernel sizes of the convolutions in skip connections."""
     conv_biases: tuple[bool, ...] = (False,)
     """Whether convolutions have a bias."""
     block_types: tuple[Literal["basic", "preactivation", "bottleneck"], ...] = ("basic",)
-    """Kinds of blocks; a bottleneck's widths are its outputs, and it has a quarter of them inside."""
+    """Kinds of residual blocks; a bottleneck's width is that of its output, four times the width inside it."""
     groups: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = (1,)
-    """Groups of the kxk convolutions of blocks; layouts whose widths they do not divide are left out."""
+    """Groups of the kxk convolutions in blocks; layouts with a width that they do not divide are left out."""
     squeeze_ratios: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
-    """Reduction ratios of squeezes, 0 for none; layouts with a width below the ratio are left out."""
+    """Reduction ratios of squeeze-and-excitation, 0 for none; layouts with a width below the ratio are left out."""
     activations: tuple[Literal["relu", "silu", "gelu"], ...] = ("relu",)
-    """Activations, one for all of a network."""
+    """Activation functions; a network uses the same one throughout."""
     layouts: tuple[str, ...] = ()
-    """Instead of all the choices above, these layouts alone: names of presets, or ids such as 3-5-3x64-128-256."""
+    """Search only these layouts, in place of all the choices above: preset names, or ids such as 3-5-3x64-128-256.
+    Their min_params is 0 by default."""
     in_channels: Width = 3
-    """Channels of the images; the data set's."""
+    """Channels of the images."""
     classes: Annotated[int, Field(ge=2, le=2**20)] = 10
-    """Classes of the images; the data set's."""
+    """Number of classes."""
     image_size: tuple[Annotated[int, Field(ge=1, le=2**14)], Annotated[int, Field(ge=1, le=2**14)]] = (32, 32)
-    """Height and width of the images, pixels; the data set's."""
+    """Height and width of the images, pixels."""
     min_params: Annotated[int, Field(ge=0, le=2**62)] = 4_000_000
-    """Fewest trainable parameters, inclusive."""
+    """Fewest trainable parameters, inclusive; four fifths of max_params if only that is given."""
     max_params: Annotated[int, Field(ge=1, le=2**62)] = 5_000_000
     """Most trainable parameters, inclusive: the budget."""
     min_depth: Figure = 0
@@ -81,11 +82,11 @@ class LayoutSpace(BaseModel):
     max_flops: Figure | None = None
     """Most FLOPs of a forward pass on one image, inclusive."""
     min_activation_bytes: Figure = 0
-    """Fewest bytes of activations of a float32 training step at its peak, per image, inclusive."""
+    """Least peak memory of the activations in a float32 training step, bytes per image, inclusive."""
     max_activation_bytes: Figure | None = None
-    """Most bytes of activations of a float32 training step at its peak, per image, inclusive."""
+    """Most peak memory of the activations in a float32 training step, bytes per image, inclusive."""
     predicate: ImportString[Callable[[ResNetLayout], bool]] | None = None
-    """Further condition on a layout: a callable, or its import path `package.module.function` in a file."""
+    """Further condition on a layout: a callable, in a file its import path package.module.function."""
 
     @model_validator(mode="before")
     @classmethod
@@ -96,7 +97,7 @@ class LayoutSpace(BaseModel):
         wrong = [name for name, value in choices.items() if name in given and _plain(given[name]) != value]
         if wrong:
             raise ValueError(
-                f"layouts: given together with {', '.join(wrong)}; a list of layouts needs no other choice"
+                f"layouts: given together with {', '.join(wrong)}; a list of layouts replaces them, so leave them out"
             )
         return {**given, **choices}
 
@@ -112,7 +113,7 @@ class LayoutSpace(BaseModel):
     @classmethod
     def _choices(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
-            raise ValueError("no choice given; give at least one")
+            raise ValueError("the list is empty; give at least one value")
         named = BLOCKS + ACTIVATIONS
         return tuple(sorted(set(values), key=lambda value: named.index(value) if value in named else value))
 
@@ -120,7 +121,7 @@ class LayoutSpace(BaseModel):
     def _windows(self) -> LayoutSpace:
         problems = []
         if self.blocks[0] > self.blocks[1]:
-            problems.append(f"blocks: {self.blocks[0]} to {self.blocks[1]} is empty; give [fewest, most]")
+            problems.append(f"blocks: the range {self.blocks[0]} to {self.blocks[1]} is empty; give [fewest, most]")
         for figure in ("params", "depth", "flops", "activation_bytes"):
             least, most = getattr(self, f"min_{figure}"), getattr(self, f"max_{figure}")
             if most is not None and least > most:
@@ -207,7 +208,7 @@ class LayoutSpace(BaseModel):
             return bool(self.predicate(layout))
         except Exception as error:  # whatever the user's code raises
             raise PredicateError(
-                f"space.predicate: {type(error).__name__}: {error}, for {layout.layout_id}; mend the function"
+                f"space.predicate: {type(error).__name__}: {error}, for {layout.layout_id}; fix the function"
             ) from error
 
     def passes(self, batch: LayoutBatch) -> NDArray[np.bool_]:

@@ -67,8 +67,8 @@ def _hours(config: RunConfig, storage: Path, training_flops: float, trials: int)
             seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trained)
             flops += passes_per_epoch(earlier) * sum(trial.flops * trial.epochs for trial in trained)
     if not told:
-        why = f"{storage} holds no run on {config.dataset} from this machine with as many CPUs and GPUs a trial"
-        return None, f"{why}; a run of a few trials gives one"
+        why = f"{storage} has no earlier {config.dataset} run on this machine with these resources"
+        return None, f"{why}; a run of a few trials would give one"
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     why = f"{at_a_time} at a time, as fast as {', '.join(told[:3])}{more}"
     return training_flops * seconds / flops / at_a_time / 3600, why

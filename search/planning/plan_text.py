@@ -19,7 +19,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     rungs = ", ".join(map(str, plan["rungs"]))
     fixed = ", ".join(f"{name} {value}" for name, value in plan["fixed"])
     console.print(
-        f"\nrecipe, fixed: {fixed or 'nothing'}; what is not named has its default",
+        f"\nfixed in the recipe: {fixed or 'nothing'}; fields not shown have their defaults",
         highlight=False,
         soft_wrap=True,
         end="",
@@ -29,23 +29,25 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     console.print()
     if plan["searched"]:
         count = "infinitely many recipes" if plan["recipes"] is None else counted(plan["recipes"], "recipe")
-        console.print(f"{count} for each layout", highlight=False, soft_wrap=True)
+        console.print(f"{count} per layout", highlight=False, soft_wrap=True)
     if plan["replicates"] > 1:
-        console.print(f"\neach up to {plan['replicates']} times, with another seed", highlight=False, soft_wrap=True)
+        console.print(
+            f"\neach trained up to {plan['replicates']} times, with different seeds", highlight=False, soft_wrap=True
+        )
     for sentence in plan["warm_start"]:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
     for sentence in plan["notes"]:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
     budgets = "".join(f"{sentence}\n" for sentence in plan["budgets"])
     fewer = plan["trials"] < plan["asked_trials"]
-    every = f", every point there is; {plan['asked_trials']:,} were asked for," if fewer else ""
+    every = f" (all there are to try; {plan['asked_trials']:,} requested)" if fewer else ""
     console.print(
         f"\n{counted(plan['trials'], 'trial')}{every} on {plan['dataset']}, sampler {plan['sampler']}, "
         f"rungs at {rungs} epochs\n"
-        f"about {plan['expected_epochs']:,.0f} epochs in all, {plan['most_epochs']:,} if none is stopped\n"
+        f"about {plan['expected_epochs']:,.0f} epochs in total, {plan['most_epochs']:,} if no trial is stopped\n"
         f"{budgets}"
         f"about {flops_text(plan['training_flops'])} of training and validation, "
-        f"{flops_text(plan['flops_per_epoch'])} an epoch of the mean layout\n"
+        f"{flops_text(plan['flops_per_epoch'])} per epoch of the mean layout\n"
         f"{hours_text(plan)}\n"
         f"at most {DiskForecast.of(plan['disk'])} in the run's folder\n"
         "Nothing was launched.",
@@ -57,23 +59,25 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
 def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
     """Prints what `make_resume_plan` gives."""
     left = max(0, plan["trials"] - plan["ended_trials"])
-    going_on = plan["suggested_trials"] - plan["ended_trials"]
+    partly = plan["suggested_trials"] - plan["ended_trials"]
     before, now = plan["changes"].get("max_epochs", (0, 0))
     budget = plan["epoch_budget"]
     spent = (
         f"the epoch budget of {budget:,} is spent: nothing would run\n" if budget and plan["epochs"] >= budget else ""
     )
     leaving = (
-        f"{counted(plan['leaving_trials'], 'trial')} outside the parameters asked for would lose rank and checkpoint\n"
+        f"{counted(plan['leaving_trials'], 'trial')} outside the new parameter limits would lose rank and checkpoint\n"
     )
-    cost = f"about {plan['expected_epochs']:,.0f} epochs to go; {hours_text(plan)}\n"
+    cost = f"about {plan['expected_epochs']:,.0f} epochs left; {hours_text(plan)}\n"
     again = (
-        f"besides, completed trials go on to {now:,} epochs where their last rung lets them\n" if now > before else ""
+        f"completed trials also continue to {now:,} epochs if ASHA promotes them from their last rung\n"
+        if now > before
+        else ""
     )
     console.print(
         f"run {plan['run']}: {plan['change'] or 'nothing changes'}\n"
-        f"{plan['ended_trials']:,} of {plan['trials']:,} trials have ended, {plan['epochs']:,} epochs in all; "
-        f"{left:,} to go, {going_on:,} of them from where they were\n"
+        f"{plan['ended_trials']:,} of {plan['trials']:,} trials have ended, {plan['epochs']:,} epochs in total; "
+        f"{left:,} left, {partly:,} of them partly trained\n"
         f"{cost if left else ''}{again}{spent}{leaving if plan['leaving_trials'] else ''}Nothing was launched.",
         highlight=False,
         soft_wrap=True,
@@ -83,7 +87,7 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
 def hours_text(plan: dict[str, Any]) -> str:
     """How long the training of a plan takes, and how that is known."""
     if plan["hours"] is None:
-        return f"no estimate in hours: {plan['hours_why']}"
+        return f"no time estimate: {plan['hours_why']}"
     hours = plan["hours"]
     number, unit = next(
         (hours * many, name)

@@ -43,10 +43,12 @@ def contradictions(dims: Parts, problems: Callable[[dict[str, Number]], list[str
             for i, dim in enumerate(dims)
             if len({probe[i] for probe in refused}) < len(dim.ends)
         ]
-        found.append(f"{' with '.join(involved)} is one combination; {message}" if len(involved) > 1 else message)
+        found.append(
+            f"{' with '.join(involved)} is a possible combination; {message}" if len(involved) > 1 else message
+        )
     if len(found) > MAX_NAMED:
         found[MAX_NAMED:] = [
-            f"{len(found) - MAX_NAMED} more combinations contradict themselves; bundle them in a family"
+            f"{len(found) - MAX_NAMED} more combinations contradict themselves; use a family to set fields together"
         ]
     return found
 

@@ -19,6 +19,8 @@ Setting = bool | int | float | str
 """A value of a field of `Recipe`."""
 Number = int | float
 """A value of a dimension: an index into choices, or the field's own value in a range."""
+Values = dict[str, Number]
+"""A value for each of several dimensions."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Choice:
             ValueError: there is no such option.
         """
         if value not in range(self.count):
-            raise ValueError(f"{self.name}: option {value} given of {self.count}; use 0 to {self.count - 1}")
+            raise ValueError(
+                f"{self.name}: option {value} given, but there are {self.count}; use 0 to {self.count - 1}"
+            )
         return dict(zip(self.fields, self.options[int(value)], strict=True))
 
     def locate(self, recipe: Recipe, unread: frozenset[str]) -> Number | None:
@@ -96,7 +100,7 @@ class Choice:
         """Why `recipe` has none of the options."""
         if self.fields != (self.name,):
             found = ", ".join(f"{field} {shown(getattr(recipe, field), quote=True)}" for field in self.fields)
-            return f"{self.name}: {found} is none of {self.text}"
+            return f"{self.name}: {found} matches none of {self.text}"
         relation = "not" if self.count == 1 else "not among"
         return f"{self.name} {shown(getattr(recipe, self.name), quote=True)} is {relation} {self.text}"
 
@@ -187,7 +191,7 @@ class Range:
         """
         nearest = self.nearest(value)
         if not math.isclose(nearest, value, rel_tol=1e-9):
-            raise ValueError(f"{self.name}: {value} given of {self.text}; use {shown(nearest)}")
+            raise ValueError(f"{self.name}: {value} given, but the range is {self.text}; use {shown(nearest)}")
         return {self.name: nearest}
 
     def locate(self, recipe: Recipe, unread: frozenset[str]) -> Number | None:

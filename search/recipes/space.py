@@ -14,8 +14,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.errors import ConfigError
 from search.recipes.combinations import Extent, contradictions, measured
-from search.recipes.dimensions import Choice, Number, Range
-from search.recipes.neighbours import Values, neighbours
+from search.recipes.dimensions import Choice, Number, Range, Values
+from search.recipes.neighbours import neighbours
 from search.recipes.table import FAMILIES, Problem, read_table
 from trainables.recipe import READ_WITH, Recipe, reads
 
@@ -52,7 +52,7 @@ class RecipeSpace(BaseModel):
     def _sense(self) -> RecipeSpace:
         kept = self.values_of("keep_weights")
         if len(set(kept)) > 1:  # their trials would train alike, and none is spent on a repeat
-            message = f"{' and '.join(kept)} given, which do not change the training; give one"
+            message = f"{' and '.join(kept)} given, but the choice does not change the training; give one"
             raise _refused([Problem(("keep_weights",), kept, message)])
         problems = contradictions(self.searched, self._problems)
         if problems:
@@ -128,7 +128,7 @@ class RecipeSpace(BaseModel):
         """
         if self._extent.continuous:
             name = self._extent.continuous[0]
-            raise ConfigError(f"grid needs choices; recipe.{name} is a range; give a list")
+            raise ConfigError(f"sampler: grid cannot list every value of the range recipe.{name}; use a list of values")
         return self._walk()
 
     def draw(self, generator: np.random.Generator) -> Recipe:

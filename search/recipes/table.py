@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from results.wording import remedy_of
 from search.recipes.dimensions import Choice, Number, Range, Setting, shown
-from trainables.recipe import Recipe
+from trainables.recipe import READ_WITH, Recipe
 
 OF_THE_RUN = {"epochs": "max_epochs", "seed": "seed"}
 """What a training has beside its recipe, and the key of the run that sets it."""
@@ -45,6 +45,13 @@ def read_table(table: Mapping[str, Any]) -> tuple[tuple[Choice | Range, ...], li
         if name not in bundled
     ]
     return (*(part for part in parts if part is not None), *families), problems
+
+
+def read_with(name: str) -> str:
+    """What a recipe needs to read the field `name` of `READ_WITH`, in words: `optimizer sgd, nesterov or muon`."""
+    other, values = READ_WITH[name]
+    words = " or ".join(filter(None, (", ".join(values[:-1]), *values[-1:])))
+    return f"{other} {words or 'above 0'}"
 
 
 def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Setting]) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def _read_field(name: str, given: Any, problems: list[Problem]) -> Choice | Rang
     before = len(problems)
     values = [_setting(name, value, (name,), problems) for value in (given if listed else [given])]
     if listed and not values:
-        problems.append(Problem((name,), given, "no choice given; give at least one"))
+        problems.append(Problem((name,), given, "the list is empty; give at least one value"))
     if len(problems) > before:
         return None
     distinct = list(dict.fromkeys(value for value in values if value is not None))
@@ -96,24 +103,24 @@ def _read_range(name: str, given: Mapping[str, Any], problems: list[Problem]) ->
         problems.append(Problem((name, key) if key else (name,), given.get(key, given), message))
 
     if isinstance(Recipe.model_fields[name].default, bool | str):
-        refuse("a range given, but its values are no numbers; give a list of choices")
+        refuse("a range given, but the field is not a number; give a list of choices")
         return None
     for key in given:
         if key not in _RANGE_KEYS:
             refuse(f"no such key{_meant(key, _RANGE_KEYS)}", key)
     missing = [key for key in ("low", "high") if key not in given]
     if missing:
-        refuse(f"a range without {' and '.join(missing)}; give low and high")
+        refuse(f"the range has no {' and no '.join(missing)}; give low and high")
     low, high = (_setting(name, given[key], (name, key), problems) if key in given else None for key in ("low", "high"))
     log, step = given.get("log", False), given.get("step")
     if not isinstance(log, bool):
         refuse(f"{log!r} given; use true or false", "log")
     if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf):
-        refuse(f"{step!r} given; use a number over 0", "step")
+        refuse(f"{step!r} given; use a number above 0", "step")
     elif log is True and step is not None:
         refuse(f"{step!r} given with log; leave one of them out", "step")
     elif step is not None and isinstance(low, int) and step != int(step):
-        refuse(f"{step!r} given for whole numbers; use a whole number", "step")
+        refuse(f"{step!r} given, but the field takes whole numbers; use a whole number", "step")
     if len(problems) > before or not isinstance(low, int | float) or not isinstance(high, int | float):
         return None
     found = Range(name, low, high, log, step if step is None else type(low)(step))
@@ -123,15 +130,17 @@ def _read_range(name: str, given: Mapping[str, Any], problems: list[Problem]) ->
 
 def _check_ends(found: Range, refuse: Any) -> None:
     if found.low >= found.high:
-        refuse(f"{shown(found.low)} to {shown(found.high)} is empty; give a low under the high, or a single value")
+        refuse(
+            f"{shown(found.low)} to {shown(found.high)} is an empty range; give a low below the high, or a single value"
+        )
     elif found.log and found.low <= 0:
-        refuse(f"low {shown(found.low)} given with log, which needs more than 0; raise it or leave log out", "low")
+        refuse(f"{shown(found.low)} given, but log needs a low above 0; raise it or leave log out", "low")
     elif found.step is not None:
         steps = math.floor((found.high - found.low) / found.step + 1e-9)
         last: Number = found.value_at(steps)
         if not math.isclose(last, found.high, rel_tol=1e-9):
             refuse(
-                f"{shown(found.high)} given, which steps of {shown(found.step)} from {shown(found.low)} do not reach; "
+                f"{shown(found.high)} given, but steps of {shown(found.step)} from {shown(found.low)} do not reach it; "
                 f"use {' or '.join(shown(found.value_at(n)) for n in (steps, steps + 1) if n)}",
                 "high",
             )
@@ -142,12 +151,12 @@ def _read_families(given: Any, direct: Collection[str], problems: list[Problem])
         problems.append(Problem((FAMILIES,), given, f"{given!r} given; give a table of families"))
         return []
     families = []
-    owners: dict[str, str] = dict.fromkeys(direct, "directly")
+    owners: dict[str, str] = dict.fromkeys(direct, "outside the family")
     for name, options in given.items():
         family = _read_family(name, options, problems)
         for field in family.fields if family else ():
             if field in owners:
-                message = f"{field} given here and {owners[field]}; give it in one place"
+                message = f"{field} is set here and {owners[field]}; set it in one place"
                 problems.append(Problem((FAMILIES, name), options, message))
             owners.setdefault(field, f"in families.{name}")
         if family:
@@ -159,12 +168,14 @@ def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | N
     before, key = len(problems), (FAMILIES, name)
     tables = _tables(options)
     if name in Recipe.model_fields or not name:
-        problems.append(Problem(key, options, f"{name!r} given as the name of a family; use one that no field has"))
+        problems.append(Problem(key, options, f"{name!r} given as the name of a family; use a name that no field has"))
     if not tables:
-        problems.append(Problem(key, options, "not a table of options; give option = {field = value, ...}"))
+        problems.append(Problem(key, options, "not a table of options; write each as option = {field = value, ...}"))
         return None
     if len(tables) < 2:
-        problems.append(Problem(key, options, f"{len(tables)} option given; give two, or the fields directly"))
+        problems.append(
+            Problem(key, options, f"{len(tables)} option given; give at least two, or set its fields without a family")
+        )
     known = list(Recipe.model_fields)
     for label, option in tables.items():
         for field, value in option.items():
@@ -172,7 +183,7 @@ def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | N
             if field not in known:
                 problems.append(Problem(where, value, f"no such key{_meant(field, known)}"))
             elif isinstance(value, Mapping | list | tuple):
-                problems.append(Problem(where, value, f"{value!r} given; an option holds single values"))
+                problems.append(Problem(where, value, f"{value!r} given; use a single value in an option"))
             else:
                 _setting(field, value, where, problems)
     if len(problems) > before:
@@ -183,8 +194,8 @@ def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | N
         values = tuple(_adapter(f).validate_python(option.get(f, Recipe.model_fields[f].default)) for f in fields)
         if values in complete:
             same = ", ".join(f"{field} {shown(value)}" for field, value in zip(fields, values, strict=True))
-            message = f"{label} is the same as {complete[values]} ({same}); fields left out have their defaults"
-            problems.append(Problem(key, options, f"{message}, so give what differs"))
+            message = f"{label} is the same as {complete[values]} ({same}), for fields left out have their defaults"
+            problems.append(Problem(key, options, f"{message}; set a field that differs"))
         complete.setdefault(values, label)
     return Choice(name, fields, tuple(complete), tuple(complete.values()))
 

@@ -278,9 +278,8 @@ def test_a_table_that_is_not_there_is_one_line_and_exit_code_2(
 def test_a_picture_places_values_on_a_logarithmic_axis_from_low_to_high() -> None:
     values = np.array([1.0, 0.1, 0.01])
     picture = draw([Panel("a < b", [Line("one", values, np.zeros(3))])], "trials", "regret")
-    paths = [node.get("d", "") for node in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}path")]
-    (curve,) = [path for path in paths if path.count("L") == 2]
-    heights = [float(point.split()[1]) for point in curve[1:].split("L")]
+    (curve,) = ElementTree.fromstring(picture).findall(".//*[@id='curve one']/{http://www.w3.org/2000/svg}path")
+    heights = [float(number) for number in curve.get("d", "").replace("M", "L").split()[2::3]]
     assert heights[2] - heights[1] == pytest.approx(heights[1] - heights[0], abs=0.2)
     assert heights[0] < heights[1] < heights[2]
     with pytest.raises(ValueError, match="give at least one"):

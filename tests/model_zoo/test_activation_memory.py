@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -21,6 +21,7 @@ from model_zoo import PRESETS, ResNetLayout, build, count_activation_bytes
 from model_zoo.block_form import ACTIVATIONS, BLOCKS
 from model_zoo.complexity import pixels_by_level
 from model_zoo.memory import BYTES_PER_VALUE, activation_bytes, head_saved, stage_saved, stem_saved
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import layouts
 
 Size = tuple[int, int]
@@ -154,13 +155,13 @@ def test_the_count_holds_at_the_default_image_size(name: str) -> None:
     assert count_activation_bytes(PRESETS[name]) == pytest.approx(measured_bytes(PRESETS[name], (32, 32)), rel=CLOSE)
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(layout=layouts().map(trainable), size=MEASURED_SIZES)
 def test_the_count_is_what_a_training_step_of_any_small_layout_allocates(layout: ResNetLayout, size: Size) -> None:
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE_AT_A_PIXEL)
 
 
-@settings(max_examples=16)
+@examples(16)
 @given(layout=wide_layouts(), size=MEASURED_SIZES)
 def test_the_count_is_what_a_training_step_of_any_wide_layout_allocates(layout: ResNetLayout, size: Size) -> None:
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE_AT_A_PIXEL)
@@ -180,7 +181,7 @@ def test_the_count_finds_peaks_that_are_not_at_a_relu(layout: ResNetLayout, size
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(layout=st.one_of(layouts(), wide_layouts()), size=SIZES)
 def test_the_saved_terms_are_what_autograd_saves(layout: ResNetLayout, size: Size) -> None:
     areas = stage_areas(layout, size)
@@ -201,7 +202,7 @@ def test_bfloat16_saves_half_as_much_and_a_copy_of_the_image() -> None:
     assert half < saved_bytes(layout, size, torch.bfloat16) < half + image
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(rows=st.lists(layouts(max_channels=64), min_size=1, max_size=8), size=SIZES)
 def test_columns_of_layouts_count_as_each_layout_does(rows: list[ResNetLayout], size: Size) -> None:
     rows = [layout for layout in rows if layout.form == rows[0].form]  # which the layouts of a column share

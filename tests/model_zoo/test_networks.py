@@ -9,19 +9,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from model_zoo import ResNetLayout, build
 from model_zoo.block_form import ACTIVATIONS, BLOCKS
 from model_zoo.blocks import SqueezeExcitation
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import layouts
 
 KINDS = ("weight", "bias")
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(layout=layouts(), size=st.tuples(st.integers(1, 20), st.integers(1, 20)), training=st.booleans())
 def test_images_of_any_size_give_one_row_of_logits_each(
     layout: ResNetLayout, size: tuple[int, int], training: bool
@@ -168,7 +169,7 @@ def test_convolutions_are_kaiming_normal_with_fan_out(kernel: int) -> None:
         assert not network.head.bias.any()
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(layout=layouts(), seed=st.integers(0, 2**31 - 1))
 def test_the_seed_decides_the_weights_and_the_global_generator_is_left_alone(layout: ResNetLayout, seed: int) -> None:
     before = torch.random.get_rng_state()

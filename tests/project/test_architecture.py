@@ -30,7 +30,7 @@ PARTS = {
         "driver",
         *("summary", "launch"),
         *("run", "space", "evaluate"),
-        "cli",
+        *("keys", "cli"),
     ),
     "trainables": (
         *("errors", "recipe", "schedule"),
@@ -139,6 +139,7 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
         ("search.run", {"torch", "ray", "pandas", "optuna", "duckdb", "results.record.events"}),
         ("results.leaderboard", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic"}),
         ("search.space", {"torch", "ray", "pandas", "optuna"}),
+        ("search.keys", {"torch", "ray", "pandas", "optuna"}),
         ("model_zoo", {"torch"}),
         ("trainables.ray_trainable", {"torch", "torchvision", "plotly"}),
     ],

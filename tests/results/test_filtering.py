@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from results.errors import FilterError
 from results.ranking.column_names import nearest_columns
 from results.ranking.filtering import filter_table
 from results.record.reading import read_run
+from tests.support.examples import examples
 from tests.support.results_fixtures import write_run
 
 ROWS = st.lists(
@@ -40,7 +41,7 @@ def numbered(table: pa.Table, where: str) -> list[Any]:
     return kept
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(rows=ROWS, bound=st.integers(-5, 5), status=st.sampled_from(["completed", "it's"]), both=st.booleans())
 def test_a_filter_keeps_the_rows_of_the_pandas_mask(
     rows: list[tuple[Any, ...]], bound: int, status: str, both: bool
@@ -103,7 +104,7 @@ true) OR (true | true] OR [true | true][1 | select true | from trials | table tr
 true FROM trials | true WHERE true | true ORDER BY 1 | true LIMIT 1 | true GROUP BY ALL | true HAVING true
 true UNION SELECT true | true QUALIFY true | true WINDOW w AS () | true USING SAMPLE 1 | true x | x: true
 count(*) > 1 | sum(params) > 1 | rank() over () = 1 | sum(params) over () > 1 | unnest(blocks) > 1 | params > ?
-params > $1 | params < | params = 'many' | status > 1 | error('x') | (from trials) is null | a\0b
+params > $1 | params < | true, | true , -- | params = 'many' | status > 1 | error('x') | (from trials) is null | a\0b
 """
 OUT_OF_REACH = """
 read_csv('here.csv') | read_text('here.csv') is null | (from 'here.csv') | glob('*') is null | query('select 1')
@@ -148,7 +149,7 @@ WORDS = """true false params 1 ' " ( ) [ ] { } , ; -- /* */ or and not select fr
 group having exists in is null = < . * ? $1 :: := -> lambda x : case when then else end copy to"""
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @example(words=["(" * 5000, "true", ")" * 5000])
 @given(words=st.lists(st.sampled_from(WORDS.split()), max_size=8))
 def test_any_text_is_a_filter_or_an_error(trials: pa.Table, words: list[str]) -> None:

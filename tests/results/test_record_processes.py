@@ -6,19 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from results.errors import RecordLockedError
 from results.record.record import Record, read_record
-from tests.support.cli import ROOT
+from tests.support.processes import ROOT, session
 from tests.support.results_fixtures import start_session
 
 
-def in_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+def in_python(code: str, *arguments: object) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return session(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 HOLD = """

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from results.errors import ResultsError, RunNotFoundError
@@ -28,7 +28,8 @@ from results.record.tables import (
     trials_table,
     write_tables,
 )
-from tests.support.cli import ROOT
+from tests.support.examples import examples
+from tests.support.processes import ROOT, session
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
 
 
@@ -172,7 +173,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_whole(tmp_path_factory.mktemp("runs") / "alpha")
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(name=st.sampled_from(["trials.parquet", "epochs.parquet"]), place=st.floats(0, 1), flip=st.integers(0, 255))
 def test_a_table_cut_or_changed_at_any_byte_shows_no_wrong_row(
     name: str, place: float, flip: int, sound: Path, tmp_path_factory: pytest.TempPathFactory
@@ -314,8 +315,7 @@ with Record(Path(sys.argv[1])) as record:
 def test_a_writer_killed_at_any_time_leaves_readable_tables(tmp_path: Path) -> None:
     for written in range(1, 5):
         command = [sys.executable, "-c", WRITE, str(tmp_path)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as writer:
+        with session(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "writing\n"
             for _ in range(300 * written):  # reads beside the writer, each of them sound

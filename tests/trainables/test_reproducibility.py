@@ -79,7 +79,7 @@ def test_what_a_checkpoint_is_taken_up_under_shares_its_past(tmp_path: Path) -> 
     assert all(fits(epoch, 3, 9, 11, 30) for epoch in range(1, 10))
     assert not any(fits(epoch, 2, 9) for epoch in range(1, 10))
     assert not fits(4, 3)
-    with pytest.raises(CheckpointError, match="belongs to another rungs;"):
+    with pytest.raises(CheckpointError, match="another training, which differs in its rungs;"):
         small_trainer(epochs=20, rungs=(3, 20)).load(tmp_path / "epoch-4")
 
 
@@ -112,7 +112,7 @@ def test_other_schedules_depend_on_the_epochs_and_read_no_rung(tmp_path: Path) -
     trainer = small_trainer(recipe, rungs=(2, 3))
     trainer.load(tmp_path / "epoch-1")
     assert trainer.epoch == 1
-    with pytest.raises(CheckpointError, match="belongs to another recipe;"):
+    with pytest.raises(CheckpointError, match="another training, which differs in its recipe;"):
         small_trainer(recipe, epochs=4, rungs=(1, 4)).load(tmp_path / "epoch-1")
 
 
@@ -144,7 +144,7 @@ def test_a_checkpoint_that_lists_epochs_and_seed_with_the_recipe_resumes_to_the_
     assert [timeless(report) for report in trained(resumed)] == reports[1:]
     assert_same_bits(state_of(resumed), state_of(whole))
     for lengths in ({"epochs": 4}, {"seed": 6}):
-        with pytest.raises(CheckpointError, match="belongs to another recipe;"):
+        with pytest.raises(CheckpointError, match="another training, which differs in its recipe;"):
             small_trainer(recipe, **lengths).load(tmp_path / "old")
 
 

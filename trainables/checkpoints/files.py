@@ -42,8 +42,8 @@ def save(
 
     On a full disk it waits until there is room: a trial is not lost for it, and a report follows its checkpoint.
     `best` are the network's weights and buffers after its best epoch, for a recipe that keeps those, `averaged` those
-    of one that averages them. The random state is not in it: every epoch's generator is seeded by the recipe's seed and
-    the epoch's number.
+    of one that averages them. The random state is not in it: every epoch's generator is seeded by the training's seed
+    and the epoch's number.
     """
     tensors = {f"{LAST}{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"{BEST}{name}": value for name, value in (best or {}).items()}
@@ -80,7 +80,9 @@ def load(
     saved, expected = (past(one, epoch) for one in (json.loads(header["identity"]), json.loads(json.dumps(identity))))
     if saved != expected:
         other = ", ".join(name for name in expected if saved.get(name) != expected[name]) or "version"
-        raise CheckpointError(f"{path}: belongs to another {other}; remove it to train from the start")
+        raise CheckpointError(
+            f"{path}: belongs to another training, which differs in its {other}; remove it to train from the start"
+        )
     state = _optimizer_state(path, tensors)
     best = _copied(_weights(path, network, tensors, BEST)) if with_best else {}
     average = _weights(path, network, tensors, AVERAGED) if averaged else {}

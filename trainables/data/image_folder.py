@@ -27,9 +27,7 @@ def folder_info(folder: Path, image_size: int | None) -> DatasetInfo:
     if not scan.test:
         held_out = stratified_split(np.array([label for _, label in scan.train]), TEST_FRACTION)[1]
         train_images, test_images = train_images - len(held_out), len(held_out)
-    return DatasetInfo(
-        str(folder), (channels, size, size), len(scan.class_names), train_images, test_images, ("an image folder",)
-    )
+    return DatasetInfo(str(folder), (channels, size, size), len(scan.class_names), train_images, test_images)
 
 
 def prepare_folder(folder: Path, image_size: int | None, scratch: Path, say: Say) -> RawArrays:

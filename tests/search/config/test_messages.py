@@ -17,7 +17,7 @@ SETS = {
     "space.blocks={a=1}": "space.blocks: {'a': 1} given; use a list of 2 values such as [1, 16]",
     'space.blocks=["a",2]': "space.blocks.0: 'a' given; use a whole number",
     "space.stages=3": "space.stages: 3 given; use a list such as [3, 4]",
-    "space.stages=[]": "space.stages: no choice given; give at least one",
+    "space.stages=[]": "space.stages: the list is empty; give at least one value",
     "space.stages=[7]": "space.stages.0: 7 given; use at most 6",
     "space.conv_biases=true": "space.conv_biases: True given; use a list such as [false]",
     "space.conv_biases=[3]": "space.conv_biases.0: 3 given; use true or false",
@@ -32,13 +32,16 @@ SETS = {
     "space.optimizer=sgd": "space.optimizer: no such key; did you mean recipe.optimizer?",
     "space.chanels=[3]": "space.chanels: no such key; did you mean channels?",
     "max_epoch=3": "max_epoch: no such key; did you mean max_epochs?",
+    "max_epochs=0": "max_epochs: 0 given; use at least 1",
+    "max_epochs=-3": "max_epochs: -3 given; use at least 1",
+    "data_dir=3": "data_dir: 3 given; use a string",
 }
 PREDICATES = {
-    "no_such_module.even": "there is no module 'no_such_module'; start the command where it is, or set PYTHONPATH",
-    "tests.no_such.even": "there is no module 'tests.no_such'; start the command where it is, or set PYTHONPATH",
+    "no_such_module.even": "there is no module 'no_such_module'; run the command where it is, or set PYTHONPATH",
+    "tests.no_such.even": "there is no module 'tests.no_such'; run the command where it is, or set PYTHONPATH",
     "math.no_such": "module 'math' has no 'no_such'; check its name",
     "tests.support.zoo_fixtures.evn": "module 'tests.support.zoo_fixtures' has no 'evn'; did you mean 'even'?",
-    "math.pi": "it is of type float, name a function that takes a layout",
+    "math.pi": "it has type float; name a function that takes a layout",
     "even": "use the import path of a function, package.module.function",
     "a/b.py": "use the import path of a function, package.module.function",
     "": "use the import path of a function, package.module.function",
@@ -67,9 +70,9 @@ def test_a_module_that_fails_to_be_imported_is_one_line(tmp_path: Path, monkeypa
     (tmp_path / "broken_rule.py").write_text("def even(layout:\n")
     (tmp_path / "hungry_rule.py").write_text("import no_such_library\n")
     shown = told(None, None, "space.predicate=broken_rule.even")
-    assert "'broken_rule.even' given; importing module 'broken_rule' fails (SyntaxError: " in shown
+    assert "'broken_rule.even' given; importing module 'broken_rule' failed (SyntaxError: " in shown
     shown = told(None, None, "space.predicate=hungry_rule.even")
-    assert "importing module 'hungry_rule' fails (ModuleNotFoundError: No module named 'no_such_library')" in shown
+    assert "importing module 'hungry_rule' failed (ModuleNotFoundError: No module named 'no_such_library')" in shown
 
 
 def test_a_file_given_for_another_is_told_where_it_belongs(tmp_path: Path) -> None:
@@ -79,14 +82,15 @@ def test_a_file_given_for_another_is_told_where_it_belongs(tmp_path: Path) -> No
     recipe.write_text('optimizer = "sgd"\nlearning_rate = 0.1\n')
     assert compose(whole, space, {}, []).space.stages == (2,)
     assert told(space) == (
-        f"{space}: max_params, stages given at the top, keys of [space]; write that line above them, "
+        f"{space}: max_params, stages at the top level: keys of [space]; put them under that heading, "
         f"or give {space} with --space"
     )
     assert told(None, whole) == (
-        f"{whole}: dataset, space, recipe given at the top, keys of a whole configuration; give {whole} with --config, "
-        "or the keys of [space] alone"
+        f"{whole}: dataset, space, recipe at the top level: not keys of a space; give {whole} with --config, "
+        "or keep only the keys of [space] in it"
     )
     assert told(recipe) == (
-        f"{recipe}: optimizer, learning_rate given at the top, keys of [recipe]; write that line above them"
+        f"{recipe}: optimizer, learning_rate at the top level: keys of [recipe]; put them under that heading"
     )
-    assert "optimizer, learning_rate given at the top, keys of [recipe] in a file for --config" in told(None, recipe)
+    remedy = "not keys of a space; put them under [recipe] in a file for --config"
+    assert told(None, recipe) == f"{recipe}: optimizer, learning_rate at the top level: {remedy}"

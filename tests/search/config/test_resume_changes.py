@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results import Record, RecordLockedError, read_record, write_tables
+from results import Record, RecordLockedError, RunNotFoundError, read_record, write_tables
 from search.config import RunConfig, compose
 from search.config.changes import CHANGEABLE, FIXED, changed
 from search.errors import ConfigError, ResumeError
@@ -98,14 +98,15 @@ def test_all_keys_that_cannot_change_are_named_at_once_each_with_its_reason() ->
         changed(run(), given)
     message = str(caught.value)
     assert "\n" not in message
-    refused = message.removeprefix("a started run keeps its ").rpartition("; start another run")[0].split(" | ")
+    refused = message.removeprefix("a resume cannot change ").rpartition("; start a new run")[0].split(" | ")
     assert [part.partition(" (")[0] for part in refused] == [
         *("dataset", "seed", "recipe.momentum", "space.channels", "max_epochs")
     ]
     assert refused[0] == f"dataset (digits -> cifar10): {FIXED['dataset']}"
     assert refused[3].startswith("space.channels ([8, 12, 16, 24, 32] -> [8]): ")
     assert refused[4] == (
-        "max_epochs (27 -> 20): its trials are annealed at 3, 9, 27; use one of these, or more than 27, best 81"
+        "max_epochs (27 -> 20): the run's trials are annealed at epochs 3, 9, 27; "
+        "use one of these, or more than 27, ideally 81"
     )
 
 
@@ -142,7 +143,7 @@ def test_epochs_are_lowered_to_a_rung_and_what_was_trained_beyond_stays_known() 
     assert rungs_after(run(), 9) == (3, 9)
     assert rungs_after(run(), 3, 27) == (3, 9, 27)
     assert rungs_after(run(), 9, 81) == (3, 9, 27, 81)
-    with pytest.raises(ResumeError, match=r"annealed at 3, 9, 27; use one of these, or more than 27"):
+    with pytest.raises(ResumeError, match=r"annealed at epochs 3, 9, 27; use one of these, or more than 27"):
         rungs_after(run(), 9, 20)
     with pytest.raises(ResumeError, match=r"max_epochs \(27 -> 2\): .* 3, 9, 27"):
         rungs_after(run(), 2)
@@ -150,13 +151,13 @@ def test_epochs_are_lowered_to_a_rung_and_what_was_trained_beyond_stays_known() 
 
 def test_other_schedules_do_not_let_epochs_change() -> None:
     config = run('recipe.schedule=["rung-annealed","cosine"]')
-    with pytest.raises(ResumeError, match="under cosine every epoch of a training depends on it"):
+    with pytest.raises(ResumeError, match="under cosine the learning rate of every epoch depends on it"):
         changed(config, {"max_epochs": 81})
     assert changed(config, {"max_epochs": 27}).differences == {}
 
 
 def test_the_earlier_epochs_are_not_a_key_for_users() -> None:
-    with pytest.raises(ConfigError, match="earlier_max_epochs: given"):
+    with pytest.raises(ConfigError, match="earlier_max_epochs: recorded by resumes"):
         run(earlier_max_epochs=[3])
     with pytest.raises(ResumeError, match="it follows max_epochs"):
         changed(run(), {"earlier_max_epochs": [3]})
@@ -165,7 +166,7 @@ def test_the_earlier_epochs_are_not_a_key_for_users() -> None:
 def test_a_run_is_found_by_name_by_path_and_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run_file(tmp_path / "runs" / "one", run())
     (tmp_path / "runs" / "one").rename(tmp_path / "moved")
-    with pytest.raises(ResumeError, match="no run 'one'"):
+    with pytest.raises(RunNotFoundError, match="no run 'one'"):
         existing_run_folder(tmp_path / "runs", "one")
     assert existing_run_folder(tmp_path / "runs", str(tmp_path / "moved")) == tmp_path / "moved"
     monkeypatch.chdir(tmp_path / "moved")

@@ -141,7 +141,9 @@ def test_best_is_refused_where_epochs_cannot_be_compared() -> None:
 
 def test_a_search_for_it_is_refused_for_its_trials_would_be_repeats() -> None:
     for given in ('recipe.keep_weights=["last","best"]', 'recipe.families.k={a={keep_weights="best"},b={flip=true}}'):
-        with pytest.raises(ConfigError, match=r"^recipe\.keep_weights: [a-z]+ and [a-z]+ given, which .*; give one$"):
+        with pytest.raises(
+            ConfigError, match=r"^recipe\.keep_weights: [a-z]+ and [a-z]+ given, but the choice .*; give one$"
+        ):
             compose(None, None, {}, [given, "recipe.schedule=cosine"])
 
 
@@ -174,7 +176,7 @@ def test_the_evaluation_measures_the_best_epoch_and_says_so(tmp_path: Path, caps
     trial = read_record(folder).trials[0]
     assert (trial.test_epoch, trial.val_accuracy) == (best.best_epoch, best.val_accuracy)  # ranked by its last epoch
     arguments = read_config(folder).data_arguments
-    assert measure(checkpoint_path(folder, 0), arguments) == (trial.test_accuracy, trial.test_loss, best.best_epoch)
+    assert measure(checkpoint_path(folder, 0), 0, arguments) == (trial.test_accuracy, trial.test_loss, best.best_epoch)
     (row,) = read_run(folder).trials.to_pylist()
     assert (row["test_epoch"], row["recipe_keep_weights"]) == (best.best_epoch, "best")
     assert evaluated(capsys, folder) == (0, shown, "")  # from the record

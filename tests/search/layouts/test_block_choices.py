@@ -12,7 +12,8 @@ from search.errors import EmptySpaceError
 from search.layouts import LayoutSpace, count_feasible, sample_uniform
 from search.layouts.chains import chains
 from search.layouts.dimensions import decode_layout, encode_layout, layout_bounds
-from search.layouts.enumeration import count_combinations, count_total, layout_at
+from search.layouts.enumeration import count_combinations, count_total
+from search.layouts.index import index_of_space
 from search.layouts.report import make_report
 from search.sampling.neighbours import Neighbours
 from tests.support.zoo_fixtures import brute_force
@@ -40,11 +41,11 @@ OLD: dict[str, Any] = {
 def test_a_space_without_the_choices_keeps_its_numbers_and_its_dimensions() -> None:
     default, old = LayoutSpace(), LayoutSpace.model_validate(OLD)
     numbered = {0: "1-1-14x16-16-128", 1_000_000: "13-10-1-15x32-32-32-128", 2_392_051: "10-1-1-1x96-256-256-256"}
-    assert {number: layout_at(default, number).layout_id for number in numbered} == numbered
+    assert {number: index_of_space(default).at(np.array([number]))[0].layout_id for number in numbered} == numbered
     assert list(layout_bounds(default)) == [f"{name}_{i}" for i in range(1, 5) for name in ("blocks", "width")]
     assert count_feasible(old) == 2_491
     ends = {0: "1-2x4-12", 830: "2-2-1x4-4-8+kernel5-5-3+stem6", 2_490: "1-1-1x8-8-12+kernel5-3-3+skip3+bias1"}
-    assert {number: layout_at(old, number).layout_id for number in ends} == ends
+    assert {number: index_of_space(old).at(np.array([number]))[0].layout_id for number in ends} == ends
     per_stage = [f"{name}_{i}" for i in range(1, 4) for name in ("blocks", "width", "kernel")]
     assert list(layout_bounds(old)) == [*per_stage, "stem", "skip", "bias"]
 

@@ -29,21 +29,21 @@ def test_a_list_of_layouts_is_the_space_of_those_layouts_alone() -> None:
 @pytest.mark.parametrize(
     ("table", "messages"),
     [
-        ({"layouts": "cerberus-resnet24"}, ["layouts: 'cerberus-resnet24' given; use a list of names"]),
-        ({"layouts": 5}, ["layouts: 5 given; use a list of names"]),
+        ({"layouts": "cerberus-resnet24"}, ["layouts: 'cerberus-resnet24' given; use a list of preset names"]),
+        ({"layouts": 5}, ["layouts: 5 given; use a list of preset names"]),
         (
             {"layouts": ["resnet-1000", 7, ["x"], "1-1x8", "1-1x8-8"]},
             [
                 "'resnet-1000' is no layout's id; write blocks and channels as in 3-5-3x64-128-256",
-                "7 given; use names of presets or ids",
-                "['x'] given; use names of presets or ids",
+                "7 given; use preset names or layout ids",
+                "['x'] given; use preset names or layout ids",
                 "channels: 1 values for 2 stages; give one per stage",
                 f"presets: {', '.join(PRESETS)}",
             ],
         ),
         (
             {"layouts": ["1-1x8-8"], "channels": [8, 16], "blocks": [1, 1], "kernels": [5]},
-            ["layouts: given together with channels, kernels; a list of layouts needs no other choice"],
+            ["layouts: given together with channels, kernels; a list of layouts replaces them"],
         ),
         ({"layouts": ["1-1x8-8"], "in_channels": 0}, ["in_channels"]),
         ({"layouts": ["1-1x8-70000"]}, ["channels.1"]),

@@ -8,12 +8,11 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model_zoo import ResNetLayout, count_params
+from model_zoo import count_params
 from model_zoo.complexity import head_params, stage_params, stem_params
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts
 from search.layouts.batch import LayoutBatch, joined
@@ -23,10 +22,10 @@ from search.layouts.enumeration import (
     count_up_to,
     ends_in_window,
     enumerate_batches,
-    index_of,
-    layout_at,
 )
-from tests.support.zoo_fixtures import FIGURES, brute_force, layouts, spaces, unbounded
+from search.layouts.index import index_of_space
+from tests.support.examples import examples
+from tests.support.zoo_fixtures import FIGURES, brute_force, spaces, unbounded
 
 VAST: dict[str, Any] = {
     "stages": [6],
@@ -45,7 +44,7 @@ def in_window_only(space: LayoutSpace) -> LayoutSpace:
     return unbounded(space).model_copy(update=window)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces())
 def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     expected = set(brute_force(space))
@@ -58,7 +57,7 @@ def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     assert count_total(space) == count_total(everything) == len(set(brute_force(everything)))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(space=spaces(max_stages=5))
 def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     walked = list(enumerate_layouts(space))
@@ -66,23 +65,21 @@ def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     assert list(enumerate_layouts(same)) == walked
 
 
-@settings(max_examples=40)
-@given(space=spaces(), other=layouts(max_blocks=4, max_channels=9))
-def test_numbers_and_layouts_are_inverse(space: LayoutSpace, other: ResNetLayout) -> None:
+@examples(40)
+@given(space=spaces(), data=st.data())
+def test_layouts_are_looked_up_by_their_numbers_in_the_order_of_the_walk(
+    space: LayoutSpace, data: st.DataObject
+) -> None:
     space = in_window_only(space)
     numbered = list(enumerate_layouts(space))
-    assert [layout_at(space, i) for i in range(len(numbered))] == numbered
-    assert [index_of(space, layout) for layout in numbered] == list(range(len(numbered)))
-    for i in (-1, len(numbered)):
-        with pytest.raises(IndexError, match=f"layout {i:,} of {len(numbered):,}"):
-            layout_at(space, i)
-    inside = set(numbered)
-    for layout in {other, *itertools.islice(brute_force(unbounded(space)), 300)} - inside:
-        with pytest.raises(ValueError, match="is not in the space's parameter window"):
-            index_of(space, layout)
+    index = index_of_space(space)
+    assert index.count == len(numbered)
+    if numbered:
+        numbers = data.draw(st.lists(st.integers(0, len(numbered) - 1), min_size=1, max_size=20))
+        assert list(index.at(np.array(numbers))) == [numbered[number] for number in numbers]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces())
 def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
     batches = list(enumerate_batches(space))
@@ -102,7 +99,7 @@ def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
         assert batch.counted_params().tolist() == batch.params.tolist()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces(), data=st.data())
 def test_the_ends_and_the_counts_up_to_an_edge_are_those_of_brute_force(
     space: LayoutSpace, data: st.DataObject
@@ -193,13 +190,13 @@ def test_more_than_ten_to_the_ten_layouts_are_counted_as_by_adding_up_stage_afte
     assert peak < 2**30
 
 
-def test_layouts_of_a_vast_space_are_found_by_their_numbers() -> None:
+def test_layouts_of_a_vast_space_are_looked_up_by_their_numbers() -> None:
     space = LayoutSpace.model_validate(VAST)
     count = count_in_window(space)
-    for number in [*np.random.default_rng(0).integers(count, size=200).tolist(), 0, count - 1]:
-        layout = layout_at(space, number)
-        assert space.contains(layout)
-        assert index_of(space, layout) == number
+    numbers = np.array([*np.random.default_rng(0).integers(count, size=200).tolist(), 0, count - 1])
+    found = list(index_of_space(space).at(numbers))
+    assert all(space.contains(layout) for layout in found)
+    assert len(set(found)) == len(set(numbers.tolist()))
 
 
 def test_the_default_space_has_the_documented_size() -> None:

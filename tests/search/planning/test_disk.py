@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from rich.console import Console
 
 from model_zoo import PRESETS
@@ -33,6 +33,7 @@ from search.planning.disk import (
 from search.runs.checkpoint_files import checkpoint_path
 from search.text import size_text
 from tests.support.disk_fixtures import fill, small_disk
+from tests.support.examples import examples
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 from tests.support.training_fixtures import assert_same_bits, small_trainer, state_of
 from tests.support.zoo_fixtures import brute_force, spaces
@@ -83,6 +84,12 @@ def test_what_is_no_size_is_named(text: str) -> None:
         size_bytes(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 308 + "T", "9" * 5000])
+def test_a_size_beyond_all_numbers_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^disk_quota: '9+T?' given, more than any disk holds; use a size such as"):
+        size_bytes(text)
+
+
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0 KiB"), (1536, "1.5 KiB"), (3 * MIB, "3 MiB"), (2.5 * 2**40, "2.5 TiB")]
 )
@@ -90,7 +97,7 @@ def test_sizes_are_shown_with_binary_prefixes(size: float, text: str) -> None:
     assert size_text(size) == text
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(spaces())
 def test_no_layout_of_a_space_has_a_larger_checkpoint_than_the_bound(space: LayoutSpace) -> None:
     config = compose(None, None, {}, ["recipe.optimizer=['sgd','adam']"]).model_copy(update={"space": space})

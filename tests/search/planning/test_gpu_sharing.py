@@ -133,7 +133,7 @@ def test_a_number_stays_and_a_cluster_needs_one() -> None:
     assert RunConfig.model_validate_json(asked.model_dump_json()).gpus_per_trial == "auto"
     with pytest.raises(ResourceError, match="auto given for the cluster at head:6379; give the share as a number"):
         with_share(asked, "head:6379")
-    with pytest.raises(ValueError, match="settle it first"):
+    with pytest.raises(ValueError, match="auto is not a number yet"):
         _ = asked.resources
     for wrong in ("half", -1, "nan", True):
         with pytest.raises(ConfigError, match=r"gpus_per_trial: .* given; use a number of at least 0, or auto"):

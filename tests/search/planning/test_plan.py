@@ -98,7 +98,7 @@ def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path:
     config = compose(None, None, {"trials": 20, "concurrency": 1}, [])
     plan = planned(config, tmp_path)
     assert plan["hours"] is None
-    assert plan["hours_why"].startswith(f"{tmp_path} holds no run on digits from this machine")
+    assert plan["hours_why"].startswith(f"{tmp_path} has no earlier digits run on this machine")
     earlier = {"train_images": 100, "trials": 1}
     others: dict[str, dict[str, Any]] = {
         "same": {},

@@ -49,6 +49,8 @@ def test_the_note_names_schedules_and_epochs() -> None:
     sets = ['recipe.schedule=["linear","cosine-restarts","rung-annealed"]', "recipe.restart_factor=1"]
     lengths = {"max_epochs": 27, "grace_epochs": 3}
     (note,) = compose(None, None, lengths, [*sets, "recipe.restart_epochs=3"]).notes
-    assert note.startswith("note: linear does not anneal at epochs 3, 9, where trials are compared; ")
+    assert note.startswith(
+        "note: under linear the learning rate is not zero at epochs 3, 9, where trials are compared; "
+    )
     (note,) = compose(None, None, lengths, [*sets, "recipe.restart_epochs=4"]).notes
-    assert note.startswith("note: cosine-restarts, linear does not anneal at epochs 3, 9")
+    assert note.startswith("note: under cosine-restarts, linear the learning rate is not zero at epochs 3, 9")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from scipy import stats
 
 from search.config import compose
@@ -21,13 +21,12 @@ from search.recipes import RecipeSpace
 from search.recipes.neighbours import Values
 from search.sampling.joint_space import recipe_dimensions
 from tests.support.cli import ROOT
+from tests.support.examples import examples
 from tests.support.recipe_fixtures import INFINITE, finite_tables, products, space_of
 from trainables.recipe import Recipe
 
-untimed = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
-
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_the_order_holds_each_recipe_that_trains_differently_once(table: dict[str, Any]) -> None:
     space = space_of(table)
@@ -39,7 +38,7 @@ def test_the_order_holds_each_recipe_that_trains_differently_once(table: dict[st
     assert space.fixed == (listed[0] if len(listed) == 1 else None)
 
 
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_encoding_inverts_decoding_and_is_the_same_for_recipes_that_train_alike(table: dict[str, Any]) -> None:
     space = space_of(table)
@@ -157,7 +156,7 @@ def test_an_empty_table_is_the_default_recipe_and_fields_are_those_of_the_recipe
         assert space_of(recipe.model_dump(mode="json")).fixed == recipe.canonical()
 
 
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_a_space_survives_its_json_and_equals_its_copy(table: dict[str, Any]) -> None:
     space = space_of(table)
@@ -195,7 +194,7 @@ def test_why_a_recipe_is_not_of_the_space_names_its_first_field() -> None:
         ({"batch_size": 100}, "batch_size 100 is not in 64 to 512 by 64"),
         ({"flip": False}, "flip false is not true"),
         ({"head_init": "xavier-normal"}, "head_init 'xavier-normal' is not uniform"),
-        ({"mixup_alpha": 0.5}, "augmentation: cutout 8, mixup_alpha 0.5 is none of cutout, mixup"),
+        ({"mixup_alpha": 0.5}, "augmentation: cutout 8, mixup_alpha 0.5 matches none of cutout, mixup"),
     ):
         recipe = Recipe.model_validate(changes)
         assert space.why_not(recipe) == reason
@@ -206,10 +205,10 @@ def test_why_a_recipe_is_not_of_the_space_names_its_first_field() -> None:
 def test_values_outside_a_dimension_are_refused_and_other_names_passed_over() -> None:
     space = space_of(INFINITE)
     for values, message in (
-        ({"optimizer": 2}, "optimizer: option 2 given of 2; use 0 to 1"),
-        ({"optimizer": -1}, "optimizer: option -1 given of 2; use 0 to 1"),
-        ({"learning_rate": 0.7}, "learning_rate: 0.7 given of 0.01 to 0.5, log; use 0.5"),
-        ({"batch_size": 100}, "batch_size: 100 given of 64 to 512 by 64; use 128"),
+        ({"optimizer": 2}, "optimizer: option 2 given, but there are 2; use 0 to 1"),
+        ({"optimizer": -1}, "optimizer: option -1 given, but there are 2; use 0 to 1"),
+        ({"learning_rate": 0.7}, "learning_rate: 0.7 given, but the range is 0.01 to 0.5, log; use 0.5"),
+        ({"batch_size": 100}, "batch_size: 100 given, but the range is 64 to 512 by 64; use 128"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             space.decode(values)
@@ -220,7 +219,9 @@ def test_a_grid_over_a_range_is_refused_by_its_name() -> None:
     space = space_of(INFINITE)
     assert space.size is None
     assert space.fixed is None
-    with pytest.raises(ConfigError, match=r"grid needs choices; recipe\.learning_rate is a range; give a list"):
+    with pytest.raises(
+        ConfigError, match=r"grid cannot list every value of the range recipe\.learning_rate; use a list"
+    ):
         space.in_order()
 
 
@@ -260,7 +261,7 @@ def test_a_configuration_can_hold_a_recipe_space_without_optuna() -> None:
     assert not {"optuna", "torch", "ray", "pandas"} & set(loaded.split())
 
 
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_fields_that_no_recipe_reads_are_told(table: dict[str, Any]) -> None:
     usual = set(Recipe().model_dump().items())
@@ -275,8 +276,8 @@ def test_a_note_says_what_a_field_is_read_with() -> None:
         "recipe.lookahead_share={low=0.2,high=0.8}",
     ]
     notes = [
-        "note: recipe.momentum changes nothing here; it is read with optimizer sgd, nesterov or muon alone",
-        "note: recipe.lookahead_share changes nothing here; it is read with lookahead_steps above 0 alone",
+        "note: recipe.momentum has no effect here; it needs optimizer sgd, nesterov or muon",
+        "note: recipe.lookahead_share has no effect here; it needs lookahead_steps above 0",
     ]
     assert compose(None, None, {"dataset": "cifar10"}, sets).notes == notes
     assert compose(None, None, {"dataset": "cifar10"}, [*sets, "recipe.optimizer=[adam,muon]"]).notes == notes[1:]
@@ -295,7 +296,7 @@ def test_a_rate_that_is_much_for_its_optimizer_is_told(optimizer: str, rate: str
     notes = compose(None, None, {}, [f"recipe.optimizer={optimizer}", f"recipe.learning_rate={rate}"]).notes
     lowest = "0.05" if "low" in rate else "0.1"
     assert [note for note in notes if "usual" in note] == [
-        f"note: recipe.learning_rate: {lowest} or more is much for {name}, whose usual one is 0.001" for name in told
+        f"note: recipe.learning_rate: {lowest} or more is high for {name}, whose usual rate is 0.001" for name in told
     ]
 
 

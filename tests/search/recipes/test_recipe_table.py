@@ -47,17 +47,17 @@ def test_all_problems_of_a_table_are_listed_at_once() -> None:
         "lerning_rate: no such key; did you mean learning_rate?",
         "epochs: no such key; set the run's max_epochs instead",
         "optimizer: 'admw' given; use sgd, nesterov, adam, adamw, adadelta or muon",
-        "weight_decay.low: low 0 given with log, which needs more than 0; raise it or leave log out",
+        "weight_decay.low: 0 given, but log needs a low above 0; raise it or leave log out",
         "momentum.hihg: no such key; did you mean high?",
-        "momentum: a range without high; give low and high",
+        "momentum: the range has no high; give low and high",
         "batch_size.low: 1 given; use at least 2",
-        "label_smoothing: 0.3 to 0.1 is empty; give a low under the high, or a single value",
-        "cosine_epochs.step: -1 given; use a number over 0",
-        "step_epochs.high: 10 given, which steps of 4 from 1 do not reach; use 9 or 13",
+        "label_smoothing: 0.3 to 0.1 is an empty range; give a low below the high, or a single value",
+        "cosine_epochs.step: -1 given; use a number above 0",
+        "step_epochs.high: 10 given, but steps of 4 from 1 do not reach it; use 9 or 13",
         "step_factor.log: 'yes' given; use true or false",
-        "crop_padding.step: 0.5 given for whole numbers; use a whole number",
-        "flip: a range given, but its values are no numbers; give a list of choices",
-        "cutout: no choice given; give at least one",
+        "crop_padding.step: 0.5 given, but the field takes whole numbers; use a whole number",
+        "flip: a range given, but the field is not a number; give a list of choices",
+        "cutout: the list is empty; give at least one value",
         "rotation_degrees.step: 10 given with log; leave one of them out",
         "mixup_alpha: 'much' given; use a number",
     ]
@@ -76,19 +76,22 @@ def test_values_that_contradict_each_other_are_refused_by_name_each_once() -> No
     mixed = "mixup_alpha: 0.5 given with cutmix_alpha 1, and a batch is mixed one way; set one of them to 0"
     unmoved = "momentum: 0 given with nesterov, which needs more than 0; raise it or use sgd"
     assert found == [
-        f"{both} is one combination; {mixed}",
-        f"{still} is one combination; {unmoved}",
+        f"{both} is a possible combination; {mixed}",
+        f"{still} is a possible combination; {unmoved}",
     ]
     many = problems_of({"mixup_alpha": [0, 0.1, 0.2, 0.3, 0.4, 0.5], "cutmix_alpha": [0, 1, 2, 3]})
     assert len(many) == MAX_NAMED + 1
-    assert many[-1] == f": {5 * 3 - MAX_NAMED} more combinations contradict themselves; bundle them in a family"
+    assert (
+        many[-1]
+        == f": {5 * 3 - MAX_NAMED} more combinations contradict themselves; use a family to set fields together"
+    )
 
 
 def test_contradictions_of_two_values_are_found_among_any_number_of_combinations() -> None:
     lists = {"learning_rate": [i / 100 for i in range(1, 61)], "weight_decay": [i / 1000 for i in range(60)]}
     assert MAX_COMBINATIONS < 60 * 60 * 2 * 2
     (problem,) = problems_of(lists | {"optimizer": ["sgd", "nesterov"], "momentum": [0.9, 0]})
-    assert problem.startswith(": optimizer nesterov with momentum 0 is one combination")
+    assert problem.startswith(": optimizer nesterov with momentum 0 is a possible combination")
 
 
 def test_values_that_contradict_the_number_of_epochs_are_named_by_what_causes_them() -> None:
@@ -97,7 +100,7 @@ def test_values_that_contradict_the_number_of_epochs_are_named_by_what_causes_th
     assert space_of({"warmup_epochs": 2}).problems_over(2) == [too_long]
     space = space_of({"schedule": ["constant", "cosine"], "cosine_epochs": [0, 5], "warmup_epochs": [1, 6]})
     (problem,) = space.problems_over(20)
-    named = "schedule cosine with warmup_epochs 6 with cosine_epochs 5 is one combination"
+    named = "schedule cosine with warmup_epochs 6 with cosine_epochs 5 is a possible combination"
     assert problem == f"{named}; warmup_epochs: 6 given for 5 epochs; lower it below them"
     with pytest.raises(ConfigError, match=re.escape(f"recipe.{too_long}")):
         compose(None, None, {"max_epochs": 2}, ["recipe.warmup_epochs=2"])
@@ -140,20 +143,20 @@ def test_what_a_family_may_not_say_is_listed_at_once() -> None:
         both = {mixup_alpha = 0.5, cutmix_alpha = 0}
         """
     )
-    remedy = "fields left out have their defaults, so give what differs"
+    remedy = "for fields left out have their defaults; set a field that differs"
     assert found == [
-        "families.update: momentum given here and directly; give it in one place",
-        "families.second: optimizer given here and in families.update; give it in one place",
-        "families.lonely: 1 option given; give two, or the fields directly",
-        "families.flip: 'flip' given as the name of a family; use one that no field has",
+        "families.update: momentum is set here and outside the family; set it in one place",
+        "families.second: optimizer is set here and in families.update; set it in one place",
+        "families.lonely: 1 option given; give at least two, or set its fields without a family",
+        "families.flip: 'flip' given as the name of a family; use a name that no field has",
         "families.wrong.a.cutuot: no such key; did you mean cutout?",
         "families.wrong.a.epochs: no such key; set the run's max_epochs instead",
-        "families.wrong.b.mixup_alpha: [0.1, 0.2] given; an option holds single values",
+        "families.wrong.b.mixup_alpha: [0.1, 0.2] given; use a single value in an option",
         "families.wrong.b.crop_padding: 99 given; use at most 16",
-        f"families.same: both is the same as mixup (mixup_alpha 0.5, cutmix_alpha 0); {remedy}",
+        f"families.same: both is the same as mixup (mixup_alpha 0.5, cutmix_alpha 0), {remedy}",
     ]
     assert problems_of({"families": 3}) == ["families: 3 given; give a table of families"]
-    message = "families.a: not a table of options; give option = {field = value, ...}"
+    message = "families.a: not a table of options; write each as option = {field = value, ...}"
     assert problems_of({"families": {"a": {"b": 3, "c": 4}}}) == [message]
     assert problems_of({"families": {"a": {"b": {}, "c": {}}}})[0].startswith("families.a: c is the same as b")
 

@@ -13,7 +13,7 @@ from model_zoo import count_flops, count_params
 from results import Record, read_record
 from search.config.run_config import SamplerName
 from search.layouts import LayoutSpace
-from search.layouts.enumeration import layout_at
+from search.layouts.index import index_of_space
 from search.recipes import RecipeSpace
 from search.sampling import JointSpace
 from search.sampling.joint_space import Candidate
@@ -117,7 +117,7 @@ class Driver:
 def test_a_rebuilt_study_proposes_what_the_uninterrupted_one_does(
     sampler: str, replicates: int, tmp_path: Path
 ) -> None:
-    first = [Candidate(layout_at(SPACE, number), RECIPES.decode({})) for number in (300, 5)]
+    first = [Candidate(index_of_space(SPACE).at(np.array([number]))[0], RECIPES.decode({})) for number in (300, 5)]
     others = {"first": first, "replicates": replicates}
     whole = Driver(tmp_path / "whole", sampler, 30, **others).run()
     pieces = Driver(tmp_path / "pieces", sampler, 30, restarts=True, **others).run()

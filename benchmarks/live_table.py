@@ -1,0 +1,100 @@
+"""The picture of the live table in the README: a real search on digits, recorded midway as SVG.
+
+Usage: python -m benchmarks.live_table [--output docs/live-table.svg] [--after 8]
+
+Runs the default search on digits (about 40 s on two cores) in a temporary folder and records its table once --after
+trials have ended, every slot runs a trial that has been validated, and one of these has passed the first rung. The
+picture refers to no font or other file outside itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from results import RunState
+from search.config import RunConfig, compose
+from search.driver.disk_watch import PatientRecord
+from search.driver.display import LiveDisplay
+from search.driver.session import run_session
+from search.planning.preparation import prepare
+from search.runs.folder import write_run_file
+from search.runs.reuse import ReusableResults
+from trainables.data import load_training_set
+
+WIDTH = 72
+"""Columns of the terminal in the picture: its headline takes 68."""
+TITLE = "python -m search.run"
+FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+"""Rich's reference to a font on a server, which GitHub does not load; the template falls back on a monospaced one."""
+
+
+class RecordedDisplay(LiveDisplay):
+    """A live table that is drawn nowhere and becomes a picture once, after `after` trials have ended."""
+
+    def __init__(self, config: RunConfig, after: int) -> None:
+        super().__init__(config.budgets, config.ladder, Console(file=io.StringIO(), width=WIDTH))
+        self.after = after
+        self.svg: str | None = None
+        """The picture; None until the search has come so far."""
+
+    def update(self, state: RunState) -> None:
+        """Records the table of `state` if it is the one that is wanted."""
+        ended = sum(trial.ended for trial in state.trials.values())
+        epochs = [trial.epochs for trial in state.trials.values() if trial.status == "running" and trial.epochs > 0]
+        busy = len(epochs) == self._concurrency and max(epochs) > self.ladder.rungs[0]
+        if self.svg is None and ended >= self.after and busy:
+            recorder = Console(
+                file=io.StringIO(), width=WIDTH, record=True, force_terminal=True, color_system="truecolor"
+            )
+            recorder.print(self.render(state))
+            self.svg = FONT_FACE.sub("", recorder.export_svg(title=TITLE))
+
+
+def record_table(folder: Path, after: int) -> str:
+    """The picture of a search in `folder`, which must not exist, after `after` of its trials.
+
+    Raises:
+        ValueError: the search ended before that.
+    """
+    config = compose(None, None, {}, [])
+    data = load_training_set(**config.data_arguments).identity
+    write_run_file(folder, config, [], data)
+    display = RecordedDisplay(config, after)
+    prepared = prepare(config, folder, RunState(), folder.parent, None, say=_say)
+    with PatientRecord(folder) as record:
+        run_session(prepared, record, None, ReusableResults(config, data, {}), display, _ray_died)
+    if display.svg is None:
+        raise ValueError(f"after: {after} given, but the search of {config.trials} trials ended first; give fewer")
+    return display.svg
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+def _ray_died(process: str) -> None:
+    sys.stderr.write(f"error: {process} died\n")
+    os._exit(1)
+
+
+def main() -> None:
+    """Writes the picture."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.live_table")
+    parser.add_argument("--output", type=Path, default=Path("docs/live-table.svg"))
+    parser.add_argument("--after", type=int, default=8)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        svg = record_table(Path(temporary) / "live", given.after)
+    given.output.write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
