@@ -1,4 +1,4 @@
-"""Filtering the trials by one boolean expression, out of whose reach DuckDB holds files, network and settings."""
+"""Filtering the trials by one boolean expression, which can reach no file, no network and no setting."""
 
 from __future__ import annotations
 
@@ -49,9 +49,10 @@ def filter_table(table: pa.Table, where: str) -> pa.Table:
 
 
 def _expression(where: str) -> duckdb.Expression:
-    """The text as one expression, which it has to be both alone and in parentheses.
+    """`where` parsed as exactly one expression.
 
-    Alone, a parenthesis that nothing opened is refused; in parentheses, whatever may follow an expression in a SELECT.
+    It must parse on its own, so that it closes no parenthesis that it did not open, and in parentheses, so that nothing
+    else of a SELECT follows the expression, as in `true LIMIT 1`.
     """
     where.encode()  # DuckDB takes no lone surrogate, and would raise a TypeError
     duckdb.SQLExpression(where)

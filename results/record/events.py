@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Annotated, Any, Final, Literal, NotRequired, get_args, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import ErrorDetails, from_json
 from typing_extensions import TypedDict
 
@@ -63,7 +63,7 @@ Scalars = dict[str, Annotated[Any, AfterValidator(_scalar)]]
 
 @with_config(extra="forbid", strict=True)
 class _Fields(TypedDict):
-    """Fields of which none is unknown or missing, or of another type than its own."""
+    """Fields that must all be there, with exactly these types, and no others."""
 
 
 class LayoutFields(_Fields):
@@ -188,7 +188,7 @@ class TrialStarted(_Fields):
 
 
 class EpochReported(_Fields):
-    """A trial has finished an epoch, or taken it from an earlier run; the epochs table's columns, in their order."""
+    """A trial has finished an epoch, or taken it from an earlier run; the fields are the epochs table's columns."""
 
     event: Literal["report"]
     trial: Whole
@@ -260,7 +260,8 @@ _EVENTS: Final[TypeAdapter[Any]] = TypeAdapter(
         | TrialReopened
         | TrialEvaluated,
         Field(discriminator="event"),
-    ]
+    ],
+    config=ConfigDict(defer_build=True),  # a leaderboard of sound tables reads no event, so it saves 30 ms
 )
 
 LAYOUT_FIELDS: Final[dict[str, Any]] = get_type_hints(LayoutFields)
@@ -341,7 +342,7 @@ def _sentence(item: ErrorDetails) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value of Python's own types; a lone surrogate, which Parquet does not hold, is spelled out."""
+    """The value with NumPy's numbers as Python's, tuples as lists, and lone surrogates, which Parquet refuses, escaped."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
