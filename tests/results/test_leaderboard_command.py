@@ -207,7 +207,7 @@ def test_notes_on_damage_go_to_stderr(shown: Any, storage: Path) -> None:
         (["--top"], "'--top' requires an argument"),
         (["--format", "xml"], "'parquet'"),
         (["--where", "parms > 1"], "'parms' is not a column; use params"),
-        (["--where", "1; DROP TABLE trials"], "syntax error"),
+        (["--where", "1; DROP TABLE trials"], "give one condition on the columns"),
         (["--sort", "accuracy"], "'accuracy' is not a column; use val_accuracy"),
         (["alhpa"], "no run 'alhpa'; in "),
         (["--output", "absent/file"], "absent/file: No such file or directory"),
