@@ -342,7 +342,7 @@ def _sentence(item: ErrorDetails) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value with NumPy's numbers as Python's, tuples as lists, and lone surrogates, which Parquet refuses, escaped."""
+    """The value with Python's numbers for NumPy's, lists for tuples, and lone surrogates escaped: Parquet refuses them."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
