@@ -342,7 +342,7 @@ def _sentence(item: ErrorDetails) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value with Python's numbers for NumPy's, lists for tuples, and lone surrogates, which Parquet lacks, escaped."""
+    """The value as JSON holds it: no NumPy numbers, lists for tuples, lone surrogates (Parquet takes none) escaped."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
