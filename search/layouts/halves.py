@@ -69,10 +69,10 @@ def _extended(
 ) -> list[list[Partial]]:
     """Chains one stage longer; `before` are the fewest and the most parameters of what they start from."""
     extended: list[list[Partial]] = [[] for _ in chain.widths]
-    for place, width in enumerate(chain.widths.tolist()):
+    for place in range(len(chain.widths)):
         if not partial[place]:
             continue
-        terms = chain.stage_terms(stage, width)
+        terms = chain.terms_after(place)
         for after in chain.follows(place):
             digits = _digits_at(chain, stage, after)
             least, most = chain.least_rest[stage + 1, after], chain.most_rest[stage + 1, after]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo import ResNetLayout, build, count_flops, count_params
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from model_zoo.blocks import ACTIVATIONS, KINDS
 from tests.support.examples import examples
 from tests.support.zoo_fixtures import layouts
 
@@ -37,7 +37,7 @@ def test_the_flop_count_is_that_of_torch(layout: ResNetLayout, image_size: int |
     assert count_flops(layout, image_size) == counted_flops(build(layout), layout, height, width)
 
 
-FORMS = list(itertools.product(BLOCKS, (1, 2, 4), (0, 3, 16), ACTIVATIONS))
+FORMS = list(itertools.product(KINDS, (1, 2, 4), (0, 3, 16), ACTIVATIONS))
 
 
 @pytest.mark.parametrize(("block", "groups", "squeeze", "activation"), FORMS)

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from model_zoo import count_params
 from model_zoo.complexity import head_params, stage_params, stem_params
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts
 from search.layouts.batch import LayoutBatch, joined
+from search.layouts.chains import chains
 from search.layouts.enumeration import (
     count_in_window,
     count_total,
@@ -201,3 +203,13 @@ def test_layouts_of_a_vast_space_are_looked_up_by_their_numbers() -> None:
 
 def test_the_default_space_has_the_documented_size() -> None:
     assert (count_total(LayoutSpace()), count_feasible(LayoutSpace())) == (66_772_992, 2_392_052)
+
+
+def test_the_terms_of_stages_are_the_same_whether_they_are_kept_or_counted_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = LayoutSpace.model_validate({"strides": [1, 2], "kernels": [3, 5], "channels": [16, 24, 64]})
+    kept = [[chain.terms_after(i) for i in range(3)] for chain in chains(space)]
+    monkeypatch.setattr("search.layouts.chains.MOST_KEPT", 0)
+    for chain, terms in zip(chains(space), kept, strict=True):
+        assert all(np.array_equal(chain.terms_after(i), terms[i]) for i in range(3))
