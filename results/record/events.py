@@ -23,8 +23,6 @@ INT64_MAX: Final = 2**63 - 1  # what the tables' int64 columns hold
 _NOT_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 TrialEnd = Literal["completed", "stopped", "diverged", "out-of-memory", "lost", "failed"]
-RetryReason = Literal["out-of-memory", "lost"]
-SessionEnd = Literal["done", "interrupted", "time-budget", "epoch-budget", "disk-quota", "exhausted", "failed"]
 TRIAL_ENDS: Final[tuple[str, ...]] = get_args(TrialEnd)
 
 
@@ -43,12 +41,9 @@ def _fraction(value: float) -> float:
 
 
 def _scalar(value: Any) -> Any:
-    if value is None or isinstance(value, bool | str):
+    if value is None or isinstance(value, str) or (isinstance(value, int) and abs(value) <= INT64_MAX):
         return value
-    if isinstance(value, int):
-        if abs(value) <= INT64_MAX:
-            return value
-    elif isinstance(value, float) and math.isfinite(value):  # "NaN" may be a string here: no way back to the float
+    if isinstance(value, float) and math.isfinite(value):  # "NaN" may be a string here: no way back to the float
         return value
     raise ValueError("use a string, true, false or a finite number; whole numbers have at most 63 bits")
 
@@ -147,7 +142,7 @@ class SessionEnded(_Fields):
 
     event: Literal["session-ended"]
     session: Whole
-    reason: SessionEnd
+    reason: Literal["done", "interrupted", "time-budget", "epoch-budget", "disk-quota", "exhausted", "failed"]
     wall_time_s: Number
     time_s: Number
 
@@ -211,7 +206,7 @@ class TrialRetried(_Fields):
 
     event: Literal["retried"]
     trial: Whole
-    reason: RetryReason
+    reason: Literal["out-of-memory", "lost"]
     error: str | None
     session: Whole
     time_s: Number
