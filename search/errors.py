@@ -1,12 +1,12 @@
-"""The errors of search: every one is the user's to mend, is one line, and ends the command with exit code 2.
+"""The errors of search: mistakes that the user can correct, each one line, which end the command with exit code 2.
 
 UserError (results.errors)
   SearchError
     ConfigError       a configuration is wrong; the message lists all problems
     PredicateError    the user's predicate raised an exception; the message names it and the layout
-    EmptySpaceError   no layout is feasible; the message names the bound that empties the space
-    ResourceError     more was asked for than the machine or cluster has
-    ResumeError       a run cannot be resumed as asked
+    EmptySpaceError   no layout is feasible; the message names the limit that empties the space
+    ResourceError     more was requested than the machine or cluster has
+    ResumeError       a run cannot be resumed as requested
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from results.errors import UserError
 
 
 class SearchError(UserError, ValueError):
-    """A search cannot be done as asked."""
+    """A search cannot be done as requested."""
 
 
 class ConfigError(SearchError):
@@ -31,8 +31,8 @@ class EmptySpaceError(SearchError):
 
 
 class ResourceError(SearchError):
-    """The machine or cluster lacks what was asked for."""
+    """The machine or cluster lacks what was requested."""
 
 
 class ResumeError(SearchError):
-    """A run cannot be resumed as asked."""
+    """A run cannot be resumed as requested."""

@@ -32,7 +32,7 @@ def evaluate_command(
     ] = False,
     predict: Annotated[
         Path | None,
-        typer.Option(metavar="DIR|FILE", help="Instead, predict the classes of a folder of images or a .npy file."),
+        typer.Option(metavar="DIR|FILE", help="Predict the classes of a folder of images or a .npy file instead."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV file for the predictions. [default: predictions.csv]")
@@ -40,7 +40,7 @@ def evaluate_command(
     export: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.pt2", help="Instead, export the network to a file that torch loads without parambudget."
+            metavar="FILE.pt2", help="Export the network instead, to a file that torch loads without parambudget."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --output or --export.")] = False,
@@ -48,8 +48,8 @@ def evaluate_command(
 ) -> None:
     """Measure the best network of a run on the test set, once, when the search is over.
 
-    The trial's checkpoint is evaluated. The result is kept in the run and is not measured again. --predict and
-    --export open no test set and add nothing to the run.
+    The trial's checkpoint is evaluated. The result is kept in the run, and a second call shows it again instead of
+    measuring it again. --predict and --export neither open the test set nor change the run.
 
     \b
     Example:
@@ -59,7 +59,7 @@ def evaluate_command(
       python -m search.evaluate my-run --export best.pt2
     """
     if predict is not None and export is not None:
-        raise SearchError("--predict and --export given; one at a time")
+        raise SearchError("--predict and --export given; use one at a time")
     if flip and (predict is not None or export is not None):
         raise SearchError(f"--flip is for the test set; leave it out with --{'predict' if predict else 'export'}")
     if predict is not None:
@@ -96,8 +96,8 @@ def evaluate_command(
             TableWriter(folder).update(record, force=True)
         elif flip and not chosen.test_flip:
             raise SearchError(
-                f"trial {chosen.trial}: --flip given, but it was measured without, and a trial is measured once; "
-                "leave it out"
+                f"trial {chosen.trial}: --flip given, but the trial was already measured without it, and each trial is "
+                "measured once; leave --flip out"
             )
         accuracies = {report.epoch: report.val_accuracy for report in record.state.reports[chosen.trial]}
         then = accuracies.get(chosen.test_epoch or 0, chosen.val_accuracy or 0)

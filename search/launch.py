@@ -1,4 +1,4 @@
-"""From a configuration to a finished session and its summary on the screen."""
+"""Starts, resumes or plans a run: from its configuration to the summary of a finished session."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from search.summary import BUDGETS, shown_name, storage_flag, summarise, write_j
 from trainables.data import load_training_set
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+"""Exit code after Ctrl-C or SIGTERM: 128 + SIGINT, the convention of shells."""
 
 
 def launch(
     config: RunConfig, storage: Path, name: str | None, address: str | None, *, quiet: bool, json: bool, say: Say
 ) -> int:
-    """Starts a run and sees it through; the command's exit code.
+    """Starts a run, executes one session of it, and returns the command's exit code.
 
     Raises:
-        SearchError: the space is empty, the resources are not there, or the name is taken.
-        DatasetError: the data set cannot be had.
+        SearchError: the space is empty, the machine lacks the resources, or the name is taken.
+        DatasetError: the data set cannot be loaded.
     """
     folder = new_run_folder(storage, name, config.dataset)
     prepared = prepare(config, folder, RunState(), storage, address, say=say)
     for sentence in [*config.notes, *prepared.left_out]:
         say(sentence)
-    # prepared once, before any trial asks for it
+    # prepared once, before any trial loads it
     data = load_training_set(**config.data_arguments, on_message=say).identity
     reusable = ReusableResults(config, data, prepared.reused)
     write_run_file(folder, config, list(map(candidate_to_dict, prepared.first)), data)
@@ -69,10 +69,10 @@ def resume_run(
     dry_run: bool,
     say: Say,
 ) -> int:
-    """Continues a run from its record, or says with `dry_run` what that would do; the command's exit code.
+    """Continues a run from its record, or with `dry_run` prints what that would do; returns the command's exit code.
 
     Raises:
-        SearchError: there is no such run, or a change is asked for that its history does not allow.
+        SearchError: there is no such run, or its history does not allow one of the requested changes.
     """
     folder = existing_run_folder(storage, name)
     given = flags_of(flags, sets)
@@ -96,7 +96,7 @@ def resume_run(
     data = load_training_set(**config.data_arguments, on_message=say).identity
     if not same_images(config, data, before, read_data(folder)):
         raise ResumeError(
-            f"{config.dataset}: its images are no longer those that {folder.name} was started with; "
+            f"{config.dataset}: the images have changed since {folder.name} was started; "
             "restore them or start another run"
         )
     reusable = ReusableResults(config, data, prepared.reused)
@@ -112,10 +112,10 @@ def resume_run(
 
 
 def show_plan(config: RunConfig, storage: Path, name: str | None, address: str | None, *, json: bool, say: Say) -> int:
-    """Prints what a run would do and cost, and launches nothing; resources that are not here are a note.
+    """Prints what a run would do and cost, without launching it; missing resources are a note, not an error.
 
     Raises:
-        SearchError: the space is empty, the name is taken, or there are fewer training images than asked for.
+        SearchError: the space is empty, the name is taken, or there are fewer training images than requested.
     """
     from search.planning.plan import make_plan
     from search.planning.plan_text import print_plan
@@ -136,22 +136,27 @@ def _show(plan: dict[str, Any], print_text: Callable[[dict[str, Any], Console], 
 def _refuse_less_than_done(config: RunConfig, state: RunState, given: Mapping[str, Any]) -> None:
     known = len(state.trials)
     if config.trials < known and "trials" in given:
-        raise ResumeError(f"trials: {config.trials} given, the run has {known} already; give at least as many")
+        raise ResumeError(f"trials: {config.trials} given, but the run already has {known}; give at least {known}")
     if "epoch_budget" in given and config.epoch_budget is not None and config.epoch_budget <= state.epochs:
         raise ResumeError(
-            f"epoch_budget: {config.epoch_budget} given, the run has trained {state.epochs} epochs already; give more"
+            f"epoch_budget: {config.epoch_budget} given, but the run has already trained {state.epochs} epochs; "
+            "give more"
         )
 
 
 def _require_record(folder: Path, state: RunState) -> None:
-    """Nothing, unless the record in `folder`, of `state`, is empty where the tables hold trials: they would be lost."""
+    """Refuses to resume a run whose record is empty although its tables hold trials, which would be overwritten.
+
+    Raises:
+        ResumeError: that is so.
+    """
     from results import read_run
     from results.record.tables import TRIALS_NAME
 
     if state.is_empty and (folder / TRIALS_NAME).exists() and (rows := read_run(folder).trials.num_rows):
         raise ResumeError(
             f"{folder / RECORD_NAME}: missing or unreadable, but {TRIALS_NAME} holds {counted(rows, 'trial')}, which a "
-            "resume would write over; restore the record, or start another run"
+            "resume would overwrite; restore the record, or start another run"
         )
 
 
@@ -191,7 +196,8 @@ def _session(
         summarise(facts, folder, storage, config, state, Console())
     if end.reason == "interrupted":
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is written: another Ctrl-C would break into Ray's exit
+            # Everything is written, and another Ctrl-C would only interrupt Ray's shutdown.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return INTERRUPTED
     if end.reason == "failed":
         return 1
@@ -208,12 +214,12 @@ def _display(config: RunConfig, silent: bool) -> Display:
 
 
 def _leaver(run: str, in_storage: str) -> Callable[[str], None]:
-    """Ends this process because one of Ray's has died: the driver's own thread waits inside Ray and cannot."""
+    """A function that ends this process after one of Ray's has died, while the main thread waits inside Ray."""
 
     def leave(process: str) -> None:
-        Console(stderr=True).show_cursor(True)  # which the live table hides
+        Console(stderr=True).show_cursor(True)  # the live table hides it
         sys.stderr.write(
-            f"error: Ray's {process} died, and with it this session; nothing is lost: continue with "
+            f"error: Ray's {process} died, which ended this session; nothing is lost: continue with "
             f"`python -m search.run{in_storage} --resume {run}`\n"
         )
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The machine and the versions that a run was made on, and the CPU cores that it may use."""
+"""The hardware, versions and git commit that a run records, and the CPU cores that this process may use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of this code and whether its tree has changes; None where it is not a git checkout."""
+    """Commit of this code and whether its working tree has changes; None outside a git checkout."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -22,11 +22,11 @@ def git_state() -> dict[str, Any] | None:
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
-        return None  # installed from a wheel: the version below says what ran
+        return None  # installed from a wheel, where `versions` tells what ran
 
 
 def versions() -> dict[str, str]:
-    """Versions of the installed packages that decide what a training computes."""
+    """Versions of the installed packages that determine what a training computes."""
     names = ("parambudget", "torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "numpy")
     found = {}
     for name in names:
@@ -49,7 +49,7 @@ def hardware() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The name of this machine's CPU, as far as the system tells it."""
+    """The name of this machine's CPU as the system reports it; may be empty."""
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""This process: whether its packages are really parambudget's, and how it ends where Ray was used."""
+"""How a command's process starts and ends: a check that its packages are ours, and an exit that is safe with Ray."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("model_zoo", "results", "search", "trainables")
 
 
 def foreign_packages() -> dict[str, str]:
-    """The packages that do not lie beside `search`, each with where it was found instead."""
+    """Those of our packages that Python does not find beside `search`, each with the place where it is found."""
     home = Path(__file__).resolve().parent.parent
     foreign = {}
     for name in PACKAGES:
@@ -29,7 +29,7 @@ def check_origin() -> None:
     foreign = foreign_packages()
     if foreign:
         found = ", ".join(f"{name} from {place}" for name, place in foreign.items())
-        print(  # noqa: T201  (what prints errors elsewhere is in a package that may be the hidden one)
+        print(  # noqa: T201  (the code that prints errors elsewhere is in `results`, which may be the hidden package)
             f"error: {found}, not from {Path(__file__).resolve().parent.parent}; leave that folder or uninstall the "
             "other distribution, or install parambudget in a virtual environment of its own",
             file=sys.stderr,
@@ -38,10 +38,10 @@ def check_origin() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends this process with `code`, where Ray was used without the interpreter's own end.
+    """Ends this process with `code`; after Ray was used, it does so without the interpreter's own shutdown.
 
-    Its native threads outlive its shutdown, and once aborted the interpreter of an interrupted session when all was
-    written and said: exit code -6 after SIGTERM while Ray started, seen by benchmarks/chaos/command.py.
+    Ray's native threads outlive `ray.shutdown`. They once aborted the interpreter of an interrupted session after it
+    had written everything: exit code -6 after SIGTERM while Ray started, seen by benchmarks/chaos/command.py.
     """
     if "ray" not in sys.modules:
         sys.exit(code)

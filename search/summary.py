@@ -1,4 +1,4 @@
-"""What a session came to, on the screen or as one JSON object, and the commands that go on from there."""
+"""The summary of a session, as text or as one JSON object, with the commands to run next."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_json(facts: dict[str, Any], folder: Path) -> None:
 def summarise(
     facts: dict[str, Any], folder: Path, storage: Path, config: RunConfig, state: RunState, console: Console
 ) -> None:
-    """Prints the leaderboard, the `facts` of a session, its trials\' errors and what to do next."""
+    """Prints the leaderboard, the `facts` of a session, the errors of its trials and what to do next."""
     from results import rank_table, read_run
     from results.ranking.query import left_out
     from results.ranking.rendering import OutputFormat, write_board
@@ -46,7 +46,7 @@ def summarise(
         line(f"{left_out(outside)}.")
     if config.reuse:
         reused = sum(trial.reused is not None for trial in state.trials.values())
-        line(f"{reused} of {counted(len(state.trials), 'trial')} took the results of {', '.join(config.reuse)}.")
+        line(f"{reused} of {counted(len(state.trials), 'trial')} reused results of {', '.join(config.reuse)}.")
     line("")
     line(f"{_ENDINGS[facts['reason']]}: {counted(len(state.trials), 'trial')}{_spent(facts)}")
     if facts["error"]:
@@ -56,14 +56,14 @@ def summarise(
             if trial.error and trial.status in ("failed", "lost", "out-of-memory"):
                 line(f"trial {trial.trial} {trial.status}: {trial.error.strip().splitlines()[-1]}")
     if state.trials and all(trial.status == "diverged" for trial in state.trials.values()):
-        line("Every trial diverged: lower recipe.learning_rate, or give recipe.gradient_clipping, such as 1.")
+        line("Every trial diverged: lower recipe.learning_rate, or set recipe.gradient_clipping, for example to 1.")
     run, in_storage = shown_name(folder, storage), storage_flag(storage)
     line("")
     line("Next:")
     unfinished = len(state.trials) < config.trials or any(not trial.ended for trial in state.trials.values())
     if unfinished and facts["reason"] != "exhausted":
         line(f"  python -m search.run{in_storage} --resume {run}{_larger_budget(facts['reason'], config)}")
-    elif facts["reason"] != "exhausted" and not _every_point_tried(config, state):
+    elif facts["reason"] != "exhausted" and not _everything_tried(config, state):
         line(f"  python -m search.run{in_storage} --resume {run} --trials {2 * config.trials}")
     if config.replicates > 1:
         line(f"  python -m results.leaderboard{in_storage} {run} --over-seeds")
@@ -75,8 +75,8 @@ def summarise(
         line(f"  python -m search.evaluate{in_storage} {run}{chosen}")
 
 
-def _every_point_tried(config: RunConfig, state: RunState) -> bool:
-    """Whether there are no more points than trials; False also where that would take a walk over the space to know."""
+def _everything_tried(config: RunConfig, state: RunState) -> bool:
+    """Whether the trials are as many as the candidates; False also where only a walk over the space could tell."""
     recipes = config.recipe.size
     if recipes is None or recipes > len(state.trials):
         return False
@@ -84,38 +84,38 @@ def _every_point_tried(config: RunConfig, state: RunState) -> bool:
 
 
 def shown_name(folder: Path, storage: Path) -> str:
-    """What a command in a shell calls the run."""
+    """The name of the run for a command line, or its path where it is not in `storage`; quoted for a shell."""
     return shlex.quote(folder.name if folder.parent == storage else str(folder))
 
 
 def storage_flag(storage: Path) -> str:
-    """The flag that says where the runs are; empty where they usually are."""
+    """The flag `--storage` for `storage`; empty for the default one."""
     return "" if str(storage) == "runs" else f" --storage {shlex.quote(str(storage))}"
 
 
 def _spent(facts: dict[str, Any]) -> str:
     if not facts["concurrency"]:
-        return ", nothing was left to run" if facts["reason"] == "done" else ", nothing was run"
+        return "; nothing was left to run" if facts["reason"] == "done" else "; nothing was run"
     overhead = f", overhead {facts['overhead']:.0%}" if facts["overhead"] is not None else ""
     trained, wall = clock(facts["training_time_s"]), clock(facts["wall_time_s"])
-    return f"; this session {wall} long, {trained} of training on {facts['concurrency']} at a time{overhead}"
+    return f"; this session took {wall}, with {trained} of training at {facts['concurrency']} at a time{overhead}"
 
 
 _ENDINGS = {
     "done": "Done",
-    "exhausted": "Every feasible point was tried",
+    "exhausted": "Every feasible layout and recipe was tried",
     "interrupted": "Interrupted, nothing is lost",
     "time-budget": "The time budget is spent",
     "epoch-budget": "The epoch budget is spent",
     "disk-quota": "The disk quota leaves no room for another trial, nothing is lost",
-    "failed": "Stopped, because the trials all fail",
+    "failed": "Stopped because all trials fail",
 }
 
 BUDGETS = ("time-budget", "epoch-budget", "disk-quota")
 
 
 def _larger_budget(reason: str, config: RunConfig) -> str:
-    """The flag that gives a resume more of the budget that is spent; empty where none was."""
+    """The flag that raises the spent budget for a resume; empty where no budget was spent."""
     if reason == "epoch-budget":
         return f" --epoch-budget {2 * (config.epoch_budget or 0)}"
     if reason == "disk-quota":

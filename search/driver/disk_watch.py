@@ -1,4 +1,4 @@
-"""A search on a disk that fills up: what cannot be written waits until there is room, and nothing is lost."""
+"""A search on a disk that fills up: it waits until there is room for what it has to write, and loses nothing."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from search.planning.disk import (
 from search.text import size_text
 
 POLL_S = 1.0
-"""Seconds between two looks at a full disk."""
+"""Seconds between two checks of a full disk."""
 WALK_SHARE = 20
-"""A walk through the folder every 20 of its durations costs at most 5 % of the wall clock."""
-STOP_HINT = "Ctrl-C stops, resumable"
+"""A walk through the folder is followed by a pause of 20 times its duration, so it takes at most 5% of the time."""
+STOP_HINT = "Ctrl-C stops the search, which can be resumed"
 
 
 class PatientRecord(Record):
-    """A record that waits where the disk is full, as long as `wait` says so, instead of raising OSError."""
+    """A record that waits while the disk is full instead of raising OSError, for as long as `wait` returns True."""
 
     wait: Callable[[], bool] | None = None
-    """Returns when another try is due: True to try, False to give up."""
+    """Waits until the next attempt is due; returns True to make it, False to give up."""
     gave_up = False
-    """Whether an event was not written; none but a session's end is from then on."""
+    """Whether an event was given up; from then on only the end of a session is written."""
 
     def append(self, event: str, **fields: Any) -> bool:
-        """As `Record.append`, once there is room.
+        """Appends an event as `Record.append` does, but waits until there is room.
 
         Raises:
             RecordError: as `Record.append`.
-            ResourceError: the session is to stop, and the event is not written: nobody may act on it.
+            ResourceError: the session has to stop; the event is not written and must not be acted on.
         """
         ending = event == "session-ended"
         while ending or not self.gave_up:
@@ -60,7 +60,7 @@ class PatientRecord(Record):
 
 
 class DiskWatch:
-    """Watches the disk, the quota and what the trials of one session need; says so when it has to wait."""
+    """Watches the disk, the quota and the needs of a session's trials, and reports when the session has to wait."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class DiskWatch:
         display: Display,
         stopping: Callable[[], bool],
     ) -> None:
-        """`largest` are the bytes of the space's largest checkpoint, `quota` the most that the run may take."""
+        """`largest` is the size of the space's largest checkpoint and `quota` the limit of the run, both in bytes."""
         self.folder, self.record, self.display, self.stopping = record.folder, record, display, stopping
         self._largest, self._quota = largest, quota
         self.quota_spent = False
-        """Whether the quota keeps every trial from being launched, and none runs that could end."""
+        """Whether the quota has no room for another trial, and no running trial is left that could free some."""
         self._ray_folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
         self._sizes: dict[int, int] = {}
         self._running: Collection[int] = ()
@@ -83,7 +83,7 @@ class DiskWatch:
         record.wait = self._wait
 
     def watch(self, running: Collection[int]) -> None:
-        """Says, once each, that the next checkpoint of a trial in `running` has no room, and that it has again."""
+        """Reports, once each, that there is no room for the next checkpoint of a `running` trial, or room again."""
         self._running = running
         free, need = free_bytes(self.folder), self._need()
         if free < need and free + unfinished_bytes(self.folder) < need:
@@ -93,19 +93,19 @@ class DiskWatch:
             self.display.note(f"the disk of {self.folder} has room again ({size_text(free)} free)")
 
     def admits(self, number: int | None, running: Collection[int]) -> bool:
-        """Whether trial `number`, or a new one, may be launched beside those in `running`."""
+        """Whether there is room to launch trial `number`, or a new trial for None, beside the `running` ones."""
         state = self.record.state
         own = growth(self.folder, state, [number]) if number is not None else 2 * self._largest
         need = own + growth(self.folder, state, running) + RESERVE
         need -= unfinished_bytes(self.folder)
         place, free, quota = self.folder, free_bytes(self.folder), self._quota
         within = quota is None or self._folder_bytes(fresh=not running) + need <= quota
-        if need <= free:  # of Ray's own files a trial needs a folder
+        if need <= free:  # a trial also needs room for its folder among Ray's own files
             place, free, need = self._ray_folder, free_bytes(self._ray_folder), RESERVE
         if within and need <= free:
             if self._paused:
                 self._paused = False
-                self.display.note("launching goes on")
+                self.display.note("launching continues")
             return True
         if not within and not running:
             self.quota_spent = True
@@ -114,17 +114,17 @@ class DiskWatch:
             there = f"{size_text(free)} free at {place}, {size_text(need)} needed"
             if not within:
                 there = f"{self.folder} is near disk_quota ({size_text(quota or 0)})"
-            self.display.note(f"launching pauses: {there}; {STOP_HINT}")
+            self.display.note(f"launching is paused: {there}; {STOP_HINT}")
         if not running:
-            self.display.update(state)  # Ray asks again without a step between
+            self.display.update(state)  # Ray asks again without a step in between
         return False
 
     @contextmanager
     def excused(self) -> Iterator[None]:
-        """Ends the body of the `with` without its exception when the record gave up: that is how Ray's loop is left.
+        """Suppresses the exception by which the body of the `with` leaves Ray's loop after the record gave up.
 
         Raises:
-            ResourceError: the body failed otherwise, and the disk of the run or of Ray's own files is full.
+            ResourceError: the body failed for another reason, and the disk of the run or of Ray's files is full.
         """
         try:
             yield
@@ -156,7 +156,7 @@ class DiskWatch:
             )
 
     def _need(self) -> int:
-        """Bytes of the largest of the checkpoints that the running trials write next."""
+        """Bytes of the largest checkpoint that the running trials will write next."""
         for number in self._running:
             if number not in self._sizes:
                 self._sizes[number] = trial_bytes(self.record.state, number)

@@ -21,44 +21,44 @@ from search.runs.ranking import Leaders, has_rank, rank_key, ranked, rung_counts
 from search.text import clock
 
 MIN_INTERVAL_S = 0.25
-"""At most four updates a second: a render costs 24 ms, which trials on the same cores would feel."""
+"""At most four updates per second: a render costs 24 ms, which would slow down trials on the same cores."""
 RENDER_SHARE = 10
-"""A render is followed by so many of its durations without one: among thousands of trials it costs no more."""
+"""A render is followed by a pause of at least this many times its duration, which limits its cost for large tables."""
 IDLE_INTERVAL_S = 1.0
-"""Between two updates that differ by the clock alone."""
+"""Seconds between two updates if only the clock has changed."""
 BEST_ROWS = 5
 WIDE = 56
-"""Columns of a terminal that has room for the channels too."""
+"""Fewest columns of a terminal in which the channels are shown too."""
 
 
 class Display(Protocol):
-    """Shows a running search; every method is called by the driver between two of its steps."""
+    """Shows a running search; the driver calls every method between two of its steps."""
 
     def live(self, state: RunState, concurrency: int, started: float) -> AbstractContextManager[None]:
-        """The display, for the body of the `with`; `started` is the session's start on the monotonic clock."""
+        """Shows the search for the body of the `with`; `started` is the session's start on the monotonic clock."""
         ...
 
     def update(self, state: RunState) -> None:
-        """Shows `state`, or leaves it when the last update is too recent."""
+        """Shows `state`, unless the last update is too recent."""
         ...
 
     def note(self, sentence: str) -> None:
-        """Shows a sentence that stays."""
+        """Shows a sentence that stays on the screen."""
         ...
 
 
 class SilentDisplay:
-    """Shows nothing but notes, without which a search that waits would look like one that hangs."""
+    """Shows only notes, without which a search that waits would look like one that hangs."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def live(self, state: RunState, concurrency: int, started: float) -> AbstractContextManager[None]:
-        """Nothing."""
+        """Shows nothing."""
         return nullcontext()
 
     def update(self, state: RunState) -> None:
-        """Nothing."""
+        """Shows nothing."""
 
     def note(self, sentence: str) -> None:
         """Prints the sentence."""
@@ -76,7 +76,7 @@ class LineDisplay:
 
     @contextmanager
     def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
-        """Takes the finished trials of `state` as shown already."""
+        """Starts with the finished trials of `state` counted as already shown."""
         self._open = {trial.trial: trial for trial in state.trials.values() if not trial.ended}
         self._seen, self._finished = len(state.trials), len(state.trials) - len(self._open)
         self._leaders = Leaders(state, 1)
@@ -124,7 +124,7 @@ class LiveDisplay:
 
     @contextmanager
     def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
-        """Draws the table until the body of the `with` ends; it disappears then."""
+        """Draws the table during the body of the `with`, and removes it at the end."""
         self._concurrency, self._started = concurrency, started
         with Live(self.render(state), console=self.console, auto_refresh=False, transient=True) as self._live:
             yield
@@ -168,7 +168,7 @@ class LiveDisplay:
             table.add_row(
                 "~", *_cells(trial, trial.epochs, reports[-1].val_accuracy if reports else None, wide), style="cyan"
             )
-        bar = Table.grid()  # in a grid, because a bar by itself ends without a line break
+        bar = Table.grid()  # a bar outside a grid ends without a line break
         bar.add_row(ProgressBar(total=self.budgets.trials, completed=finished, width=min(40, self.console.width)))
         return Group(
             self._headline(state, finished), bar, Text(self._rungs(state), no_wrap=True, overflow="ellipsis"), table
@@ -188,7 +188,7 @@ class LiveDisplay:
 
 
 def _cells(trial: TrialState, epochs: int | None, accuracy: float | None, wide: bool) -> list[str]:
-    """A row: `epochs` are those after which `accuracy` was measured."""
+    """The cells of a row; `accuracy` was measured after `epochs` epochs."""
     shape = ("-".join(map(str, trial.layout[name])) for name in ("blocks", *(["channels"] if wide else [])))
     value = f"{accuracy:.2%}" if accuracy is not None else ""
     return [str(trial.trial), *shape, f"{trial.params:,}", str(epochs or 0), value]

@@ -1,4 +1,4 @@
-"""Ray as this project starts it: quiet, local unless an address is given, with its resources checked first."""
+"""Ray as this project starts it: quiet, local unless an address is given, and with the resources checked first."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files a trial that nobody reads
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files per trial that are never read
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # search.driver.session stops the search itself
-    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # a snapshot of all trials, 2 s at 5,000, that nobody reads; else every 10 s
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # else a snapshot of all trials every 10 s: never read, and 2 s at 5,000 trials
     "TUNE_WARN_THRESHOLD_S": "600",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""Settings Ray reads when it is imported or started."""
+"""Settings that Ray reads when it is imported or started."""
 
 
 def roomier(resources: Resources, concurrency: int) -> dict[str, float] | None:
-    """What a trial that ran out of memory takes when it is tried again; None when it had all there is.
+    """The resources for retrying a trial that ran out of memory; None if it already had everything.
 
-    With GPUs, double the share of one; without, so many CPU cores that on its node half as many trials run at a time.
+    With GPUs, twice the share of one; without, enough CPU cores that half as many trials run at a time on its node.
     """
     import ray
 
@@ -47,21 +47,21 @@ def roomier(resources: Resources, concurrency: int) -> dict[str, float] | None:
 
 @contextlib.contextmanager
 def ray_session(resources: Resources, address: str | None) -> Iterator[int]:
-    """Ray started or connected to, for the body of the `with`; gives the number of trials at a time.
+    """Starts Ray, or connects to it, for the body of the `with`; yields the number of trials at a time.
 
     Raises:
-        ResourceError: the cluster cannot be reached or holds fewer trials than asked for.
+        ResourceError: the cluster cannot be reached, or has room for fewer trials than requested.
     """
-    os.environ.update(ENVIRONMENT | environment())  # Ray's processes, and so the trials, are children of this one
+    os.environ.update(ENVIRONMENT | environment())  # Ray's processes, and so the trials, inherit it
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the record, in the trial's row
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the errors of trials are in the record
     if address is None:
         concurrency = check_local_resources(resources)
         with sigterm_kept():
-            # Without "local" it would join a cluster that runs here, or that RAY_ADDRESS names.
+            # Without "local", Ray would join a cluster that runs here or that RAY_ADDRESS names.
             ray.init(address="local", num_cpus=available_cpus(), num_gpus=local_gpus(resources), **quiet)
     else:
         quiet.pop("include_dashboard")
@@ -71,7 +71,7 @@ def ray_session(resources: Resources, address: str | None) -> Iterator[int]:
                 ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ResourceError(
-                f"address: {address} cannot be reached ({str(error).splitlines()[0]}); is the Ray cluster up there?"
+                f"address: {address} cannot be reached ({str(error).splitlines()[0]}); is the Ray cluster running?"
             ) from None
     try:
         if address is not None:
@@ -86,5 +86,5 @@ def ray_session(resources: Resources, address: str | None) -> Iterator[int]:
         except OSError as error:
             if not is_full(error):
                 raise
-            # To remove the folder of spilled objects, Ray makes it first. Its processes end with this one.
+            # Ray creates the folder of spilled objects before it removes it. Its processes end with this one.
             atexit.unregister(ray.shutdown)

@@ -1,9 +1,9 @@
-"""Between Ray Tune and the record: suggests layouts, writes every event down, then tells the study.
+"""The searcher that Ray Tune calls: it proposes trials, writes every event to the record, then reports to the study.
 
-Inside Ray the scheduler hears of a result first, then the searcher, then callbacks; the record is written here, so
-that an event is durable before anything acts on it. A trial that ASHA stops is PRUNED, one at the full budget
-is COMPLETE, all others are FAIL. A trial whose process died, or that ran out of memory once, is not at its end: it is
-suggested again under its own number.
+Ray passes a result to the scheduler first, then to the searcher, then to callbacks. The record is written here, so that
+an event is durable before anything acts on it. In the study, a trial that ASHA stops is PRUNED, one at the full budget
+is COMPLETE, and all others are FAIL. A trial whose process died, or that ran out of memory for the first time, has not
+ended: it is suggested again under its own number.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REPORT_FIELDS = (
 class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Proposes the trials of one run to Ray Tune until `config.trials` are in the record.
 
-    Trials that an earlier driver left open come first, under their own numbers.
+    Trials that an earlier session left open come first, under their own numbers.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         retry_rules: RetryRules,
         disk: DiskWatch | None = None,
     ) -> None:
-        """`disk` says whether there is room for another trial; without it there always is."""
+        """`disk` tells whether there is room for another trial; without it there always is."""
         super().__init__(metric="val_accuracy", mode="max")
         self.config = config = prepared.config
         self.folder, self.record, self.session, self.stop = prepared.folder, record, session, stop
@@ -76,13 +76,13 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._numbers: dict[str, int] = {}
         self._deaths: dict[str, str] = {}
         self._needs_room: set[int] = set()
-        """Trials that wait for more room than the others take; nothing else is launched meanwhile."""
+        """Trials that wait for more resources than usual; nothing else is launched meanwhile."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The configuration of the next trial, FINISHED, or None where none may be launched yet."""
+        """The configuration of the next trial, FINISHED, or None if no trial may be launched yet."""
         while not self.stop.stop_all():
             if self._needs_room:
-                return None  # small trials would take every core that is given back
+                return None  # other trials would take every core that becomes free
             if (
                 self._is_left
                 and self.disk is not None
@@ -95,7 +95,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             if self._open:
                 number = self._open.popleft()
             elif len(self.record.state.trials) >= self.config.trials:
-                # What runs may have to be tried again, so the search is over only when all have ended.
+                # Running trials may have to be retried, so the search is over only when all have ended.
                 return str(Searcher.FINISHED) if all(t.ended for t in self.record.state.trials.values()) else None
             else:
                 try:
@@ -110,7 +110,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             if self._retry_rules.needs_room(self.record.state.trials[number]):
                 self._needs_room.add(number)
             return self._trial_config(number)
-        return str(Searcher.FINISHED)  # while nothing runs, Ray asks again and again without a look at the stopper
+        return str(Searcher.FINISHED)  # while nothing runs, Ray keeps asking without checking its stopper
 
     @property
     def _is_left(self) -> bool:
@@ -118,7 +118,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         return bool(self._open) or len(self.record.state.trials) < self.config.trials
 
     def _ask(self) -> int:
-        """The number of a new trial, in the record."""
+        """Asks the study for a new trial, records it, and returns its number."""
         number, (layout, recipe), seed, proposal = self.study.ask()
         self.record.append(
             "suggested",
@@ -135,10 +135,10 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         return number
 
     def _replayed(self, number: int) -> bool:
-        """Records what earlier runs know of the trial, decided as if it were trained now; whether that ends it."""
+        """Records results of earlier runs for the trial as if it were trained now; returns whether that ends it."""
         trial, path = self.record.state.trials[number], checkpoint_path(self.folder, number)
         if path.exists():
-            return False  # it was at work here, and goes on from there
+            return False  # this run has already trained it, and continues from its checkpoint
         layout, recipe = ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings)
         stored = self.reusable.find(layout, recipe, trial.seed)
         if stored is None:
@@ -159,29 +159,29 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         return False
 
     def on_trial_start(self, trial_id: str) -> None:
-        """Records that the trial's actor is up."""
+        """Records that the trial's actor is running."""
         number = self._numbers[trial_id]
         self._needs_room.discard(number)
         self.record.append("started", trial=number, session=self.session)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Records an epoch's report."""
+        """Records the report of an epoch."""
         self._report(self._numbers[trial_id], result)
 
     def on_trial_death(self, trial_id: str, error: str) -> None:
-        """Keeps what the trial's process died of; Ray says that it ended right after."""
+        """Keeps the error that the trial's process died of; right after, Ray calls `on_trial_complete`."""
         self._deaths[trial_id] = error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Records the last report and the ending; without either the trial stays open for the next resume."""
+        """Records the last report and the end of a trial; without a result or an error it stays open for a resume."""
         number = self._numbers[trial_id]
         self.running.discard(number)
         if error:
             died_of = self._deaths.pop(trial_id, "")
             self._needs_room.discard(number)
             if self.stop.reason is not None:
-                return  # a terminal's Ctrl-C reaches the workers too: it is not their loss
-            if dead_processes():  # nor is it when they die with Ray itself, which this session will not outlive
+                return  # Ctrl-C in a terminal kills the workers too, which is not a loss of the trial
+            if dead_processes():  # nor is the death of Ray itself, which also ends this session
                 self._open.appendleft(number)
                 return
             self._end(number, "out-of-memory" if "running low on memory" in died_of else "lost", died_of)
@@ -228,11 +228,11 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         }
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the record is the state."""
+        """Does nothing: the state is in the record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a resume starts a new searcher over the record."""
+        """Does nothing: a resume creates a new searcher from the record."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles the searcher into its experiment folder, which is never read; the record's lock cannot go there.
+        # Tune pickles the searcher into its experiment folder, which is never read, but a lock cannot be pickled.
         return {}

@@ -1,6 +1,6 @@
-"""One driver's session over a run: Ray Tune executes, the record decides.
+"""One session of a run: Ray Tune executes, the record decides.
 
-Each launch and each resume is a fresh Tuner over the run's record; Ray's own experiment state is never read back.
+Each launch and each resume is a fresh Tuner over the run's record; Ray's own experiment state is never read.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class SessionEnd:
     """How a session ended."""
 
     reason: str
-    """done, exhausted (no layout left), interrupted, time-budget, epoch-budget, disk-quota or failed (all alike)."""
+    """done, exhausted (no candidate left), interrupted, time-budget, epoch-budget, disk-quota or failed (all did)."""
     wall_time_s: float
-    """Seconds from the session's start, Ray's start included, to its end."""
+    """Seconds from the session's start, with the start of Ray, to its end."""
     training_time_s: float
-    """Seconds of training and validation reported to it, summed over the trials."""
+    """Seconds of training and validation reported in the session, summed over the trials."""
     concurrency: int
-    """Trials at a time; 0 when nothing was left to run, so that Ray was not started."""
+    """Trials at a time; 0 if nothing was left to run, so that Ray was not started."""
     error: str | None = None
-    """What the trials failed with, where the reason is failed."""
+    """The error of the trials, if the reason is failed."""
 
 
 class RequestedStop(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
-    """Ray Tune's view of `StopRequest`, which it asks between two steps."""
+    """`StopRequest` as a stopper of Ray Tune, which checks it between two steps."""
 
     def __init__(self, request: StopRequest) -> None:
         self.request = request
@@ -76,22 +76,22 @@ class Progress(tune.Callback):  # type: ignore[misc]  # Ray ships no types
         self.searcher, self.tables, self.display = searcher, tables, display
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Records that the trial's actor is up."""
+        """Records that the trial's actor is running."""
         self.searcher.on_trial_start(trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Brings tables and display up to date, each at its own limited rate."""
+        """Updates tables and display, each at its own limited rate."""
         self.tables.update(self.searcher.record)
         if self.searcher.disk is not None:
             self.searcher.disk.watch(self.searcher.running)
         self.display.update(self.searcher.record.state)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Frees what Ray would keep of the ended trial."""
+        """Frees the memory that Ray would keep for the ended trial."""
         forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Frees what Ray would keep of the dead trial."""
+        """Frees the memory that Ray would keep for the dead trial."""
         forget(trial)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,13 +107,13 @@ def run_session(
     on_ray_death: Callable[[str], None],
     trainable: type[tune.Trainable] = TrialTrainable,
 ) -> SessionEnd:
-    """Runs trials until `trials` of the configuration have ended, or a signal, a budget or the space's end stops it.
+    """Runs trials until `config.trials` have ended, or until a signal, a spent budget or the end of the space.
 
-    `on_ray_death` is called from a thread with the name of a process of Ray whose death the driver would wait out for
-    ever; it must end this process. `trainable` takes the configurations of `TrialTrainable` and gives results like it.
+    `on_ray_death` is called from a thread with the name of a process of Ray whose death would leave the driver waiting
+    forever; it must end this process. `trainable` takes the configurations of `TrialTrainable` and reports as it does.
 
     Raises:
-        ResourceError: the machine or cluster has less than the configuration asks for.
+        ResourceError: the machine or cluster has less than the configuration requests.
     """
     config, folder = prepared.config, prepared.folder
     budgets, resources = config.budgets, config.resources
@@ -130,18 +130,18 @@ def run_session(
         return SessionEnd("done" if left == 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
     with stop_on_signals(stop), ray_session(resources, address) as concurrency, watched(dead_processes, on_ray_death):
-        if address is not None:  # only now is it known how many trials the cluster runs at a time
+        if address is not None:  # only Ray knows how many trials the cluster runs at a time
             require_room(budgets.disk_bytes, folder, forecast(config, min(concurrency, left)))
         per_trial = resources.per_trial
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=per_trial)
         retry_rules = RetryRules(budgets, resources, stop, roomier(resources, concurrency))
         searcher = RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules, disk)
-        # a second Ctrl-C does not wait for what is at work
+        # a second Ctrl-C does not wait for the running steps
         with display.live(record.state, concurrency, started), disk.excused(), suppress(KeyboardInterrupt):
             _fit(folder, searcher, Progress(searcher, tables, display), concurrency, trainable)
         reason = stop.reason or ("exhausted" if searcher.exhausted else "done")
         wall_time_s = time.monotonic() - started
-        with suppress(ResourceError):  # stopped on a full disk: the next session needs no line of this one's end
+        with suppress(ResourceError):  # on a full disk: the next session does not need this event
             record.append("session-ended", session=session, reason=reason, wall_time_s=wall_time_s)
         tables.update(record, force=True)
     drop_files_of_ray(folder)
@@ -150,12 +150,12 @@ def run_session(
 
 
 def files_of_ray(folder: Path) -> Path:
-    """Where Ray keeps its own account of the run in `folder`, which nobody reads."""
+    """The folder of Ray's own files for the run in `folder`, which are never read."""
     return folder / "ray"
 
 
 def drop_files_of_ray(folder: Path) -> None:
-    """Removes them, when Ray is down: a folder a trial, 5,000 after 5,000 trials; those of dead drivers as well."""
+    """Removes Ray's files, one folder per trial, after Ray has shut down; those of dead drivers too."""
     shutil.rmtree(files_of_ray(folder), ignore_errors=True)
 
 
@@ -167,7 +167,7 @@ def _fit(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=AshaScheduler(searcher.rungs, searcher.on_trial_death),
-            num_samples=-1,  # the searcher says when it is finished: a trial that is tried again is another sample
+            num_samples=-1,  # the searcher ends the search, because to Ray a retried trial is another sample
             max_concurrent_trials=concurrency,
             metric="val_accuracy",
             mode="max",
@@ -179,7 +179,7 @@ def _fit(
             storage_path=str(files_of_ray(folder).absolute()),
             stop=RequestedStop(searcher.stop),
             callbacks=[progress],
-            failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again, and the record counts
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher retries, and the record counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             verbose=0,
         ),
@@ -188,31 +188,31 @@ def _fit(
 
 
 def trial_folder(trial: Any) -> str:
-    """The name of Ray's own folder of a trial; a lambda would be in the snapshot once a trial, 1 kB each."""
+    """The name of Ray's own folder for a trial; a lambda would be in Ray's snapshot once per trial, 1 kB each."""
     return str(trial.trial_id)
 
 
 def forget(trial: Any) -> None:
-    """Takes results, statistics and configuration off a trial that Ray keeps to its last snapshot, which nobody reads.
+    """Frees the results, statistics and configuration of an ended trial, which Ray would keep until the search ends.
 
-    They were most of the 115 kB a trial by which a driver grew; the record has them.
+    They were most of the 115 kB per trial by which a driver grew; the record has them.
     """
-    trial.run_metadata.last_result = {"done": True}  # without any, Ray asks the actor for one
+    trial.run_metadata.last_result = {"done": True}  # without a result, Ray asks the actor for one
     trial.run_metadata.metric_analysis = {}
     trial.run_metadata.metric_n_steps = {}
     trial.evaluated_params = {}
     trial.config.clear()
-    trial.get_json_state = no_state  # of the last snapshot, which Ray writes in any case: 49 MiB of 5,000
+    trial.get_json_state = no_state  # keeps Ray's last snapshot small, which would be 49 MiB with 5,000 trials
 
 
 def no_state() -> tuple[str, str]:
-    """What an ended trial is in Ray's snapshot: itself and what ran, both as JSON."""
+    """The state of an ended trial in Ray's snapshot: two empty JSON objects, for the trial and for its metadata."""
     return "{}", "{}"
 
 
 def trial_resources(trial_config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray reserves for a trial: its configuration's `resources`."""
-    asked = trial_config["resources"]
+    needs = trial_config["resources"]
     return tune.PlacementGroupFactory(
-        [{"CPU": asked["cpu"], "GPU": asked["gpu"]} if asked["gpu"] else {"CPU": asked["cpu"]}]
+        [{"CPU": needs["cpu"], "GPU": needs["gpu"]} if needs["gpu"] else {"CPU": needs["cpu"]}]
     )

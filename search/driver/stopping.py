@@ -1,4 +1,4 @@
-"""What stops a whole session between two steps of its driver: a signal, a spent budget, trials that all fail alike."""
+"""Stops a whole session between two steps of its driver: at a signal, at a spent budget, or when all trials fail."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 
 
 class StopRequest:
-    """Stops the whole search between two steps of the driver; the first reason stands."""
+    """Stops the whole search between two steps of the driver; only the first reason counts."""
 
     def __init__(self, deadline: float | None) -> None:
         self.deadline = deadline
-        """On the monotonic clock, seconds."""
+        """Seconds on the monotonic clock."""
         self.reason: str | None = None
-        """One of the record's reasons for a session's end; None while the search goes on."""
+        """One of the record's reasons for a session's end; None while the search continues."""
         self.error: str | None = None
-        """What went wrong, where the reason is `failed`."""
+        """What went wrong, if the reason is `failed`."""
 
     def stop(self, reason: str, error: str | None = None) -> None:
-        """Asks for the stop."""
+        """Requests the stop, unless it has been requested already."""
         if self.reason is None:
             self.reason, self.error = reason, error
 
@@ -37,7 +37,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(halt: StopRequest) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask `halt` to stop; a second Ctrl-C is a KeyboardInterrupt. Only in the main thread."""
+    """Turns Ctrl-C and SIGTERM into a stop of `halt`, a second Ctrl-C into a KeyboardInterrupt; main thread only."""
 
     signals = 0
 
@@ -45,11 +45,11 @@ def stop_on_signals(halt: StopRequest) -> Iterator[None]:
         nonlocal signals
         signals += 1
         if halt.reason == "interrupted" and number == signal.SIGINT:
-            if signals == 2:  # a third one would break into Ray's own end
+            if signals == 2:  # a third one would interrupt Ray's shutdown
                 raise KeyboardInterrupt
             return
         halt.stop("interrupted")
-        if sys.stderr.isatty():  # Ray takes seconds to end
+        if sys.stderr.isatty():  # Ray takes seconds to shut down
             sys.stderr.write("\nstopping; nothing is lost\n")
 
     with _handled(handle, signal.SIGINT, signal.SIGTERM):
@@ -58,16 +58,16 @@ def stop_on_signals(halt: StopRequest) -> Iterator[None]:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM is a KeyboardInterrupt, as Ctrl-C is: for the time in which there is no session to be ended."""
+    """Turns SIGTERM into a KeyboardInterrupt like Ctrl-C, for the time before and after a session."""
     with _handled(signal.default_int_handler, signal.SIGTERM):
         yield
 
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """The handler of SIGTERM is as before once the body, which may replace it by one that exits, is through.
+    """Restores the handler of SIGTERM after the body, which may replace it by one that exits.
 
-    A SIGTERM that reaches the body's own handler is a KeyboardInterrupt.
+    A SIGTERM that reaches the body's own handler becomes a KeyboardInterrupt.
     """
     with _handled(signal.getsignal(signal.SIGTERM), signal.SIGTERM):
         try:
@@ -78,7 +78,7 @@ def sigterm_kept() -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
-    """Signals with `handler`, and with those they had after it; only the main thread can have handlers."""
+    """Handles the signals with `handler` during the body; does nothing outside the main thread, as Python requires."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Notices that one of Ray's own processes has died, for which the driver would wait without end."""
+"""Notices when one of Ray's own processes has died, which would leave the driver waiting forever."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 
 POLL_S: Final = 1.0
 GRACE_S: Final = 5.0
-"""How long the driver has to notice by itself."""
+"""Seconds that the driver has to notice by itself."""
 
 
 @contextmanager
 def watched(
     dead: Callable[[], Sequence[str]], on_death: Callable[[str], None], grace_s: float = GRACE_S
 ) -> Iterator[None]:
-    """For the body of the `with`, calls `on_death` with the first name that `dead` gives.
+    """During the body of the `with`, calls `on_death` with the first name that `dead` returns.
 
-    The call comes from a thread, `grace_s` seconds after the death was seen, unless the body has ended by then.
+    The call is made from a thread, `grace_s` seconds after the death was noticed, unless the body has ended by then.
     """
     ended = threading.Event()
 
@@ -40,15 +40,15 @@ def watched(
 
 
 VITAL = ("raylet", "gcs_server")
-"""Ray's processes that it neither restarts nor can do without."""
+"""Processes of Ray that it needs but does not restart."""
 
 
 def dead_processes() -> list[str]:
-    """Names of the processes of this machine's Ray that died and that no trial can go on without; empty without Ray.
+    """Names of the `VITAL` processes of a Ray started here that have died; empty without Ray.
 
-    Ray restarts none of them. Those of a cluster that was started elsewhere are not seen.
+    Processes of a cluster that was started elsewhere are not seen.
     """
-    from ray._private import worker  # no public name tells them; tests/test_trial_endings.py holds it to this Ray
+    from ray._private import worker  # not in Ray's public API; tests/search/driver/test_trial_endings.py checks it
 
     node = getattr(worker, "_global_node", None)
     return [name for name, _ in node.dead_processes() if name in VITAL] if node is not None else []

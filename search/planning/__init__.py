@@ -1,1 +1,1 @@
-"""What a run would do and take before anything is launched: trials at a time, epochs, hours, disk."""
+"""What a run will do and need, worked out before anything is launched: concurrency, epochs, hours, disk space."""

@@ -1,4 +1,4 @@
-"""What a search costs: FLOPs of its trainings, and hours by how fast earlier runs were trained on this machine."""
+"""The cost of a search: the FLOPs of its trainings, and the hours, estimated from earlier runs on this machine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from trainables.data.splits import VAL_FRACTION
 from trainables.errors import TrainablesError
 
 COST_SAMPLES: Final = 200
-"""Layouts drawn from the space to know its mean FLOPs."""
+"""Layouts drawn from the space to estimate its mean FLOPs."""
 
 
 def training_cost(config: RunConfig, storage: Path, epochs: float, trials: int) -> dict[str, Any]:
-    """`flops_per_epoch` of the space's mean layout, `training_flops` of `epochs` of them, `hours` and `hours_why`.
+    """`flops_per_epoch` of the space's mean layout, `training_flops` of `epochs` such epochs, `hours` and `hours_why`.
 
-    `hours` is None where no run in `storage` tells how long that takes here. Those that do were on the same data set,
-    begun on hardware like this machine's, with as many CPUs per trial, and both with a GPU or both without.
+    `hours` is None if no run in `storage` is comparable: on the same data set and image size, started on hardware like
+    this machine's, with the same number of CPUs per trial, and with GPUs if and only if this one uses them.
     """
     draw = np.random.default_rng(config.seed)
     forward = float(sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).mean())
@@ -36,7 +36,7 @@ def training_cost(config: RunConfig, storage: Path, epochs: float, trials: int) 
 
 
 def passes_per_epoch(config: RunConfig) -> int:
-    """Forward passes of one image that an epoch costs."""
+    """The cost of an epoch in forward passes of one image."""
     info = config.dataset_facts
     validation = round(VAL_FRACTION * info.train_images)
     there = info.train_images - validation
@@ -51,26 +51,26 @@ def _hours(config: RunConfig, storage: Path, training_flops: float, trials: int)
     try:
         at_a_time = min(check_local_resources(config.resources), max(1, trials))
     except ResourceError:
-        return None, "this machine lacks what a trial needs"
+        return None, "this machine lacks the resources that a trial needs"
     flops = seconds = 0.0
-    told = []
+    used = []
     for file in sorted(storage.glob(f"*/{RUN_FILE}")):
         try:
             earlier = with_share(read_config(file.parent))
             if not (_comparable(earlier, config) and began_on_this_hardware(file.parent)):
                 continue
             trained = [trial for trial in read_record(file.parent).trials.values() if trial.epochs]
-        except (SearchError, ResultsError, TrainablesError):  # damaged, or its data is gone: it tells nothing
+        except (SearchError, ResultsError, TrainablesError):  # a damaged run, or one whose data set is gone
             continue
         if trained:
-            told.append(file.parent.name)
+            used.append(file.parent.name)
             seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trained)
             flops += passes_per_epoch(earlier) * sum(trial.flops * trial.epochs for trial in trained)
-    if not told:
+    if not used:
         why = f"{storage} has no earlier {config.dataset} run on this machine with these resources"
         return None, f"{why}; a run of a few trials would give one"
-    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-    why = f"{at_a_time} at a time, as fast as {', '.join(told[:3])}{more}"
+    more = f" and {len(used) - 3} more" if len(used) > 3 else ""
+    why = f"{at_a_time} at a time, at the speed of {', '.join(used[:3])}{more}"
     return training_flops * seconds / flops / at_a_time / 3600, why
 
 

@@ -1,4 +1,4 @@
-"""What a run's folder will take of its disk, and whether that is there: asked before anything is launched."""
+"""The disk space that a run's folder will take, and whether it is free; checked before anything is launched."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from trainables.checkpoints.size import checkpoint_bytes, file_bytes, text_bytes
 from trainables.recipe import Recipe
 
 RESERVE = 2**20
-"""Bytes left free for the lines of the record and the tables: a thousand reports."""
+"""Bytes kept free for the record and the tables, enough for a thousand reports."""
 TRIAL_BYTES, EPOCH_BYTES = 30_000, 500
-"""Of a trial and an epoch: record (965, 300), tables, twice while replaced (2 x 65, 2 x 80), Ray's files (25,000)."""
+"""Bytes per trial and epoch: record (965, 300), tables, two during a rewrite (2 x 65, 2 x 80), Ray's files (25,000)."""
 DIGITS = 500
-"""Bytes by which a recipe's numbers and names are longer than the default ones, at most."""
+"""Most bytes by which the numbers and names of a recipe are longer than the default ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskForecast:
-    """The most bytes that a run's folder will take."""
+    """An upper bound on the bytes that a run's folder will take."""
 
     checkpoint_bytes: int
     """The largest checkpoint of the space."""
     checkpoints: int
-    """Checkpoints at a time: two of every running trial, because a new one is written beside the old, and the kept."""
+    """Checkpoints at a time: two per running trial (a new one is written beside the old) and one per other trial."""
     other_bytes: int
-    """Record, tables and what is left free for them."""
+    """Record, tables, Ray's files and the bytes kept free."""
 
     @classmethod
     def of(cls, values: Mapping[str, int]) -> DiskForecast:
@@ -53,7 +53,7 @@ class DiskForecast:
 
     @property
     def total(self) -> int:
-        """All together."""
+        """All bytes together."""
         return self.checkpoints * self.checkpoint_bytes + self.other_bytes
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class DiskForecast:
 
 
 def forecast(config: RunConfig, concurrency: int, open_trials: int = 0) -> DiskForecast:
-    """What the run of `config` takes with `concurrency` trials at a time and so many that an earlier session left."""
+    """The disk space of a run of `config` with `concurrency` trials at a time and `open_trials` of earlier sessions."""
     epochs = config.ladder.expected_epochs(config.trials)
     running = min(concurrency, config.trials)
     kept = min(config.keep_checkpoints, config.trials)
@@ -75,7 +75,7 @@ def forecast(config: RunConfig, concurrency: int, open_trials: int = 0) -> DiskF
 
 
 def largest_checkpoint(config: RunConfig) -> int:
-    """Bytes of the space's largest checkpoint, at most: `DIGITS` above it for a list of layouts, else a few percent."""
+    """An upper bound on a checkpoint's bytes: `DIGITS` too high for a list of layouts, otherwise a few percent."""
     read = [config.recipe.values_of(name) for name in ("optimizer", "keep_weights", "ema_decay")]
     recipes = [
         Recipe(optimizer=optimizer, keep_weights=kept, ema_decay=decay, momentum=0.9, schedule="constant")
@@ -93,7 +93,7 @@ def largest_checkpoint(config: RunConfig) -> int:
 
 
 def _corner(space: LayoutSpace) -> ResNetLayout:
-    """The layout with the most of everything but what its blocks have in common, feasible or not."""
+    """The layout with the largest value of every field, feasible or not; its blocks are plain."""
     stages, width = max(space.stages), max(space.channels)
     return ResNetLayout(
         (space.blocks[1],) * stages,
@@ -127,10 +127,10 @@ def _figures(corner: ResNetLayout, form: BlockForm, max_params: int) -> tuple[in
 
 
 def require_room(quota: int | None, folder: Path, planned: DiskForecast) -> None:
-    """Nothing, when `quota` and the disk hold what `planned` says; what is in `folder` already counts.
+    """Checks that `quota` and the disk have room for `planned`, of which the files in `folder` are a part.
 
     Raises:
-        ResourceError: they do not.
+        ResourceError: one of them has not.
     """
     inside = folder_bytes(folder)
     checkpoints = folder_bytes(folder / "checkpoints")
@@ -138,19 +138,19 @@ def require_room(quota: int | None, folder: Path, planned: DiskForecast) -> None
     remedy = "lower --concurrency or keep_checkpoints"
     if quota is not None and total > quota:
         raise ResourceError(
-            f"disk_quota: {size_text(quota)} given, the run may take {planned}; "
+            f"disk_quota: {size_text(quota)} given, but the run may take {planned}; "
             f"raise --disk-quota to {-(-total // 2**20)}M, or {remedy}"
         )
     free = free_bytes(folder)
     if total - inside > free:
         raise ResourceError(
-            f"disk: {size_text(free)} free at {folder.parent}, the run may take another {size_text(total - inside)} "
-            f"({planned}); make room, choose another --storage, or {remedy}"
+            f"disk: {size_text(free)} free at {folder.parent}, but the run may take another "
+            f"{size_text(total - inside)} ({planned}); make room, choose another --storage, or {remedy}"
         )
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that a user may still write on the disk of `path`, or where it is to be made."""
+    """Bytes that a user may still write on the disk of `path`, which need not exist yet."""
     path = path.absolute()
     while not path.exists():
         path = path.parent
@@ -159,7 +159,7 @@ def free_bytes(path: Path) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in `folder`; 0 when there is none."""
+    """Bytes of all files in `folder`; 0 if it does not exist."""
     total, waiting = 0, [str(folder)]
     while waiting:
         try:
@@ -186,7 +186,7 @@ def unfinished_bytes(folder: Path) -> int:
 
 
 def growth(folder: Path, state: RunState, numbers: Iterable[int]) -> int:
-    """Bytes by which the checkpoints of the trials `numbers` may still grow, the new ones beside the old included."""
+    """Bytes by which the checkpoints of the trials `numbers` may grow, including new ones written beside the old."""
     total = 0
     for number in numbers:
         path = checkpoint_path(folder, number)

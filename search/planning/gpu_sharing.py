@@ -1,8 +1,8 @@
-"""How many trials share a GPU under `gpus_per_trial = auto`: as many as it holds and as it takes to keep it at work.
+"""How many trials share a GPU under `gpus_per_trial = auto`: as many as fit its memory, and no more than keep it busy.
 
-A small network's step is a row of kernels that a GPU ends sooner than a host can launch them, so one training leaves it
-idle and several in processes of their own fill it. Memory is the other bound: that of the largest layout of the space.
-No constant here was measured yet; `benchmarks.concurrency` on a GPU gives what they must reproduce.
+A GPU finishes the kernels of a small network faster than the host can launch them, so a single training leaves it idle,
+and several, each in its own process, fill it. The other limit is memory, for the largest layout of the space.
+None of these constants has been measured yet; they must reproduce what `benchmarks.concurrency` measures on a GPU.
 """
 
 from __future__ import annotations
@@ -21,56 +21,56 @@ from search.machine import available_cpus
 from trainables.data.known_datasets import DatasetInfo
 
 MOST_AT_ONCE: Final = 8
-"""Trials on one GPU at most; not yet measured."""
+"""Most trials on one GPU; not yet measured."""
 CONTEXT_BYTES: Final = 700 * 2**20
-"""What a process takes of a GPU before its first tensor, and libraries' workspaces; not yet measured."""
+"""GPU memory of a process before its first tensor, with the workspaces of libraries; not yet measured."""
 ROUNDING: Final = 1.25
-"""What the allocator holds over the tensors' bytes; not yet measured."""
+"""Memory that the allocator reserves, as a multiple of the tensors' bytes; not yet measured."""
 HELD: Final = 0.9
 """Share of a GPU's memory that its trials may take together."""
 BFLOAT16_SHARE: Final = 0.511
-"""Activations under bfloat16 autocast over those in float32, the most of five presets (`count_activation_bytes`)."""
+"""Activations under bfloat16 autocast over those in float32, the highest of five presets (`count_activation_bytes`)."""
 KERNELS_PER_LAYER: Final = 20
-"""Kernels of a training step for a convolution with its norm and its share of the optimizer; not yet measured."""
+"""Kernels per training step for a convolution, its norm and its share of the optimizer; not yet measured."""
 LAUNCH_S: Final = 10e-6
-"""Seconds of a host for one kernel of a training step, eager; not yet measured."""
+"""Seconds that the host takes to launch a kernel of a training step in eager mode; not yet measured."""
 KERNEL_S: Final = 3e-6
-"""Seconds of a GPU for a kernel that computes next to nothing; not yet measured."""
+"""Seconds that a GPU takes for a kernel that computes next to nothing; not yet measured."""
 FLOPS_PER_PROCESSOR_S: Final = 1.5e12
 """FLOP/s of a multiprocessor in the convolutions of a training in bfloat16; not yet measured."""
 TRAINING_PASSES: Final = 3
-"""A training step costs about three forward passes: one forward, two of the same size backward."""
+"""A training step costs about three forward passes: the forward pass itself, and a backward pass that costs two."""
 STATES: Final = {"sgd": 1, "nesterov": 1}
-"""Tensors of an optimizer for each parameter; two for those not named."""
+"""Tensors that an optimizer keeps per parameter; two for optimizers that are not listed."""
 SAMPLES: Final = 200
-"""Layouts drawn from the space to know its median and its largest."""
+"""Layouts drawn from the space to estimate its median and its largest layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What the rule asks of a GPU."""
+    """The properties of a GPU that the rule uses."""
 
     memory_bytes: int
     processors: int
     """Multiprocessors."""
     bfloat16: bool
-    """Whether it multiplies bfloat16 natively."""
+    """Whether it computes bfloat16 natively."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialNeeds:
-    """What a training of a space takes of a GPU."""
+    """What the trainings of a space need of a GPU."""
 
     memory_bytes: float
-    """Of the largest one, its process included."""
+    """Of the largest layout, its process included."""
     flops_per_step: float
-    """Of the median one, all passes."""
+    """Of the median layout, all passes."""
     layers: float
-    """Weighted layers of the median one."""
+    """Weighted layers of the median layout."""
 
 
 def needs_of(config: RunConfig, bfloat16: bool) -> TrialNeeds:
-    """What the trainings of `config` take, by a uniform sample of its space and the largest batch of its recipes."""
+    """The needs of the trainings of `config`, estimated from a uniform sample of layouts and the largest batch size."""
     space, size = config.space, config.space.image_size
     layouts = list(sample_uniform(space, SAMPLES, np.random.default_rng(config.seed)))
     layouts += [PRESETS[name] for name in config.warm_start if name in PRESETS]
@@ -90,15 +90,15 @@ def needs_of(config: RunConfig, bfloat16: bool) -> TrialNeeds:
 
 
 def training_bytes(activation_bytes: int, params: int, batch: int, states: int, bfloat16: bool) -> float:
-    """Bytes of a training's tensors on a GPU: activations, weights, gradients, optimizer, autocast's copies."""
+    """Bytes of a training's tensors on a GPU: activations, weights, gradients, optimizer states, autocast's copies."""
     activations = activation_bytes * batch * (BFLOAT16_SHARE if bfloat16 else 1)
     return ROUNDING * (activations + params * (4 * (2 + states) + (2 if bfloat16 else 0)))
 
 
 def trials_at_once(needs: TrialNeeds, gpu: Gpu, cpu_slots: int) -> int:
-    """How many trials share a GPU: what fits its memory and the `cpu_slots`, and no more than keep it at work.
+    """How many trials share a GPU: as many as fit its memory and the `cpu_slots`, and no more than keep it busy.
 
-    One training keeps it at work for the share of a step's time in which it computes; the rest it waits for the host.
+    A single training keeps it busy only for the part of a step in which it computes; otherwise it waits for the host.
     """
     kernels = needs.layers * KERNELS_PER_LAYER
     at_work_s = kernels * KERNEL_S + needs.flops_per_step / (gpu.processors * FLOPS_PER_PROCESSOR_S)
@@ -108,12 +108,12 @@ def trials_at_once(needs: TrialNeeds, gpu: Gpu, cpu_slots: int) -> int:
 
 
 def gpu_share(trials: int) -> float:
-    """The share of a GPU of which so many fit, in ten-thousandths, in which Ray counts."""
+    """The share of a GPU that `trials` trials get each, rounded down to the ten-thousandths in which Ray counts."""
     return math.floor(10_000 / trials) / 10_000
 
 
 def with_share(config: RunConfig, address: str | None = None) -> RunConfig:
-    """`config` with a number for `gpus_per_trial = auto`: this machine's first GPU decides; 0 without one.
+    """`config` with `gpus_per_trial = auto` replaced by a number that suits this machine's first GPU, 0 without one.
 
     Raises:
         ResourceError: it is `auto` for a cluster, whose GPUs this process cannot see.
@@ -134,5 +134,5 @@ def with_share(config: RunConfig, address: str | None = None) -> RunConfig:
 
 
 def _image_bytes(info: DatasetInfo) -> int:
-    """The training images on the device: uint8, with an int64 label and an index each."""
+    """Bytes of the training images on the device: uint8, with an int64 label and an int64 index per image."""
     return info.train_images * (math.prod(info.image_shape) + 16)

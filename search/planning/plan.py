@@ -1,4 +1,4 @@
-"""What a configuration would do: its space, its rungs and its cost, before anything is launched."""
+"""The plan of a search or of a resume: its space, rungs and cost, before anything is launched."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from search.text import clock
 
 
 def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
-    """The plan of a search as JSON-compatible values: `space`, `rungs`, `trials`, `expected_epochs`, `disk`,
-    `training_flops`, `hours` and others.
+    """The plan of a search as JSON-compatible values, among them `space`, `rungs`, `expected_epochs`, `disk`, `hours`.
 
     Raises:
-        ConfigError: there are fewer training images than the configuration asks for.
+        ConfigError: there are fewer training images than the configuration requests.
     """
     config = prepared.config
     report = make_report(config.space, samples=5, seed=config.seed)
@@ -51,9 +50,9 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
 
 
 def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -> dict[str, Any]:
-    """What a resume of `run`, whose record holds `state`, would change and has left to do; JSON-compatible values.
+    """What a resume of `run`, whose record holds `state`, would change and still has to do, as JSON-compatible values.
 
-    `expected_epochs` and the cost are of the trials that have not ended, without completed ones that go on.
+    `expected_epochs` and the cost count trials that have not ended, not completed ones that a resume continues.
     """
     config, space = change.config, change.config.space
     left = state.left(config.trials)
@@ -79,7 +78,7 @@ def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -
 
 
 def _budgets(config: RunConfig) -> list[str]:
-    """What ends a session before its trials do."""
+    """Sentences on the budgets that may end a session before all trials have ended."""
     time = [] if config.time_budget_s is None else [f"a session ends after {clock(config.time_budget_s)} at the latest"]
     epochs = [] if config.epoch_budget is None else [f"the search ends after {config.epoch_budget:,} epochs in all"]
     return [*time, *epochs]

@@ -1,4 +1,4 @@
-"""The plan of a run as text."""
+"""The plan of a search or of a resume as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.text import flops_text
 
 
 def print_plan(plan: dict[str, Any], console: Console) -> None:
-    """Prints what `make_plan` gives."""
+    """Prints the plan that `make_plan` returns."""
     print_report(SpaceReport.from_dict(plan["space"]), console)
     rungs = ", ".join(map(str, plan["rungs"]))
     fixed = ", ".join(f"{name} {value}" for name, value in plan["fixed"])
@@ -40,7 +40,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
     budgets = "".join(f"{sentence}\n" for sentence in plan["budgets"])
     fewer = plan["trials"] < plan["asked_trials"]
-    every = f" (all there are to try; {plan['asked_trials']:,} requested)" if fewer else ""
+    every = f" (the space has no more; {plan['asked_trials']:,} requested)" if fewer else ""
     console.print(
         f"\n{counted(plan['trials'], 'trial')}{every} on {plan['dataset']}, sampler {plan['sampler']}, "
         f"rungs at {rungs} epochs\n"
@@ -57,7 +57,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
 
 
 def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
-    """Prints what `make_resume_plan` gives."""
+    """Prints the plan that `make_resume_plan` returns."""
     left = max(0, plan["trials"] - plan["ended_trials"])
     partly = plan["suggested_trials"] - plan["ended_trials"]
     before, now = plan["changes"].get("max_epochs", (0, 0))
@@ -85,7 +85,7 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
 
 
 def hours_text(plan: dict[str, Any]) -> str:
-    """How long the training of a plan takes, and how that is known."""
+    """How long the training of a plan takes, and what the estimate is based on."""
     if plan["hours"] is None:
         return f"no time estimate: {plan['hours_why']}"
     hours = plan["hours"]

@@ -1,4 +1,4 @@
-"""What every start, resume and dry run does first, in one order, before anything is written."""
+"""The checks that every start, resume and dry run begins with, in one order and before anything is written."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Prepared:
     """`gpus_per_trial` is a number."""
     folder: Path
     concurrency: int
-    """Trials at a time; of a cluster it is known only once Ray is connected to it."""
+    """Trials at a time; for a cluster it is known only after Ray has connected to it."""
     first: list[Candidate]
-    """What is tried before the sampler is asked."""
+    """Candidates to try before the sampler proposes any."""
     left_out: list[str]
-    """A sentence for everything that a warm start names and that is not tried."""
+    """A sentence for each candidate that the warm start names but the run does not try as it is."""
     reused: dict[str, Path]
-    """Folders of the runs whose results stand for trainings, by the name to show."""
+    """Folders of the runs whose results are reused, by the name to show."""
 
 
 def prepare(
@@ -51,15 +51,14 @@ def prepare(
     keeps_reuse: bool = False,
     only_plan: bool = False,
 ) -> Prepared:
-    """Checks all that can be checked without Ray and without the data set, for a run in `folder` with this `state`.
+    """Checks everything that can be checked without Ray and the data set, for a run in `folder` with this `state`.
 
-    `stored` are the first candidates of a run that was started earlier. `idle` says that no trial will run, so that no
-    room is needed. With `keeps_reuse`, runs to reuse that have gone since the start are a note, since their results can
-    be had by training. With `only_plan`, resources that are not here are a note, since a search for a larger machine
-    may be planned on this one.
+    `stored` are the first candidates of a run that was started earlier. With `idle` no trial will run, so no disk space
+    is needed. With `keeps_reuse`, a run to reuse that no longer exists is only a note, since its results can be trained
+    again. With `only_plan`, missing resources are only a note, since a search for a larger machine may be planned here.
 
     Raises:
-        SearchError: the space is empty, the resources are not there, or a run that is named is absent.
+        SearchError: the space is empty, resources are missing, or a named run does not exist.
     """
     config = with_share(config, address)
     require_feasible(config.space)
@@ -68,7 +67,7 @@ def prepare(
     try:
         concurrency = available_concurrency(config.resources, address)
         if not idle:
-            # A larger max_epochs opens ended trials again.
+            # A larger max_epochs re-opens ended trials, so there may be trials to run although none is left.
             running = min(concurrency, state.left(config.trials) or concurrency)
             require_room(config.disk_quota, folder, forecast(config, running, len(state.open_trials)))
     except ResourceError as error:

@@ -1,4 +1,4 @@
-"""A run's folder: its configuration, its ranking, its checkpoints, and what it takes of earlier runs."""
+"""A run's folder: its configuration, its ranking, its checkpoints, and what it reuses of earlier runs."""
 
 from search.runs.folder import existing_run_folder, read_config
 

@@ -1,4 +1,4 @@
-"""The checkpoint files of a run: where they lie, and which of them are kept."""
+"""The checkpoint files of a run: their paths, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def checkpoint_path(folder: Path, trial: int) -> Path:
 
 
 def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
-    """Removes the checkpoints of finished trials but the `keep` best."""
+    """Removes the checkpoints of all finished trials except the `keep` best."""
     checkpoints = checkpoint_path(folder, 0).parent
     there = set(os.listdir(checkpoints)) if checkpoints.is_dir() else set()
     best = {trial.trial for trial in Leaders(state, keep).trials}
@@ -26,9 +26,10 @@ def drop_checkpoints(folder: Path, state: RunState, keep: int) -> None:
 
 
 def with_weights(folder: Path, state: RunState) -> TrialState | None:
-    """The best trial of the run in `folder` that can be evaluated; None without any.
+    """The best trial of the run in `folder` that can be evaluated; None if there is none.
 
-    Its checkpoint is there, and is of the epoch that it is ranked at: one of fewer `max_epochs` may have gone beyond.
+    Its checkpoint exists and is of the epoch at which it is ranked; after `max_epochs` was lowered it may be of a later
+    one.
     """
     fitting = (trial for trial in ranked(state) if trial.epochs == trial.rung_epoch)
     return next((trial for trial in fitting if checkpoint_path(folder, trial.trial).exists()), None)

@@ -1,4 +1,4 @@
-"""A run's folder: its name, its frozen configuration, and where it was made."""
+"""A run's folder: its name, and its `run.json` with the frozen configuration, versions and hardware."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MOST_OF_STEM = 70
 
 
 def new_run_folder(storage: Path, name: str | None, dataset: str) -> Path:
-    """The folder of a run to be started: `storage`/`name`, or a name made of the data set and the time.
+    """The folder for a new run: `storage`/`name`, where a missing name is made from the data set and the time.
 
     Raises:
-        ConfigError: the name is not a file name, or the run exists.
+        ConfigError: the name has other characters than a run's name may have, or is taken.
     """
     if name is None:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name).lstrip("._-")[:MOST_OF_STEM] or "run"
@@ -65,11 +65,11 @@ def existing_run_folder(storage: Path, name: str) -> Path:
 def write_run_file(
     folder: Path, config: RunConfig, first: Sequence[dict[str, Any]] = (), data: Mapping[str, object] | None = None
 ) -> None:
-    """Creates `folder` with its `run.json`, both or none.
+    """Creates `folder` with its `run.json`, both or neither.
 
-    `first` are the points that are tried first, `data` tells the images from others.
+    `first` are the candidates to try first, and `data` is the identity of the images.
     """
-    # A folder without its file could be neither resumed nor started again.
+    # A folder without its file could neither be resumed nor started again.
     unfinished = folder.with_name(f".{folder.name}.tmp")
     unfinished.mkdir(parents=True, exist_ok=True)
     content = {
@@ -90,47 +90,47 @@ def write_run_file(
 
 
 def read_config(folder: Path) -> RunConfig:
-    """The configuration of the run in `folder`, its resumes' changes included.
+    """The configuration of the run in `folder`, including the changes made by resumes.
 
     Raises:
-        ResumeError: `run.json` is damaged or of another format.
+        ResumeError: `run.json` is damaged or has another format.
     """
     stored = _read_run_file(folder)["config"]
-    # A run of an earlier version lists its epochs and its seed with the recipe too.
+    # Earlier versions also listed the epochs and the seed with the recipe.
     recipe = {key: value for key, value in stored.get("recipe", {}).items() if key not in OF_THE_RUN}
     return validated({**stored, "recipe": recipe})
 
 
 def read_first(folder: Path) -> list[dict[str, Any]]:
-    """The points that the run in `folder` tries first.
+    """The candidates that the run in `folder` tries first, as stored.
 
     Raises:
-        ResumeError: `run.json` is damaged or of another format.
+        ResumeError: `run.json` is damaged or has another format.
     """
     first: list[dict[str, Any]] = _read_run_file(folder).get("first", [])
     return first
 
 
 def read_data(folder: Path) -> dict[str, object]:
-    """What tells the images of the run in `folder` from others; empty in a run that was started before it was kept.
+    """The identity of the images of the run in `folder`; empty in runs of versions that did not store it.
 
     Raises:
-        ResumeError: `run.json` is damaged or of another format.
+        ResumeError: `run.json` is damaged or has another format.
     """
     data: dict[str, object] = _read_run_file(folder).get("data", {})
     return data
 
 
 def change_config(folder: Path, change: Change) -> None:
-    """Keeps a resume's changes in `run.json`, each with its time.
+    """Writes the changes of a resume to `run.json`, with their time.
 
     Raises:
         RecordLockedError: a live driver holds the run.
-        ResumeError: `run.json` is damaged or of another format.
+        ResumeError: `run.json` is damaged or has another format.
     """
     if not change.differences:
         return
-    lock = RunLock(folder)  # a live driver's run keeps its configuration
+    lock = RunLock(folder)  # the configuration must not change under a live driver
     try:
         content = _read_run_file(folder)
         content["config"] = change.config.model_dump(mode="json")
@@ -147,16 +147,16 @@ def _read_run_file(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         form, stored = content["format"], content["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResumeError(f"{path}: not readable ({error!r}); restore it from a copy") from None
+        raise ResumeError(f"{path}: cannot be read ({error!r}); restore it from a copy") from None
     if form != RUN_FORMAT or not isinstance(stored, dict):
         raise ResumeError(f"{path}: format {form}, expected {RUN_FORMAT}; use the version of parambudget that wrote it")
     return content
 
 
 def began_on_this_hardware(folder: Path) -> bool:
-    """Whether the run in `folder` was begun on hardware like this machine's.
+    """Whether the run in `folder` was started on hardware like this machine's.
 
     Raises:
-        ResumeError: `run.json` is damaged or of another format.
+        ResumeError: `run.json` is damaged or has another format.
     """
     return bool(_read_run_file(folder).get("hardware") == hardware())

@@ -1,4 +1,4 @@
-"""Where a running search stands: its trials by the leaderboard's rule, and which checkpoints that keeps."""
+"""The trials of a running search in the order of the leaderboard, its best ones, and its counts and times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from results.record.trial_state import OPEN_STATUSES
 
 
 def ranked(state: RunState) -> list[TrialState]:
-    """The ranked trials of one run, best first: the leaderboard's rule on the live state, without pandas."""
+    """The ranked trials of one run, best first, by the leaderboard's rule on the live state and without pandas."""
     return sorted((trial for trial in state.trials.values() if has_rank(trial)), key=rank_key)
 
 
@@ -23,14 +23,14 @@ def has_rank(trial: TrialState) -> bool:
 
 
 def rank_key(trial: TrialState) -> tuple[Any, ...]:
-    """The sort key of a ranked trial among those of its run, the smaller the better."""
+    """The sort key of a ranked trial among those of its run; smaller is better."""
     return rule_key(trial.rung_epoch, trial.val_accuracy, trial.val_loss, trial.params), trial.trial
 
 
 class Leaders:
-    """The `size` best finished trials of a run, best first, kept up to date by taking each ended one once.
+    """The `size` best finished trials of a run, best first, updated with each trial that ends.
 
-    A finished trial's place changes no more, so that an ending costs the same after ten trials and after thousands.
+    The order of finished trials never changes, so an update costs the same after ten trials as after thousands.
     """
 
     def __init__(self, state: RunState, size: int) -> None:
@@ -38,7 +38,7 @@ class Leaders:
         self.trials = [trial for trial in ranked(state) if trial.ended][:size]
 
     def take(self, trial: TrialState) -> TrialState | None:
-        """Takes the finished `trial` in; the one that is no leader now, itself or whom it displaces, None while few."""
+        """Adds the finished `trial`; returns the trial that is not a leader now, itself or a displaced one, or None."""
         if not has_rank(trial):
             return trial
         insort(self.trials, trial, key=rank_key)
@@ -46,7 +46,7 @@ class Leaders:
 
 
 def status_counts(state: RunState) -> dict[str, int]:
-    """How many trials have each status, in the order of a trial's life."""
+    """How many trials have each status, in the order in which a trial may have them."""
     counts = Counter(trial.status for trial in state.trials.values())
     return {status: counts[status] for status in (*OPEN_STATUSES, *TRIAL_ENDS) if counts[status]}
 
@@ -63,6 +63,6 @@ def training_time_s(state: RunState) -> float:
 
 
 def session_training_time_s(state: RunState, session: int) -> float:
-    """Seconds of training and validation that one session's driver was told of."""
+    """Seconds of training and validation reported in one session; reused results do not count."""
     reports = (report for of_trial in state.reports.values() for report in of_trial)
     return sum(r.train_time_s + r.eval_time_s for r in reports if r.session == session and r.reused is None)

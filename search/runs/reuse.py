@@ -1,4 +1,4 @@
-"""Results of earlier runs that stand for trainings of this one: of the same layout, recipe, seed, data and rungs."""
+"""Results of earlier runs reused instead of training again, where layout, recipe, seed, data and rungs are the same."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from trainables.recipe import Recipe
 
 
 class Stored(NamedTuple):
-    """A trial of an earlier run, as far as it is the training that this run would do."""
+    """The part of an earlier run's trial that equals the training this run would do."""
 
     origin: str
-    """RUN/NUMBER."""
+    """The earlier trial, as RUN/NUMBER."""
     reports: tuple[Report, ...]
-    """Of its first epochs, one each; `rung` is that of this run's ladder."""
+    """The reports of its first epochs, one per epoch; `rung` is a rung of this run's ladder."""
     diverged: str | None
-    """What it diverged with after them; None when it did not."""
+    """The error with which it diverged after those epochs; None if it did not."""
     checkpoint: Path
-    """Where it kept its last state, if it still is there."""
+    """Where its checkpoint is, if it was kept."""
     epochs: int
-    """Epochs that its checkpoint holds, if it is there."""
+    """Epochs trained at that checkpoint, if it was kept."""
 
 
 class ReusableResults:
-    """The trials of the `sources` (name and folder each) that this run, of `config` on `data`, need not train.
+    """The trials of earlier runs, `sources` by name and folder, whose results a run of `config` on `data` can reuse.
 
     Raises:
-        ConfigError: a source's results are on other images.
+        ConfigError: a source was trained on other images.
     """
 
     def __init__(self, config: RunConfig, data: Mapping[str, object], sources: Mapping[str, Path]) -> None:
@@ -60,7 +60,7 @@ class ReusableResults:
                     self._trials.setdefault(key, []).append(found)
 
     def find(self, layout: ResNetLayout, recipe: Recipe, seed: int) -> Stored | None:
-        """The trial that knows the most epochs of this training; None when there is none."""
+        """The earlier trial that covers the most epochs of this training; None if none covers any."""
         candidates = self._trials.get(_key(layout, recipe, seed), [])
         found = [self._as_far_as_same(layout, recipe, seed, *candidate) for candidate in candidates]
         best = max(found, key=lambda stored: (len(stored.reports), stored.diverged is not None), default=None)
@@ -80,7 +80,7 @@ class ReusableResults:
         rungs = self.config.rungs
         ours = identity(layout, recipe, rungs, seed, self._data)
         theirs = identity(layout, recipe, source.rungs, seed, self._data)
-        # Patience ends a training with a rung of its own, whatever the ladder.
+        # Patience ends a training at a rung of its own, whatever the ladder.
         patience_end = (
             trial.status == "stopped"
             and recipe.patience_epochs > 0
@@ -94,9 +94,9 @@ class ReusableResults:
             at_rung = report.epoch in rungs or (patience_end and report is reports[-1])
             rung = 1 + sum(end < report.epoch for end in rungs) if at_rung else None
             same.append(report._replace(rung=rung))
-        end = trial.epochs + 1  # the epoch in which a diverged trial did
-        alike = len(same) == len(reports) and past(ours, end) == past(theirs, end)
-        diverged = trial.error if trial.status == "diverged" and alike else None
+        end = trial.epochs + 1  # the epoch in which a diverged trial diverged
+        all_same = len(same) == len(reports) and past(ours, end) == past(theirs, end)
+        diverged = trial.error if trial.status == "diverged" and all_same else None
         return Stored(origin, tuple(same), diverged, checkpoint_path(folder, trial.trial), trial.epochs)
 
 
@@ -104,14 +104,14 @@ def sources_of(names: Iterable[str], storage: Path) -> dict[str, Path]:
     """The folders of the runs called `names`, by the name to show.
 
     Raises:
-        RunNotFoundError: one is absent.
+        RunNotFoundError: one of them does not exist.
     """
     names = list(names)
     return find_runs(storage, names) if names else {}
 
 
 def take_checkpoint(stored: Stored, path: Path) -> bool:
-    """Copies the checkpoint of `stored`, which its last report must be of, to `path`; whether it is there now."""
+    """Copies the checkpoint of `stored` to `path` if it is of the last reported epoch; returns whether it did."""
     if not stored.reports or stored.reports[-1].epoch != stored.epochs or not stored.checkpoint.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def take_checkpoint(stored: Stored, path: Path) -> bool:
     try:
         shutil.copyfile(stored.checkpoint, temporary)
         os.replace(temporary, path)
-    except OSError:  # a full disk, or a run that is being searched on: the training can be done again
+    except OSError:  # a full disk, or a source that is still searching; the epochs can be trained again
         temporary.unlink(missing_ok=True)
         return False
     sync_folder(path.parent)
@@ -127,10 +127,10 @@ def take_checkpoint(stored: Stored, path: Path) -> bool:
 
 
 def same_images(config: RunConfig, data: Mapping[str, object], source: RunConfig, known: Mapping[str, object]) -> bool:
-    """Whether a run of `source` was trained and validated on the images of one of `config` on `data`.
+    """Whether the run of `source` trains and validates on the same images as a run of `config` on `data`.
 
-    `known` is what the source's folder says of its images; a run of an older version says nothing, and is then
-    compared by the configurations, which tell the known data sets apart but not what a folder of images held.
+    `known` is the identity of the source's images. Runs of older versions did not store one; their configurations are
+    compared instead, which tells the known data sets apart but not the contents of a folder of images.
     """
     if config.split_seed != source.split_seed:
         return False
@@ -144,14 +144,15 @@ def _require_same_images(
     name: str, folder: Path, source: RunConfig, config: RunConfig, data: Mapping[str, object]
 ) -> None:
     if not same_images(config, data, source, read_data(folder)):
+        count = "all" if source.train_images is None else f"{source.train_images:,}"
         raise ConfigError(
-            f"reuse: {name} was trained on other images ({source.dataset}, train_images {source.train_images}, "
+            f"reuse: {name} was trained on other images ({source.dataset}, {count} training images, "
             f"split_seed {source.split_seed}) than this run; leave it out"
         )
 
 
 def _key(layout: ResNetLayout, recipe: Recipe, seed: int) -> str:
-    """Equal for trainings that may be the same; the number of epochs is compared with the rungs."""
+    """A key that is equal for trainings that may be the same; their epochs are compared afterwards, by the rungs."""
     return json.dumps([layout.layout_id, recipe.canonical().model_dump(), seed], sort_keys=True)
 
 
@@ -159,7 +160,7 @@ def _key_of(trial: TrialState) -> str | None:
     try:
         return _key(ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings), trial.seed)
     except (ValidationError, ValueError):
-        return None  # of another version: it stands for nothing here
+        return None  # a trial of another version cannot be reused
 
 
 def _off_ladder(report: Report, source: RunConfig) -> bool:

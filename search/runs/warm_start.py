@@ -1,4 +1,4 @@
-"""Candidates that are tried first: presets, and the best trials of earlier runs."""
+"""Warm start: the candidates to try first, from presets and from the best trials of earlier runs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from search.sampling.joint_space import Candidate
 from trainables.recipe import Recipe
 
 BEST = 3
-"""Trials taken of a run that no number is given for."""
+"""Trials taken from a run if no number is given."""
 
 
 def first_candidates(config: RunConfig, storage: Path) -> tuple[list[Candidate], list[str]]:
-    """The candidates that `config.warm_start` names, each once, and a sentence for each that is left out.
+    """The candidates that `config.warm_start` names, each once, and a sentence for each one that is left out.
 
-    A preset has the recipe's usual values, a run's trial its own recipe, or the usual one where its own is not in the
-    space of recipes.
+    A preset gets the default recipe of the space. A trial of a run keeps its own recipe, or gets the default one if its
+    own is not in the space.
 
     Raises:
-        ConfigError: a name is neither a preset nor a run, or takes no trial of it.
+        ConfigError: a name is neither a preset nor a run, or the N of RUN:N is not a number from 1.
     """
     candidates = JointSpace(config.space, config.recipe)
     found: dict[Candidate, None] = {}
@@ -51,7 +51,7 @@ def first_candidates(config: RunConfig, storage: Path) -> tuple[list[Candidate],
             if recipe_fields is not None:
                 own, why = _own(candidates, recipe_fields | {"keep_weights": recipe.keep_weights}, config.max_epochs)
                 if own is None:
-                    left_out.append(f"warm start: {label} has the usual recipe, since of its own {why}")
+                    left_out.append(f"warm start: {label} gets the default recipe; its own cannot be used: {why}")
                 recipe = own or recipe
             found[Candidate(layout, recipe)] = None
     return list(found), left_out
@@ -67,19 +67,19 @@ def candidate_from_dict(values: dict[str, Any]) -> Candidate:
     """The candidate whose `candidate_to_dict` is `values`."""
     return Candidate(
         ResNetLayout.from_dict(values["layout"]),
-        # A run of an earlier version lists its epochs and its seed with the recipe too.
+        # Earlier versions also listed the epochs and the seed with the recipe.
         Recipe(**{name: value for name, value in values["recipe"].items() if name not in OF_THE_RUN}),
     )
 
 
 def stored_candidates(config: RunConfig, stored: Sequence[dict[str, Any]]) -> list[Candidate]:
-    """The candidates that a run keeps as `stored`, as far as they are feasible under `config`."""
+    """The candidates in `stored`, which a run keeps in its folder, that are feasible under `config`."""
     candidates = map(candidate_from_dict, stored)
     return [candidate for candidate in candidates if _why_not(config, candidate.layout) is None]
 
 
 def _named(name: str, storage: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-    """Label, layout's fields and, for a trial, recipe of everything that `name` stands for."""
+    """Label, layout's fields and, for a trial, recipe of everything that `name` refers to."""
     if name in PRESETS:
         yield name, PRESETS[name].to_dict(), None
         return
@@ -87,7 +87,7 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, dict[str, Any], dict
     most = int(number) if run and number.isdecimal() else BEST
     run = run if run and number.isdecimal() else name
     if most < 1:
-        raise ConfigError(f"warm_start: {name!r} takes no trial; use {run}:1 or more")
+        raise ConfigError(f"warm_start: {name!r} takes no trial; use at least {run}:1")
     folder = next((path for path in (storage / run, Path(run)) if (path / RECORD_NAME).is_file()), None)
     earlier, colon, wrong = name.rpartition(":")
     if folder is None and colon and not wrong.isdecimal() and "/" not in wrong:
@@ -101,16 +101,16 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, dict[str, Any], dict
         )
     best: dict[tuple[str, str], TrialState] = {}
     for trial in ranked(read_record(folder)):
-        best.setdefault((trial.layout_id, repr(trial.settings)), trial)  # of replicates the best one stands for all
+        best.setdefault((trial.layout_id, repr(trial.settings)), trial)  # the best replicate represents the others
     for trial in list(best.values())[:most]:
         yield f"{folder.name} trial {trial.trial}", trial.layout, trial.settings
 
 
 def _own(candidates: JointSpace, fields: dict[str, Any], epochs: int) -> tuple[Recipe | None, str | None]:
-    """The recipe with `fields`, or None and why no trial of `epochs` epochs has such a one."""
+    """The recipe with `fields`, or None and the reason why a trial of `epochs` epochs cannot have it."""
     try:
         recipe = Recipe(**fields).canonical()
-    except ValidationError as error:  # of a version whose recipes could say it
+    except ValidationError as error:  # written by a version that allowed it
         return None, error.errors()[0]["msg"].removeprefix("Value error, ")
     why = next(iter(recipe.problems_over(epochs)), None) or candidates.recipes.why_not(recipe)
     return (None, why) if why else (recipe, None)
@@ -124,5 +124,5 @@ def _why_not(config: RunConfig, layout: ResNetLayout) -> str | None:
     if not space.offers(layout):
         return f"the space does not offer {layout.layout_id}"
     if not space.accepts(layout):
-        return f"a window or the predicate refuses {layout.layout_id}"
+        return f"a limit or the predicate of the space rejects {layout.layout_id}"
     return None

@@ -228,7 +228,7 @@ def test_diverged_trials_are_rows_and_a_small_space_ends_by_itself(tmp_path: Pat
     )
     state = read_record(tmp_path / "runs" / "wild")
     assert outcome.returncode == 1, outcome.stderr  # no trial has a result
-    assert "Every feasible point was tried" in outcome.stdout
+    assert "Every feasible layout and recipe was tried" in outcome.stdout
     assert {trial.layout_id for trial in state.trials.values()} == {"1-1x8-8+in1", "1-1x8-12+in1", "1-1x12-12+in1"}
     assert {trial.status for trial in state.trials.values()} == {"diverged"}
     assert all("not finite" in (trial.error or "") or "loss" in (trial.error or "") for trial in state.trials.values())

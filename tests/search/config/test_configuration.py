@@ -113,11 +113,11 @@ def test_concurrency_follows_from_the_resources(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"cpus_per_trial": 3}, "cpus_per_trial: 3 asked for, here has 2"),
-        ({"gpus_per_trial": 0.5}, "gpus_per_trial: 0.5 asked for, here has 0"),
+        ({"cpus_per_trial": 3}, "cpus_per_trial: 3 requested, but here has 2"),
+        ({"gpus_per_trial": 0.5}, "gpus_per_trial: 0.5 requested, but here has 0"),
         (
             {"concurrency": 3},
-            "concurrency: 3 trials of 1 CPUs and 0 GPUs asked for, here has 2 CPUs and 0 GPUs, room for 2",
+            "concurrency: 3 trials of 1 CPUs and 0 GPUs requested, but here has 2 CPUs and 0 GPUs, room for 2",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_trial_is_measured_once_in_one_way(tmp_path: Path, capsys: pytest.Capt
     assert read_record(folder).trials[0].test_flip is False
     code, _, stderr = evaluated(capsys, folder, "--flip")
     assert code == 2
-    assert "--flip given, but it was measured without" in stderr
+    assert "--flip given, but the trial was already measured without it" in stderr
     code, _, stderr = evaluated(capsys, folder, "--flip", "--predict", tmp_path)
     assert code == 2
     assert "--flip is for the test set" in stderr

@@ -128,7 +128,7 @@ def test_a_run_larger_than_its_quota_or_its_disk_is_refused(disk: Path, config: 
     require_room(config.disk_quota, disk / "run", planned)
     tight = config.model_copy(update={"disk_quota": planned.total})
     require_room(tight.disk_quota, disk / "run", planned)
-    with pytest.raises(ResourceError, match=r"disk_quota: .* given, the run may take .*; raise --disk-quota to \d+M"):
+    with pytest.raises(ResourceError, match=r"disk_quota: .* given, but the run may .*; raise --disk-quota to \d+M"):
         require_room(planned.total - 1, disk / "run", planned)
     kept = disk / "run" / "checkpoints" / "kept"
     kept.parent.mkdir(parents=True)
@@ -187,9 +187,8 @@ def test_an_event_waits_for_room_and_is_written_once(disk: Path, config: RunConf
         assert len(set(tries)) == 1
         assert tries[0].endswith(b"\n")
         assert not record.gave_up
-        assert watched.said == [
-            f"the disk of {disk / 'run'} is full; waiting for room (4 KiB needed); Ctrl-C stops, resumable"
-        ]
+        full = f"the disk of {disk / 'run'} is full; waiting for room (4 KiB needed)"
+        assert watched.said == [f"{full}; Ctrl-C stops the search, which can be resumed"]
         watched.room.watch(())
         assert watched.said[1:] == [f"the disk of {disk / 'run'} has room again ({size_text(free_bytes(disk))} free)"]
     assert read_record(disk / "run") == record.state
@@ -243,10 +242,10 @@ def test_launching_pauses_while_the_disk_has_no_room(disk: Path, config: RunConf
         assert not watched.room.admits(None, ())
         assert not watched.room.admits(None, ())
         assert len(watched.said) == 1
-        assert "launching pauses" in watched.said[0]
+        assert "launching is paused" in watched.said[0]
         filler.unlink()
         assert watched.room.admits(None, ())
-        assert watched.said[1:] == ["launching goes on"]
+        assert watched.said[1:] == ["launching continues"]
         assert not watched.room.quota_spent
 
 
@@ -263,7 +262,7 @@ def test_a_quota_pauses_while_trials_run_and_ends_the_session_when_none_does(dis
         room = Watched(config.model_copy(update={"disk_quota": quota}), record)
         assert not room.room.admits(None, {0})
         assert not room.room.quota_spent
-        assert f"launching pauses: {record.folder} is near disk_quota" in room.said[0]
+        assert f"launching is paused: {record.folder} is near disk_quota" in room.said[0]
         assert not room.room.admits(None, ())
         assert room.room.quota_spent
         kept.unlink()

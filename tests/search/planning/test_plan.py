@@ -119,11 +119,11 @@ def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path:
     plan = planned(config, tmp_path)
     pace = 40_000 * (3 * 100 + 144) / 2.5  # FLOPs a second: 100 images trained on, 144 of 1,438 validated on
     assert plan["hours"] == pytest.approx(plan["training_flops"] / pace / 3600)
-    assert plan["hours_why"] == "1 at a time, as fast as same"
+    assert plan["hours_why"] == "1 at a time, at the speed of same"
     quicker = compose(None, None, {"trials": 20, "concurrency": 1, "cpus_per_trial": 4096}, [])
-    assert planned(quicker, tmp_path)["hours_why"] == "this machine lacks what a trial needs"
+    assert planned(quicker, tmp_path)["hours_why"] == "this machine lacks the resources that a trial needs"
     shown = run("search.run", "--dry-run", "--trials=20", "--concurrency=1", f"--storage={tmp_path}", cwd=tmp_path)
-    text = f"about {plan['hours']:.2g} hours of training on this machine, 1 at a time, as fast as same\n"
+    text = f"about {plan['hours']:.2g} hours of training on this machine, 1 at a time, at the speed of same\n"
     assert text in shown.stdout
 
 
@@ -147,7 +147,7 @@ def test_a_plan_says_what_ends_it_early(tmp_path: Path) -> None:
 def test_a_plan_for_a_larger_machine_is_a_note(tmp_path: Path) -> None:
     outcome = run("search.run", "--dry-run", "--cpus-per-trial=4096", cwd=tmp_path)
     assert outcome.returncode == 0
-    assert outcome.stderr.startswith("note: cpus_per_trial: 4096 asked for, this machine has")
+    assert outcome.stderr.startswith("note: cpus_per_trial: 4096 requested, but this machine has")
     assert "Nothing was launched" in outcome.stdout
 
 

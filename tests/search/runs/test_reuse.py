@@ -146,8 +146,8 @@ def test_a_search_over_known_trainings_trains_nothing_and_comes_to_the_same(tmp_
     assert first.returncode == 0, first.stderr
     again = run("search.run", *flags, "--name=again", "--reuse=first", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert "\n4 of 4 trials took the results of first.\n" in again.stdout
-    assert "took the results" not in first.stdout
+    assert "\n4 of 4 trials reused results of first.\n" in again.stdout
+    assert "reused results" not in first.stdout
     runs = tmp_path / "runs"
     boards = [rank_trials(runs, [name]).drop(columns=TIMES) for name in ("first", "again")]
     pd.testing.assert_frame_equal(*boards)

@@ -69,9 +69,9 @@ def test_presets_inside_the_space_come_first_and_others_are_named_with_the_reaso
         elif not composed.space.offers(layout):
             assert sentence.endswith(f"the space does not offer {layout.layout_id}")
         else:
-            assert sentence.endswith(f"a window or the predicate refuses {layout.layout_id}")
+            assert sentence.endswith(f"a limit or the predicate of the space rejects {layout.layout_id}")
     assert next(sentences, None) is None
-    for reason in ("parameters are outside", "does not offer", "predicate refuses"):
+    for reason in ("parameters are outside", "does not offer", "predicate of the space rejects"):
         assert any(reason in sentence for sentence in left_out)
 
 
@@ -105,7 +105,7 @@ def test_of_replicates_the_best_stands_for_all(tmp_path: Path) -> None:
 
 def test_no_trial_of_a_run_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "earlier", FIVE)
-    with pytest.raises(ConfigError, match=r"'earlier:0' takes no trial; use earlier:1 or more"):
+    with pytest.raises(ConfigError, match=r"'earlier:0' takes no trial; use at least earlier:1"):
         first_candidates(config(RUN, "earlier:0"), tmp_path)
 
 
@@ -132,7 +132,7 @@ def test_a_recipe_that_the_space_lacks_is_the_usual_one_and_a_sentence_says_whic
     points, left_out = first_candidates(composed, tmp_path)
     assert points == [(layout, composed.recipe.decode({}))]
     (sentence,) = left_out
-    start = "warm start: earlier trial 0 has the usual recipe, since of its own "
+    start = "warm start: earlier trial 0 gets the default recipe; its own cannot be used: "
     assert sentence.startswith(start)
     field, _, rest = sentence.removeprefix(start).partition(" ")
     assert str(RECIPE[field]) in rest
@@ -143,7 +143,7 @@ def test_a_recipe_that_contradicts_the_epochs_of_now_is_the_usual_one(tmp_path: 
     composed = config(RUN, "earlier", max_epochs=8)
     points, (sentence,) = first_candidates(composed, tmp_path)
     assert points == [(layout, composed.recipe.decode({}))]
-    assert sentence.endswith("since of its own warmup_epochs: 10 given for 8 epochs; lower it below them")
+    assert sentence.endswith("its own cannot be used: warmup_epochs: 10 given for 8 epochs; lower it below them")
 
 
 def test_infeasible_trials_are_left_out_by_their_numbers(tmp_path: Path) -> None:
