@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV_VERSION = 0.13.9
 BIN = .venv/bin
 READY = .venv/.installed
+# Test files run two at a time: a search is a process that mostly waits for others to start.
+PYTEST = $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: search test test-all check format lint types docs lock clean
 
@@ -10,12 +12,13 @@ search: $(READY)
 	$(BIN)/python -m search.run
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) --hypothesis-profile=full -m "slow or not slow"
 
-check: format lint types test
+check: format lint types
+	$(PYTEST) --hypothesis-profile=full -m "not slow and not gpu and not network"
 
 format: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,25 +1,14 @@
 """Parameters and FLOPs of a layout in closed form, without building a weight.
 
 Both are sums of one term for the stem, one a stage and one for the head. Every term is arithmetic that holds for ints
-and, element by element, for NumPy arrays of ints, so a search counts millions of layouts by the same formulas.
+and, element by element, for NumPy arrays of ints, so a search counts millions of layouts by the same formulas. What
+the convolutions of a block are is said by its kind (`model_zoo.blocks`).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from model_zoo.block_form import PLAIN, BlockForm
+from model_zoo.blocks import KINDS, PLAIN, BlockForm, Ints
 from model_zoo.layout import ResNetLayout
-
-FEWEST_STRIDED = 16
-"""Fewest input channels of a strided 1x1 convolution; narrower skips take every other pixel first.
-
-Below, its backward on a CPU writes outside its memory when the input is channels-last (oneDNN#6035, present in torch
-2.15: under 8 channels with AVX2, under 16 with AVX-512).
-"""
-
-Ints = Any
-"""An int, or a NumPy array of ints."""
 
 
 def stem_params(in_channels: Ints, width: Ints, bias: Ints) -> Ints:
@@ -40,39 +29,40 @@ def stage_params(
     """Parameters of a stage that takes `c_in` channels to `width`.
 
     A convolution has `c_in * c_out * kernel**2 / groups` weights and perhaps `c_out` biases, its norm `2 * c_out`.
-    Preactivation blocks have as many: the norm of a block's output is the next block's first, or the network's last.
-    Only their skips have no norm.
     """
-    inner, norm = form.inner(width), 2
-    skip_norm = 0 if form.block == "preactivation" else norm
-    skip = has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + bias + skip_norm) * width
-    outputs = 2 * inner + width if form.block == "bottleneck" else 2 * width
-    per_block = outputs * (norm + bias)
+    kind = KINDS[form.block]
+    first = sum(conv.params(bias) for conv in kind.convolutions(c_in, width, kernel, form))
+    later = sum(conv.params(bias) for conv in kind.convolutions(width, width, kernel, form))
+    total = first + (blocks - 1) * later
     if form.squeeze:
-        hidden = width // form.squeeze
-        per_block = per_block + (2 * width + 1) * hidden + width  # two linear layers with biases
-    return _block_weights(c_in, width, blocks, kernel, form) + blocks * per_block + skip
-
-
-def _block_weights(c_in: Ints, width: Ints, blocks: Ints, kernel: Ints, form: BlockForm) -> Ints:
-    """Weights of the convolutions of a stage's blocks, skips left out."""
-    if form.block == "bottleneck":
-        inner = form.inner(width)
-        narrowing = (c_in + width * (blocks - 1)) * inner
-        return narrowing + blocks * (inner * (inner // form.groups) * kernel**2 + inner * width)
-    return (c_in + width * (2 * blocks - 1)) * (width // form.groups) * kernel**2
+        total = total + blocks * ((2 * width + 1) * (width // form.squeeze) + width)  # two linear layers with biases
+    return total + has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + bias + 2 * kind.skip_norm) * width
 
 
 def stage_norms(c_in: int, width: int, blocks: int, stride: int, form: BlockForm = PLAIN) -> tuple[int, int]:
-    """Norms of a stage and their channels; the norm of a preactivation block's output counts as the block's."""
-    skip = int(has_skip(c_in, width, stride) and form.block != "preactivation")
-    outputs = 2 * form.inner(width) + width if form.block == "bottleneck" else 2 * width
-    return form.layers * blocks + skip, blocks * outputs + skip * width
+    """Norms of a stage and their channels; a norm behind a block's addition counts as the block's."""
+    kind = KINDS[form.block]
+    first = [conv.c_out for conv in kind.convolutions(c_in, width, 1, form) if conv.norm]
+    later = [conv.c_out for conv in kind.convolutions(width, width, 1, form) if conv.norm]
+    skip = int(has_skip(c_in, width, stride) and kind.skip_norm)
+    return blocks * len(first) + skip, sum(first) + (blocks - 1) * sum(later) + skip * width
+
+
+def stage_param_tensors(c_in: int, width: int, blocks: int, stride: int, bias: bool, form: BlockForm = PLAIN) -> int:
+    """Parameters of a stage as tensors: of convolutions, norms, and linear layers with their biases."""
+    convolutions = KINDS[form.block].layers * blocks + int(has_skip(c_in, width, stride))
+    linear = 2 * blocks if form.squeeze else 0
+    return (1 + bias) * convolutions + 2 * stage_norms(c_in, width, blocks, stride, form)[0] + 2 * linear
 
 
 def head_params(width: Ints, classes: Ints) -> Ints:
     """Parameters of the linear layer."""
     return (width + 1) * classes
+
+
+def outer_param_tensors(bias: bool) -> int:
+    """Parameters of stem and head as tensors: of a convolution, a norm, and a linear layer with its bias."""
+    return (1 + bias) + 2 + 2
 
 
 def stem_flops(in_channels: Ints, width: Ints, pixels: Ints) -> Ints:
@@ -91,16 +81,15 @@ def stage_flops(
     pixels: Ints,
     form: BlockForm = PLAIN,
 ) -> Ints:
-    """FLOPs of a stage whose input and output have so many pixels per channel.
-
-    The stride is that of the first kxk convolution, so a first bottleneck's first 1x1 reads and writes `pixels_in`.
-    """
-    macs = _block_weights(c_in, width, blocks, kernel, form) * pixels
-    if form.block == "bottleneck":
-        macs = macs + c_in * form.inner(width) * (pixels_in - pixels)
+    """FLOPs of a stage whose input and output have so many pixels per channel."""
+    kind = KINDS[form.block]
+    macs = has_skip(c_in, width, stride) * c_in * width * skip_kernel**2 * pixels
+    for conv in kind.convolutions(c_in, width, kernel, form):
+        macs = macs + conv.weights * (pixels_in if conv.before_stride else pixels)
+    macs = macs + (blocks - 1) * pixels * sum(conv.weights for conv in kind.convolutions(width, width, kernel, form))
     if form.squeeze:
         macs = macs + blocks * 2 * width * (width // form.squeeze)
-    return 2 * (macs + has_skip(c_in, width, stride) * c_in * width * skip_kernel**2 * pixels)
+    return 2 * macs
 
 
 def head_flops(width: Ints, classes: Ints) -> Ints:
@@ -135,16 +124,16 @@ def count_norms(layout: ResNetLayout) -> tuple[int, int]:
     for blocks, width, stride in zip(layout.blocks, layout.channels, layout.strides, strict=True):
         here, over = stage_norms(c_in, width, blocks, stride, layout.form)
         norms, channels, c_in = norms + here, channels + over, width
-    return int(norms), int(channels)
+    return norms, channels
 
 
 def count_param_tensors(layout: ResNetLayout) -> int:
     """The number of parameters as tensors: of convolutions, norms, and linear layers with their biases."""
-    widths, blocks = (layout.stem_channels, *layout.channels), sum(layout.blocks)
-    skips = sum(map(has_skip, widths, widths[1:], layout.strides))
-    convolutions = 1 + layout.form.layers * blocks + skips
-    linear = 1 + (2 * blocks if layout.squeeze else 0)
-    return int((1 + layout.conv_bias) * convolutions + 2 * count_norms(layout)[0] + 2 * linear)
+    c_in, total = layout.stem_channels, outer_param_tensors(layout.conv_bias)
+    for blocks, width, stride in zip(layout.blocks, layout.channels, layout.strides, strict=True):
+        total += stage_param_tensors(c_in, width, blocks, stride, layout.conv_bias, layout.form)
+        c_in = width
+    return total
 
 
 def count_flops(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from model_zoo.block_form import ACTIVATIONS, BLOCKS, BlockForm
+from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, BlockForm
+from model_zoo.widths import width_problems
 
 MIN_STAGES = 2
 MAX_STAGES = 6
@@ -20,9 +22,9 @@ class LayoutError(ValueError):
 class ResNetLayout:
     """A residual network: 3x3 stem, 2 to 6 stages of blocks, global average pooling, one linear layer.
 
-    A block is two or three convolutions with norms and activations plus a skip, which is a strided convolution where
-    the shape changes and the identity elsewhere (`model_zoo.network` has the kinds). Defaults that depend on other
-    fields are filled in, so equal networks compare equal.
+    A block is a few convolutions with norms and activations plus a skip, which is a strided convolution where the shape
+    changes and the identity elsewhere (`model_zoo.blocks` has the kinds). Defaults that depend on other fields are
+    filled in, so equal networks compare equal.
 
     Raises:
         LayoutError: a field is outside its range, or fields do not fit each other.
@@ -33,7 +35,7 @@ class ResNetLayout:
     blocks: tuple[int, ...]
     """Blocks per stage, each at least 1; the length is the number of stages."""
     channels: tuple[int, ...]
-    """Output channels per stage, each at least 1; a bottleneck's inner width is a quarter, so it needs at least 4."""
+    """Output channels per stage, each at least 1, and as many as the kind of block needs."""
     strides: tuple[int, ...] = ()
     """Stride of each stage's first block, 1 or 2; empty means 1 for the first stage and 2 for the others."""
     kernels: tuple[int, ...] = ()
@@ -48,12 +50,10 @@ class ResNetLayout:
     """Channels of the input image, at least 1."""
     classes: int = 10
     """Outputs of the linear layer, at least 2."""
-    block: str = "basic"
-    """The kind of all blocks: basic (two kxk convolutions), preactivation (the same, norm and activation first) or
-    bottleneck (1x1 to a quarter of the output channels, rounded down, kxk, 1x1)."""
+    block: str = DEFAULT_KIND
+    """The kind of all blocks, a name in `model_zoo.blocks.KINDS`."""
     groups: int = 1
-    """Groups of the kxk convolutions of blocks: a divisor of the stem's and the stages' widths, or, where blocks are
-    bottlenecks, of their inner widths."""
+    """Groups of the kxk convolutions of blocks: a divisor of the widths that these read and write."""
     squeeze: int = 0
     """Reduction ratio of a squeeze-and-excitation in every block, at most the narrowest width; 0 for none."""
     activation: str = "relu"
@@ -73,7 +73,7 @@ class ResNetLayout:
         fill(self, "strides", self.strides or (1,) + (2,) * (self.stages - 1))
         fill(self, "kernels", self.kernels or (3,) * self.stages)
         fill(self, "stem_channels", self.stem_channels or self.channels[0])
-        problems = self.form.problems(self.stem_channels, self.channels)
+        problems = width_problems(self.form, self.stem_channels, self.channels)
         if problems:
             raise LayoutError("; ".join(problems))
 
@@ -100,12 +100,12 @@ class ResNetLayout:
             "conv_bias": ((self.conv_bias,), "true or false", lambda n: isinstance(n, bool)),
             "in_channels": ((self.in_channels,), "a whole number of at least 1", _is_count),
             "classes": ((self.classes,), "a whole number of at least 2", lambda n: _is_count(n, 2)),
-            "block": ((self.block,), _either(BLOCKS), lambda text: isinstance(text, str) and text in BLOCKS),
+            "block": ((self.block,), either(tuple(KINDS)), lambda text: isinstance(text, str) and text in KINDS),
             "groups": ((self.groups,), "a whole number of at least 1", _is_count),
             "squeeze": ((self.squeeze,), "a whole number of at least 0", lambda n: _is_count(n, 0)),
             "activation": (
                 (self.activation,),
-                _either(ACTIVATIONS),
+                either(ACTIVATIONS),
                 lambda text: isinstance(text, str) and text in ACTIVATIONS,
             ),
         }
@@ -125,8 +125,8 @@ class ResNetLayout:
 
     @property
     def depth(self) -> int:
-        """The number of weighted layers on the longest path: stem, two per block or three per bottleneck, linear."""
-        return 2 + self.form.layers * sum(self.blocks)
+        """The number of weighted layers on the longest path: stem, convolutions of the blocks, linear."""
+        return 2 + KINDS[self.block].layers * sum(self.blocks)
 
     @property
     def layout_id(self) -> str:
@@ -205,6 +205,11 @@ _MARKS = {
 _TEXTS = ("block", "activation")
 
 
+def either(choices: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+
 def _is_count(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
@@ -221,10 +226,6 @@ def _parsed(layout_id: str, text: str) -> tuple[int, ...]:
 
 def _scalar(value: str | int) -> str:
     return value if isinstance(value, str) else str(int(value))
-
-
-def _either(choices: tuple[str, ...]) -> str:
-    return f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def _dashed(values: tuple[int, ...]) -> str:

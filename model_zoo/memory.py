@@ -3,15 +3,16 @@
 In units of one float32 value per image. A block saves for backward what its convolutions, norms and activations read:
 every convolution's output, every activation's (ReLU is in place, SiLU and GELU need their input too), the skip
 convolution's where a norm reads it, and what a squeeze scales. Backward adds gradients in flight. As in
-`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64.
+`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64, and a block's
+convolutions are what its kind says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model_zoo.block_form import PLAIN, BlockForm
-from model_zoo.complexity import FEWEST_STRIDED, Ints, has_skip, pixels_by_level
+from model_zoo.blocks import FEWEST_STRIDED, KINDS, PLAIN, BlockForm, Convolution, Ints, Kind
+from model_zoo.complexity import has_skip, pixels_by_level
 from model_zoo.layout import ResNetLayout
 
 BYTES_PER_VALUE = 4
@@ -21,6 +22,16 @@ BYTES_PER_VALUE = 4
 def _kept(form: BlockForm) -> int:
     """Tensors that an activation keeps: its result and, except ReLU's, which is in place, its input."""
     return 1 if form.activation == "relu" else 2
+
+
+def _for_reader(conv: Convolution, form: BlockForm) -> int:
+    """1 where the result behind a convolution is kept only because something reads it; ReLU keeps its result itself."""
+    return 0 if conv.activated and form.activation == "relu" else 1
+
+
+def _behind(conv: Convolution, form: BlockForm) -> int:
+    """Tensors kept behind a convolution: what its norm reads, what its activation keeps, and what is read next."""
+    return conv.norm + conv.activated + _for_reader(conv, form)
 
 
 def stem_saved(in_channels: Ints, width: Ints, pixels: Ints, form: BlockForm = PLAIN) -> Ints:
@@ -41,22 +52,30 @@ def stage_saved(
 ) -> Ints:
     """Values saved by a stage whose input and output have so many pixels per channel.
 
-    Preactivation blocks save as much as basic ones: the activation of a block's output is the next block's first, or
-    the network's last. Their skips' outputs no norm reads. `last` is 1 for the network's last stage: what its last
-    activation gives is read by the mean alone, which saves nothing, so that only ReLU keeps it.
+    What lies behind a block's addition counts as the block's, also where the next block begins with it. `last` is 1 for
+    the network's last stage: what its last activation gives is read by the mean alone, which saves nothing, so that
+    only ReLU keeps it.
     """
-    a_norm = 1 + _kept(form)  # a convolution's output behind which stand a norm and an activation
-    if form.block == "bottleneck":
-        inner = form.inner(width)
-        values = a_norm * ((2 * inner + width) * blocks * pixels + inner * (pixels_in - pixels))
-    else:
-        values = 2 * a_norm * width * blocks * pixels
+    kind = KINDS[form.block]
+    first, later = (kind.convolutions(c, width, 1, form) for c in (c_in, width))
+    values = _block_saved(first, pixels_in, pixels, form) + (blocks - 1) * _block_saved(later, pixels, pixels, form)
     if form.squeeze:
-        values = values + blocks * (width * pixels + 2 * width + _kept(form) * (width // form.squeeze))
+        values = values + blocks * _squeeze_saved(width, pixels, form)
     every_other = (stride != 1) & (skip_kernel == 1) & (c_in < FEWEST_STRIDED)
-    skip = width * (form.block != "preactivation")
-    unread = last * (_kept(form) - 1) * width
-    return values + (has_skip(c_in, width, stride) * skip + every_other * c_in - unread) * pixels
+    skip = has_skip(c_in, width, stride) * width * kind.skip_norm
+    return values + (skip + every_other * c_in - last * _for_reader(later[-1], form) * width) * pixels
+
+
+def _block_saved(convolutions: Sequence[Convolution], pixels_in: Ints, pixels: Ints, form: BlockForm) -> Ints:
+    """Values saved by the residual path of a block, squeeze left out."""
+    return sum(
+        _behind(conv, form) * conv.c_out * (pixels_in if conv.before_stride else pixels) for conv in convolutions
+    )
+
+
+def _squeeze_saved(width: Ints, pixels: Ints, form: BlockForm) -> Ints:
+    """Values saved by the squeeze of a block."""
+    return width * pixels + 2 * width + _kept(form) * (width // form.squeeze)
 
 
 def head_saved(width: Ints, classes: Ints) -> Ints:
@@ -77,26 +96,47 @@ def stage_peak(
 ) -> Ints:
     """Most values alive in a stage's backward beyond those saved before it, for `pixels_in` and then `pixels`.
 
-    Either at its last activation, where all is still saved and the gradient exists on both sides, or in a first block
-    whose input is larger than its output, at its last norm or a convolution, while the skip's gradient of the input
-    waits.
+    At its last activation, where all is still saved and the gradient exists on both sides; inside its last block, where
+    that is wider than its output; or inside a first block whose input is larger than its output, while the skip's
+    gradient of the input waits.
     """
+    kind = KINDS[form.block]
+    first, later = (kind.convolutions(c, width, 1, form) for c in (c_in, width))
     skip, before, after = has_skip(c_in, width, stride), c_in * pixels_in, width * pixels
-    at_activation = stage_saved(c_in, width, blocks, stride, skip_kernel, pixels_in, pixels, form, last) + 2 * after
-    a_norm = 1 + _kept(form)
-    # At the last norm 4: its input, a gradient on each side, and one more because torch 2.15 allocates the norm's
-    # result twice on the CPU. Without that norm 2 gradients, at conv2. At a squeeze's product its input and 3 gradients
-    # and, where there is one, the last norm's input.
-    norms = form.block != "preactivation"
-    at_end = (4 if norms else 2) if not form.squeeze else (5 if norms else 4)
-    if form.block == "bottleneck":
-        wide, narrow = form.inner(width) * pixels_in, form.inner(width) * pixels
-        inside = _larger(a_norm * (wide + narrow) + at_end * after, _larger(4 * wide, (1 + a_norm) * wide + narrow))
-        at_first = wide + before
-    else:
-        inside, at_first = (a_norm + at_end) * after, after + before
-    # At conv1 the gradient that enters, and the input's from conv1 beside the skip's.
-    return _larger(at_activation, skip * (before + _larger(inside, at_first)))
+    saved = stage_saved(c_in, width, blocks, stride, skip_kernel, pixels_in, pixels, form, last)
+    peak = _larger(saved + 2 * after, skip * (before + _inside(first, pixels_in, pixels, form, kind)))
+    if not kind.is_wide(form):
+        return peak
+    of_last = _block_saved(later, pixels, pixels, form) - last * _for_reader(later[-1], form) * after
+    if form.squeeze:
+        of_last = of_last + _squeeze_saved(width, pixels, form)
+    in_last = (blocks > skip) * (saved - of_last + _inside(later, pixels, pixels, form, kind, after))
+    return _larger(peak, in_last)
+
+
+def _inside(
+    convolutions: Sequence[Convolution], pixels_in: Ints, pixels: Ints, form: BlockForm, kind: Kind, waiting: Ints = 0
+) -> Ints:
+    """Most values alive in the backward of a block's residual path beyond what was saved before the block.
+
+    `waiting` is the gradient of the block's output, which an identity skip holds until the path's own is there; where
+    the path's backward begins, the two are one tensor.
+    """
+    held, most, read = 0, 0, pixels_in
+    for conv in convolutions[:-1]:
+        made = pixels_in if conv.before_stride else pixels
+        out = conv.c_out * made
+        # At a norm its input, a gradient on each side, and one more because torch 2.15 allocates the norm's result
+        # twice on the CPU; at an activation its tensor and two gradients; at the convolution a gradient on each side.
+        behind = 4 if conv.norm else 3 if conv.activated else 2
+        most = _larger(most, held + waiting + out + _larger((behind - 1) * out, conv.c_in * read))
+        held, read = held + _behind(conv, form) * out, made
+    conv = convolutions[-1]
+    out, normed = conv.c_out * pixels, conv.norm and not kind.last_norm
+    # At a squeeze's product its input and three gradients and, where there is one, the last norm's input.
+    end = (4 if normed else 1) if not form.squeeze else (5 if normed else 4)
+    at_conv = conv.c_in * read + (waiting if normed or form.squeeze else 0)
+    return _larger(most, held + out + _larger((end - 1) * out, at_conv))
 
 
 def head_peak(width: Ints, classes: Ints) -> Ints:
@@ -174,4 +214,6 @@ def count_activation_bytes(layout: ResNetLayout, image_size: int | tuple[int, in
 
 def _larger(a: Ints, b: Ints) -> Ints:
     """The larger of two, element by element, without NumPy, which this package does not import."""
-    return a + (b - a) * (b > a)
+    if isinstance(a, int):
+        return max(a, b) if isinstance(b, int) else b.clip(a)
+    return a.clip(b)

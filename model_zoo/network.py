@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from model_zoo.blocks import BLOCKS, ConvNorm, activated
+from model_zoo.blocks import KINDS
+from model_zoo.blocks.kind import BlockShape
+from model_zoo.blocks.parts import ConvNorm, activated, projection
 from model_zoo.layout import ResNetLayout
 
 
@@ -23,6 +25,8 @@ class ResNet(nn.Module):
         super().__init__()
         self.layout = layout
         self.stem = ConvNorm(layout.in_channels, layout.stem_channels, 3, 1, layout.conv_bias)
+        kind, bias = KINDS[layout.block], layout.conv_bias
+        block_class = kind.block_class()
         stages: list[nn.Module] = []
         c_in = layout.stem_channels
         for blocks, c, stride, kernel in zip(
@@ -30,14 +34,15 @@ class ResNet(nn.Module):
         ):
             stage = []
             for j in range(blocks):
-                first = not stages and j == 0
-                stage.append(BLOCKS[layout.block](c_in, c, kernel, stride if j == 0 else 1, layout, first))
+                step, first = stride if j == 0 else 1, not stages and j == 0
+                skip = projection(c_in, c, layout.skip_kernel, step, bias, kind.skip_norm)
+                stage.append(block_class(BlockShape(c_in, c, kernel, step, bias, layout.form, first), skip))
                 c_in = c
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
         self.dropout: nn.Module = nn.Identity()  # where a recipe puts dropout
-        # Sums of preactivation blocks are normed and activated by what reads them: the last one here.
-        self.norm = nn.BatchNorm2d(c_in) if layout.block == "preactivation" else None
+        # Where sums are normed and activated by what reads them, the last one is here.
+        self.norm = nn.BatchNorm2d(c_in) if kind.last_norm else None
         self.head = nn.Linear(c_in, layout.classes)
         self._initialise(torch.Generator().manual_seed(seed))
 

@@ -11,6 +11,7 @@ _KINDS: Final = {
     "finite_number": "use a finite number",
     **dict.fromkeys(("bool_parsing", "bool_type"), "use true or false"),
     "string_type": "use a string",
+    "list_type": "use a list",
     **dict.fromkeys(("model_type", "dict_type"), "use a table of keys"),
 }
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}

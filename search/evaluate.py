@@ -90,7 +90,7 @@ def evaluate_command(
         chosen = chosen_trial(folder.name, record.state, trial)
         if chosen.test_accuracy is None:
             checkpoint = kept_checkpoint(folder, record.state, chosen, config.keep_checkpoints)
-            accuracy, loss, epoch = measure(checkpoint, config.data_arguments, flip)
+            accuracy, loss, epoch = measure(checkpoint, chosen.trial, config.data_arguments, flip)
             measured = {"epoch": epoch, "test_accuracy": accuracy, "test_loss": loss, "flip": flip}
             record.append("evaluated", trial=chosen.trial, **measured)
             TableWriter(folder).update(record, force=True)

@@ -1,12 +1,13 @@
-"""Settings of the whole suite: no test is timed, and continuous integration tries the same examples every time."""
+"""Settings of the whole suite."""
 
 from __future__ import annotations
 
-import os
+import torch
+from hypothesis import settings
 
-from hypothesis import HealthCheck, settings
+from tests.support.examples import QUICK, register_profiles
 
-settings.register_profile(
-    "parambudget", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
-)
-settings.load_profile("parambudget")
+register_profiles()
+settings.load_profile(QUICK)
+
+torch.set_num_threads(1)  # beside another busy process a step of two threads on two cores takes 50 times as long

@@ -29,9 +29,9 @@ from benchmarks.sampler.pictures import Line, Panel, draw
 from benchmarks.sampler.problems import Problem, layouts_problem, table_problem
 from benchmarks.sampler.regret import Run, Tally, by_arm, figures, markdown, mean_and_error
 from search.config import compose
+from search.recipes.dimensions import Values
 from search.sampling import CandidateSpace, FeasibleSampler
 from search.sampling.feasible_sampler import SeededAnew, make_sampler
-from search.sampling.joint_space import Values
 
 REFERENCE = "run"
 MARKS = (50, 100, 200)

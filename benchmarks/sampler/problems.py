@@ -15,8 +15,8 @@ from model_zoo import count_params
 from search.layouts import LayoutSpace
 from search.layouts.batch import LayoutBatch
 from search.layouts.enumeration import enumerate_batches
+from search.recipes.dimensions import Values
 from search.sampling import CandidateSpace, JointSpace
-from search.sampling.joint_space import Values
 
 
 class Outcome(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from results.errors import ResultsError
 from results.ranking.ranking_rule import OVER_SEEDS, RANKING_RULE
+from results.record.files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = N
     payload = render_board(board, kind, top)
     if output is not None:
         try:
-            output.write_bytes(payload)
+            replace_file(output, payload)
         except OSError as error:
             raise ResultsError(f"{output}: {error.strerror or error}; name another --output") from None
     elif kind is OutputFormat.parquet and sys.stdout.isatty():

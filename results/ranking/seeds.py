@@ -10,10 +10,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from results.ranking.ranking_rule import rule_key
-from results.record.events import LAYOUT_FIELDS
-from results.record.tables import RECIPE_COLUMNS, TRIALS_SCHEMA
+from results.record.events import LAYOUT_FIELDS, RECIPE_FIELDS
+from results.record.tables import TRIALS_SCHEMA
 
-_RECIPE: Final = tuple(f"recipe_{name}" for name in RECIPE_COLUMNS)
+_RECIPE: Final = tuple(f"recipe_{name}" for name in RECIPE_FIELDS)
 _KEPT: Final = ("run", "layout_id", *LAYOUT_FIELDS, "params", "flops", "depth", *_RECIPE)
 
 SEEDS_SCHEMA: Final = pa.schema(

@@ -51,11 +51,6 @@ class Record:
             self.repairs.append(f"{self.path}: the last line was torn; {torn} bytes cut")
         sync_folder(self.folder)
 
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """The record of the run in `folder`, the same as the constructor."""
-        return cls(folder)
-
     @property
     def path(self) -> Path:
         """The file of the record."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from results.record.events import LAYOUT_FIELDS, RECIPE_FIELDS
+from results.record.events import LAYOUT_FIELDS, RECIPE_FIELDS, REPORT_FIELDS
 from results.record.files import is_full, replace_file
 from results.record.record import Record
 from results.record.state import RunState
@@ -25,40 +25,14 @@ WRITE_SHARE: Final = 20  # a write every 20 of its durations costs at most 5 % o
 
 _INT, _FLOAT, _TEXT, _FLAG = pa.int64(), pa.float64(), pa.string(), pa.bool_()
 _WHOLES = pa.list_(pa.field("element", pa.int64()))  # the name that Parquet gives, so that both ways are equal
-
-_LAYOUT_TYPES = {
-    **dict.fromkeys(("blocks", "channels", "strides", "kernels"), _WHOLES),
-    **dict.fromkeys(("stem_channels", "skip_kernel", "in_channels", "classes"), _INT),
-    "conv_bias": _FLAG,
-    **dict.fromkeys(("groups", "squeeze"), _INT),
-    **dict.fromkeys(("block", "activation"), _TEXT),
-}
-_RECIPE_TYPES = {
-    **dict.fromkeys(("optimizer", "head_init", "schedule", "padding_mode", "precision"), _TEXT),
-    **dict.fromkeys(("learning_rate", "weight_decay", "momentum", "label_smoothing"), _FLOAT),
-    **dict.fromkeys(("warmup_epochs", "step_factor", "rotation_degrees"), _FLOAT),
-    **dict.fromkeys(("adaptive_clipping", "mixup_alpha", "cutmix_alpha"), _FLOAT),
-    **dict.fromkeys(("batch_size", "cosine_epochs", "step_epochs", "patience_epochs"), _INT),
-    **dict.fromkeys(("crop_padding", "cutout", "epochs"), _INT),
-    "flip": _FLAG,
-    "keep_weights": _TEXT,
-    **dict.fromkeys(("flip_order", "policy"), _TEXT),
-    **dict.fromkeys(("policy_operations", "policy_magnitude"), _INT),
-    **dict.fromkeys(("erasing", "ricap_beta"), _FLOAT),
-    "decay_norms": _FLAG,
-    **dict.fromkeys(("gradient_clipping", "muon_rate_factor", "lookahead_share", "sam_radius", "ema_decay"), _FLOAT),
-    **dict.fromkeys(("stochastic_depth", "dropout", "cooldown_share"), _FLOAT),
-    **dict.fromkeys(("lookahead_steps", "restart_epochs", "restart_factor"), _INT),
-}
-
-RECIPE_COLUMNS: Final[tuple[str, ...]] = tuple(RECIPE_FIELDS)
-"""The recipe's fields in the order of their columns, which carry the prefix `recipe_`."""
+_ARROW_TYPES: dict[Any, Any] = {int: _INT, float: _FLOAT, str: _TEXT, bool: _FLAG, list[int]: _WHOLES}
+_ARROW_TYPES |= {kind | None: arrow for kind, arrow in _ARROW_TYPES.items()}
 
 TRIALS_SCHEMA: Final = pa.schema(
     [("run", _TEXT), ("trial", _INT), ("status", _TEXT), ("layout_id", _TEXT)]
-    + [(name, _LAYOUT_TYPES[name]) for name in LAYOUT_FIELDS]
+    + [(name, _ARROW_TYPES[kind]) for name, kind in LAYOUT_FIELDS.items()]
     + [("params", _INT), ("flops", _INT), ("depth", _INT)]
-    + [(f"recipe_{name}", _RECIPE_TYPES[name]) for name in RECIPE_COLUMNS]
+    + [(f"recipe_{name}", _ARROW_TYPES[kind]) for name, kind in RECIPE_FIELDS.items()]
     + [("seed", _INT), ("epochs", _INT), ("rung", _INT), ("rung_epoch", _INT)]
     + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "test_accuracy", "train_time_s", "eval_time_s")]
     + [
@@ -76,9 +50,7 @@ TRIALS_SCHEMA: Final = pa.schema(
 """One row a trial."""
 
 EPOCHS_SCHEMA: Final = pa.schema(
-    [("run", _TEXT), ("trial", _INT), ("epoch", _INT), ("rung", _INT)]
-    + [(name, _FLOAT) for name in ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "learning_rate")]
-    + [("train_time_s", _FLOAT), ("eval_time_s", _FLOAT), ("session", _INT), ("reused", _TEXT), ("time_s", _FLOAT)],
+    [("run", _TEXT), *((name, _ARROW_TYPES[kind]) for name, kind in REPORT_FIELDS.items())],
     metadata={SCHEMA_KEY: b"epochs-v2"},
 )
 """One row a reported epoch."""
@@ -90,7 +62,7 @@ def trials_table(run: str, state: RunState) -> pa.Table:
     columns: dict[str, list[Any]] = {"run": [run] * len(trials)}
     columns |= {name: [getattr(trial, name) for trial in trials] for name in _OF_TRIAL}
     columns |= {name: [trial.layout[name] for trial in trials] for name in LAYOUT_FIELDS}
-    columns |= {f"recipe_{name}": [trial.recipe[name] for trial in trials] for name in RECIPE_COLUMNS}
+    columns |= {f"recipe_{name}": [trial.recipe[name] for trial in trials] for name in RECIPE_FIELDS}
     return _table(columns, TRIALS_SCHEMA)
 
 

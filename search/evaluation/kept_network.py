@@ -103,9 +103,21 @@ def load_kept_of(
         CheckpointError: its checkpoint is damaged.
     """
     kept = load_kept(kept_checkpoint(folder, state, trial, keep), device)
-    if kept.data_sha256 != data.sha256:  # other statistics, and perhaps classes in another order
-        raise SearchError(f"dataset: {data.name} has changed since trial {trial.trial} was trained; restore its images")
+    require_same_images(kept, trial.trial, data.name, data.sha256)
     return kept
+
+
+def require_same_images(kept: KeptNetwork, trial: int, dataset: str, train_sha256: str) -> None:
+    """Nothing, when the network of the trial called `trial` was trained on the images of that hash.
+
+    Other images have other statistics and perhaps classes in another order, and those of a flat image folder are split
+    anew: images of the test set may be among those that the network was trained on.
+
+    Raises:
+        SearchError: it was trained on other images.
+    """
+    if kept.data_sha256 != train_sha256:
+        raise SearchError(f"dataset: {dataset} has changed since trial {trial} was trained; restore its images")
 
 
 def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:

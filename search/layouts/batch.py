@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout, count_params
-from model_zoo.block_form import BlockForm
+from model_zoo.blocks import KINDS, BlockForm
 from model_zoo.complexity import (
     head_flops,
     head_params,
@@ -118,8 +118,8 @@ class LayoutBatch:
 
     @property
     def depth(self) -> Column:
-        """Weighted layers on the longest path, (N,): stem, two per block or three per bottleneck, linear."""
-        per_block = np.array([form.layers for form in self.forms], dtype=np.int64)[self.form]
+        """Weighted layers on the longest path, (N,): stem, convolutions of the blocks, linear."""
+        per_block = np.array([KINDS[form.block].layers for form in self.forms], dtype=np.int64)[self.form]
         layers: Column = 2 + per_block * self.blocks.sum(axis=1, dtype=np.int64)
         return layers
 

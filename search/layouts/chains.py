@@ -17,8 +17,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.block_form import BlockForm
+from model_zoo.blocks import BlockForm
 from model_zoo.complexity import head_params, stage_params, stem_params
+from model_zoo.widths import allows, allows_stem
 from search.errors import ConfigError
 from search.layouts.space import LayoutSpace
 
@@ -30,6 +31,9 @@ MAX_KEY_BITS = 62
 
 Keys = NDArray[np.int64]
 """Chains of a half that meet at one width: parameters, then the choices' code in the low bits; ascending."""
+
+MOST_KEPT = 2**16
+"""Parameters of a stage that a chain counts once and keeps (512 KiB), one for each width before it and each choice."""
 
 UNREACHABLE = 2**61
 """Stands for the parameters of what cannot follow a width; above any sum that widths of 16 bits give."""
@@ -48,7 +52,7 @@ class Chain:
     @cached_property
     def widths(self) -> NDArray[np.int64]:
         """Widths a stage may have, those that fit the blocks, ascending, (W,)."""
-        return np.array([width for width in self.space.channels if self.form.allows(width)], dtype=np.int64)
+        return np.array([width for width in self.space.channels if allows(self.form, width)], dtype=np.int64)
 
     @cached_property
     def width_places(self) -> NDArray[np.int64]:
@@ -90,7 +94,7 @@ class Chain:
         """The stems in front of a first stage of `width`: place among the space's stems -> channels, each once."""
         found: dict[int, int] = {}
         for place, stem in enumerate(self.space.stem_channels):
-            if (stem or width) not in found.values() and self.form.allows_stem(stem or width):
+            if (stem or width) not in found.values() and allows_stem(self.form, stem or width):
                 found[place] = stem or width
         return found
 
@@ -102,23 +106,46 @@ class Chain:
         )
         return terms
 
+    def terms_after(self, place: int) -> NDArray[np.int64]:
+        """Parameters of each choice of a stage after the first, after the width at `place`, for every width, (W, C)."""
+        if self._kept_terms is None:
+            return self.stage_terms(1, int(self.widths[place]))
+        terms: NDArray[np.int64] = self._kept_terms[place].reshape(len(self.widths), -1)
+        return terms
+
+    @cached_property
+    def _kept_terms(self) -> NDArray[np.int64] | None:
+        """Parameters of every choice of a stage after the first behind each width, (W, digits); None if too many."""
+        if len(self.widths) * self.digits(1) > MOST_KEPT:
+            return None
+        return np.array([self.stage_terms(1, width).ravel() for width in self.widths.tolist()])
+
     @cached_property
     def least_rest(self) -> NDArray[np.int64]:
         """Fewest parameters of stages i.. and the head after a stage of each width, (stages + 1, W)."""
-        return self._rest(np.minimum, UNREACHABLE)
+        return self._rest(np.minimum, self._later_ends[0], UNREACHABLE)
 
     @cached_property
     def most_rest(self) -> NDArray[np.int64]:
         """Most parameters of stages i.. and the head after a stage of each width, (stages + 1, W)."""
-        return self._rest(np.maximum, -UNREACHABLE)
+        return self._rest(np.maximum, self._later_ends[1], -UNREACHABLE)
 
-    def _rest(self, pick: np.ufunc, nothing: int) -> NDArray[np.int64]:
+    @cached_property
+    def _later_ends(self) -> NDArray[np.int64]:
+        """Fewest and most parameters of a stage after the first, by the width before it and its own, (2, W, W)."""
+        ends = np.empty((2, len(self.widths), len(self.widths)), dtype=np.int64)
+        for before in range(len(self.widths)):
+            terms = self.terms_after(before)
+            ends[:, before] = terms.min(axis=1), terms.max(axis=1)
+        return ends
+
+    def _rest(self, pick: np.ufunc, of_stage: NDArray[np.int64], nothing: int) -> NDArray[np.int64]:
         rest = np.full((self.stages + 1, len(self.widths)), nothing, dtype=np.int64)
         rest[self.stages] = head_params(self.widths, self.space.classes)
         for stage in range(self.stages - 1, 0, -1):
-            for before, width in enumerate(self.widths.tolist()):
+            for before in range(len(self.widths)):
                 after = list(self.follows(before))
-                ends = pick.reduce(self.stage_terms(stage, width), axis=1)[after] + rest[stage + 1, after]
+                ends = of_stage[before, after] + rest[stage + 1, after]
                 reached = ends[np.abs(rest[stage + 1, after]) < UNREACHABLE]
                 rest[stage, before] = pick.reduce(reached) if len(reached) else nothing
         return rest

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout
-from model_zoo.block_form import BlockForm
+from model_zoo.blocks import BlockForm
 from search.layouts.batch import LayoutBatch
 from search.layouts.space import LayoutSpace
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from model_zoo import ResNetLayout, count_params
+from model_zoo.blocks import PLAIN
+from model_zoo.widths import width_problems
 from search.errors import EmptySpaceError
 from search.layouts.batch import LayoutBatch, joined
 from search.layouts.chains import MAX_KEY_BITS, Chain, chains, require_countable
@@ -36,9 +38,8 @@ def count_combinations(space: LayoutSpace) -> int:
     """The number of layouts before all conditions but the order of channels: also those whose blocks do not fit."""
     if space.layouts:
         return len(space.listed_layouts)
-    plain = space.model_copy(
-        update={"block_types": ("basic",), "groups": (1,), "squeeze_ratios": (0,), "activations": ("relu",)}
-    )
+    names = ("block_types", "groups", "squeeze_ratios", "activations")
+    plain = space.model_copy(update={name: (choice,) for name, choice in zip(names, PLAIN, strict=True)})
     return len(space.forms) * count_total(plain)
 
 
@@ -173,7 +174,9 @@ def require_feasible(space: LayoutSpace) -> None:
 def _misfit(space: LayoutSpace) -> str:
     """Why the first form does not fit, where none does."""
     form = space.forms[0]
-    problems = (form.problems(stem or width, (width,)) for stem in space.stem_channels for width in space.channels)
+    problems = (
+        width_problems(form, stem or width, (width,)) for stem in space.stem_channels for width in space.channels
+    )
     return next((found[0].partition(";")[0] for found in problems if found), "too few widths that increase")
 
 

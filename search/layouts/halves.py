@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_zoo.complexity import head_params, stem_params
+from search.layouts.batch import Column
 from search.layouts.chains import Chain, Keys
 
-Column = NDArray[np.int64]
 Partial = tuple[Keys, Keys]
 """Chains under construction: their parameters and their codes."""
 
@@ -70,10 +69,10 @@ def _extended(
 ) -> list[list[Partial]]:
     """Chains one stage longer; `before` are the fewest and the most parameters of what they start from."""
     extended: list[list[Partial]] = [[] for _ in chain.widths]
-    for place, width in enumerate(chain.widths.tolist()):
+    for place in range(len(chain.widths)):
         if not partial[place]:
             continue
-        terms = chain.stage_terms(stage, width)
+        terms = chain.terms_after(place)
         for after in chain.follows(place):
             digits = _digits_at(chain, stage, after)
             least, most = chain.least_rest[stage + 1, after], chain.most_rest[stage + 1, after]

@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 from model_zoo import PRESETS, LayoutError, ResNetLayout
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from model_zoo.blocks import ACTIVATIONS, KINDS
 
 
 def read_layouts(given: Any) -> list[ResNetLayout]:
@@ -55,7 +55,7 @@ def hull(layouts: list[ResNetLayout]) -> dict[str, Any]:
         ),
         "skip_kernels": sorted({layout.skip_kernel for layout in layouts}),
         "conv_biases": sorted({layout.conv_bias for layout in layouts}),
-        "block_types": [block for block in BLOCKS if any(layout.block == block for layout in layouts)],
+        "block_types": [block for block in KINDS if any(layout.block == block for layout in layouts)],
         "groups": sorted({layout.groups for layout in layouts}),
         "squeeze_ratios": sorted({layout.squeeze for layout in layouts}),
         "activations": [name for name in ACTIVATIONS if any(layout.activation == name for layout in layouts)],

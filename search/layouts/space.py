@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ImportString, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ImportString, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from model_zoo import ResNetLayout, count_params
-from model_zoo.block_form import ACTIVATIONS, BLOCKS, BlockForm
+from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, BlockForm
+from model_zoo.layout import either
 from search.errors import PredicateError
 from search.layouts.batch import LayoutBatch
 from search.layouts.filters import Filter
@@ -21,6 +23,16 @@ from search.layouts.predicates import imported_predicate
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # so that no sum of parameters leaves 64 bits
 Figure = Annotated[int, Field(ge=0, le=2**62)]
+
+
+def _known_kind(given: Any) -> Any:
+    if not isinstance(given, str) or given not in KINDS:
+        raise PydanticKnownError("literal_error", {"expected": either(list(map(repr, KINDS)))})
+    return given
+
+
+KindName = Annotated[str, BeforeValidator(_known_kind)]
+KINDS_LISTED = f"Kinds of blocks: {'; '.join(f'{name}, {kind.summary}' for name, kind in KINDS.items())}."
 
 
 class LayoutSpace(BaseModel):
@@ -52,8 +64,7 @@ class LayoutSpace(BaseModel):
     """Kernel sizes of the convolutions in skip connections."""
     conv_biases: tuple[bool, ...] = (False,)
     """Whether convolutions have a bias."""
-    block_types: tuple[Literal["basic", "preactivation", "bottleneck"], ...] = ("basic",)
-    """Kinds of residual blocks; a bottleneck's width is that of its output, four times the width inside it."""
+    block_types: Annotated[tuple[KindName, ...], Field(description=KINDS_LISTED)] = (DEFAULT_KIND,)
     groups: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = (1,)
     """Groups of the kxk convolutions in blocks; layouts with a width that they do not divide are left out."""
     squeeze_ratios: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
@@ -74,7 +85,7 @@ class LayoutSpace(BaseModel):
     max_params: Annotated[int, Field(ge=1, le=2**62)] = 5_000_000
     """Most trainable parameters, inclusive: the budget."""
     min_depth: Figure = 0
-    """Fewest weighted layers on the longest path (stem, two per block or three per bottleneck, linear), inclusive."""
+    """Fewest weighted layers on the longest path (stem, convolutions of the blocks, linear), inclusive."""
     max_depth: Figure | None = None
     """Most weighted layers on the longest path, inclusive."""
     min_flops: Figure = 0
@@ -114,7 +125,7 @@ class LayoutSpace(BaseModel):
     def _choices(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
             raise ValueError("the list is empty; give at least one value")
-        named = BLOCKS + ACTIVATIONS
+        named = [*KINDS, *ACTIVATIONS]
         return tuple(sorted(set(values), key=lambda value: named.index(value) if value in named else value))
 
     @model_validator(mode="after")

@@ -8,8 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from model_zoo import ResNetLayout, count_params
-from model_zoo.block_form import PLAIN
+from model_zoo import ResNetLayout
+from model_zoo.blocks import BlockForm
+from model_zoo.complexity import (
+    head_params,
+    outer_param_tensors,
+    stage_norms,
+    stage_param_tensors,
+    stage_params,
+    stem_params,
+)
 from results import RunState
 from search.config import RunConfig
 from search.errors import ResourceError
@@ -77,25 +85,20 @@ def largest_checkpoint(config: RunConfig) -> int:
     if space.layouts:
         feasible = [layout for layout in space.listed_layouts if space.contains(layout)] or space.listed_layouts
         return max(checkpoint_bytes(layout, recipe) for layout in feasible for recipe in recipes) + DIGITS
-    blocks, corner = max(space.stages) * space.blocks[1], _corner(space)
-    params = min(space.max_params, count_params(corner)) if space.forms == (PLAIN,) else space.max_params
-    norms = 1 + max(form.layers for form in space.forms) * blocks + max(space.stages)
-    # A norm has two parameters per channel.
-    channels = min(norms * max(*space.channels, *space.stem_channels), params // 2)
-    linear = 1 + (2 * blocks if max(space.squeeze_ratios) else 0)
-    weights = (3 + max(space.conv_biases)) * norms + 2 * linear  # one convolution for each norm, those of skips too
+    corner = _corner(space)
+    figures = {_figures(corner, form, space.max_params) for form in space.forms}
     return max(
-        file_bytes(params, weights, norms, channels, recipe) + text_bytes(corner, recipe) + DIGITS for recipe in recipes
+        file_bytes(*of_form, recipe) + text_bytes(corner, recipe) + DIGITS for of_form in figures for recipe in recipes
     )
 
 
 def _corner(space: LayoutSpace) -> ResNetLayout:
-    """The layout with the largest value of every field, feasible or not."""
+    """The layout with the largest value of every field, feasible or not; its blocks are plain."""
     stages, width = max(space.stages), max(space.channels)
     return ResNetLayout(
         (space.blocks[1],) * stages,
         (width,) * stages,
-        (max(*space.first_strides, *space.strides),) * stages,
+        (2,) * stages,  # so that each stage has a skip convolution
         (max(space.kernels),) * stages,
         max(width, *space.stem_channels),
         max(space.skip_kernels),
@@ -103,6 +106,24 @@ def _corner(space: LayoutSpace) -> ResNetLayout:
         space.in_channels,
         space.classes,
     )
+
+
+def _figures(corner: ResNetLayout, form: BlockForm, max_params: int) -> tuple[int, int, int, int]:
+    """The most parameters, tensors of them, norms and channels of these that a layout of `form` in the budget has.
+
+    They are those of `corner` with its blocks in this form, whether they fit its widths or not.
+    """
+    c_in, bias = corner.stem_channels, corner.conv_bias
+    params = stem_params(corner.in_channels, c_in, bias) + head_params(corner.channels[-1], corner.classes)
+    tensors, norms, channels = outer_param_tensors(bias), 1, c_in
+    stages = zip(corner.channels, corner.blocks, corner.strides, corner.kernels, strict=True)
+    for width, blocks, stride, kernel in stages:
+        params += stage_params(c_in, width, blocks, kernel, stride, corner.skip_kernel, bias, form)
+        tensors += stage_param_tensors(c_in, width, blocks, stride, bias, form)
+        here, over = stage_norms(c_in, width, blocks, stride, form)
+        norms, channels, c_in = norms + here, channels + over, width
+    params = min(params, max_params)
+    return params, tensors, norms, min(channels, params // 2)  # a norm has two parameters a channel
 
 
 def require_room(quota: int | None, folder: Path, planned: DiskForecast) -> None:

@@ -19,6 +19,8 @@ Setting = bool | int | float | str
 """A value of a field of `Recipe`."""
 Number = int | float
 """A value of a dimension: an index into choices, or the field's own value in a range."""
+Values = dict[str, Number]
+"""A value for each of several dimensions."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from search.recipes.dimensions import Choice, Number, Range
+from search.recipes.dimensions import Choice, Number, Range, Values
 from trainables.recipe import Recipe
-
-Values = dict[str, Number]
 
 COARSEST_NUDGE = 2**-6
 """First step by which a continuous dimension leaves the proposal, in widths of its range; later rounds halve it."""

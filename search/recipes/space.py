@@ -14,8 +14,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search.errors import ConfigError
 from search.recipes.combinations import Extent, contradictions, measured
-from search.recipes.dimensions import Choice, Number, Range
-from search.recipes.neighbours import Values, neighbours
+from search.recipes.dimensions import Choice, Number, Range, Values
+from search.recipes.neighbours import neighbours
 from search.recipes.table import FAMILIES, Problem, read_table
 from trainables.recipe import READ_WITH, Recipe, reads
 

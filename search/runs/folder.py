@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from results.record.files import replace_file, sync_folder
+from results.record.folders import is_run, run_not_found
 from results.record.lock import RunLock
 from search.config import RunConfig
 from search.config.changes import Change
@@ -23,6 +25,8 @@ from search.recipes.table import OF_THE_RUN
 RUN_FILE = "run.json"
 RUN_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MOST_OF_STEM = 70
+"""Letters of a data set's name in the name of a run, which has a time behind it and at most 100 in all."""
 
 
 def new_run_folder(storage: Path, name: str | None, dataset: str) -> Path:
@@ -32,12 +36,10 @@ def new_run_folder(storage: Path, name: str | None, dataset: str) -> Path:
         ConfigError: the name has other characters than a run's name may have, or is taken.
     """
     if name is None:
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name) or "run"
-        name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-        number = 2
-        while (storage / name).exists():
-            name = f"{name.partition('+')[0]}-{number}"
-            number += 1
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name).lstrip("._-")[:MOST_OF_STEM] or "run"
+        made = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        others = (f"{made}-{number}" for number in itertools.count(2))
+        name = next(name for name in itertools.chain([made], others) if not (storage / name).exists())
     elif not _NAME.fullmatch(name):
         raise ConfigError(f"name: {name!r} given; use up to 100 letters, digits, '.', '_' and '-'")
     elif (storage / name).exists():
@@ -49,14 +51,15 @@ def existing_run_folder(storage: Path, name: str) -> Path:
     """The folder of the run called `name` in `storage`, or at the path `name`.
 
     Raises:
-        ResumeError: there is no such run.
+        RunNotFoundError: there is no such run; the message names the nearest ones.
+        ResumeError: the run lacks its `run.json`.
     """
     for folder in (storage / name, Path(name)):
         if (folder / RUN_FILE).is_file():
             return folder if folder.name not in ("", "..") else folder.resolve()  # `.` has no name of its own
-    known = sorted(path.parent.name for path in storage.glob(f"*/{RUN_FILE}"))
-    there = f"{storage} holds: {', '.join(known)}" if known else f"{storage} holds no run"
-    raise ResumeError(f"no run {name!r}; {there}")
+        if is_run(folder):
+            raise ResumeError(f"{folder / RUN_FILE}: missing; restore it from a copy, or start another run")
+    raise run_not_found(name, storage)
 
 
 def write_run_file(

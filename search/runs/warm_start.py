@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model_zoo import PRESETS, ResNetLayout, count_params
+from model_zoo import PRESETS, LayoutError, ResNetLayout, count_params
 from results import TrialState, read_record
 from results.record.record import RECORD_NAME
 from search.config import RunConfig
@@ -37,10 +37,14 @@ def first_candidates(config: RunConfig, storage: Path) -> tuple[list[Candidate],
     found: dict[Candidate, None] = {}
     left_out = []
     for name in config.warm_start:
-        for label, given, recipe_fields in _named(name, storage):
+        for label, fields, recipe_fields in _named(name, storage):
+            try:
+                given = ResNetLayout.from_dict(fields)
+            except LayoutError as error:
+                left_out.append(f"warm start: {label} left out, this version has no such layout ({error})")
+                continue
             layout = dataclasses.replace(given, in_channels=config.space.in_channels, classes=config.space.classes)
-            reason = _why_not(config, layout)
-            if reason:
+            if reason := _why_not(config, layout):
                 left_out.append(f"warm start: {label} left out, {reason}")
                 continue
             recipe = candidates.recipes.decode({})
@@ -74,10 +78,10 @@ def stored_candidates(config: RunConfig, stored: Sequence[dict[str, Any]]) -> li
     return [candidate for candidate in candidates if _why_not(config, candidate.layout) is None]
 
 
-def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[str, Any] | None]]:
-    """Label, layout and, for a trial, recipe of every candidate that `name` refers to."""
+def _named(name: str, storage: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+    """Label, layout's fields and, for a trial, recipe of everything that `name` refers to."""
     if name in PRESETS:
-        yield name, PRESETS[name], None
+        yield name, PRESETS[name].to_dict(), None
         return
     run, _, number = name.rpartition(":")
     most = int(number) if run and number.isdecimal() else BEST
@@ -99,7 +103,7 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, ResNetLayout, dict[s
     for trial in ranked(read_record(folder)):
         best.setdefault((trial.layout_id, repr(trial.settings)), trial)  # the best replicate represents the others
     for trial in list(best.values())[:most]:
-        yield f"{folder.name} trial {trial.trial}", ResNetLayout.from_dict(trial.layout), trial.settings
+        yield f"{folder.name} trial {trial.trial}", trial.layout, trial.settings
 
 
 def _own(candidates: JointSpace, fields: dict[str, Any], epochs: int) -> tuple[Recipe | None, str | None]:

@@ -12,7 +12,8 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.sampling.joint_space import C, CandidateSpace, Values
+from search.recipes.dimensions import Values
+from search.sampling.joint_space import C, CandidateSpace
 
 STARTUP_TRIALS = 10
 """Finished trials before the model is used; until then candidates are drawn uniformly. Optuna's own default."""

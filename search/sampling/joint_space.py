@@ -15,12 +15,10 @@ from search.errors import EmptySpaceError
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, sample_uniform
 from search.layouts.dimensions import decode_layout, encode_layout, layout_bounds
 from search.recipes import RecipeSpace
-from search.recipes.dimensions import Choice
+from search.recipes.dimensions import Choice, Values
 from search.sampling.neighbours import Neighbours
 from trainables.recipe import Recipe
 
-Values = dict[str, int | float]
-"""A value for each of a study's dimensions."""
 C = TypeVar("C", bound=Hashable)
 T = TypeVar("T")
 

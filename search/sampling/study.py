@@ -14,8 +14,9 @@ from optuna.trial import Trial, TrialState
 from model_zoo import ResNetLayout
 from results import RunState
 from results.record.trial_state import TrialState as RecordedTrial
+from search.recipes.dimensions import Values
 from search.sampling.feasible_sampler import SpaceExhausted, make_sampler
-from search.sampling.joint_space import Candidate, JointSpace, Values
+from search.sampling.joint_space import Candidate, JointSpace
 from trainables.recipe import Recipe
 
 _STATES = {

@@ -16,8 +16,6 @@ from search.config import compose
 from trainables.data import load_training_set
 from trainables.training import Trainer
 
-torch.set_num_threads(1)  # beside another busy process a step of two threads on two cores takes 50 times as long
-
 SMALL = {"dataset": "digits", "train_images": 96}
 
 

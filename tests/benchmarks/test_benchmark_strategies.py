@@ -87,31 +87,49 @@ def test_halving_with_one_worker_is_layout_after_layout(
     assert halving(curves, order, rungs, factor, 10**6) == one_worker(curves, order, rungs, factor)
 
 
-@given(searches(), st.integers(1, 60), st.integers(1, 5))
-def test_no_strategy_exceeds_its_budget_and_each_picks_the_best_it_may(
-    search: tuple[dict[int, list[float]], list[int], tuple[int, ...], int], budget: int, workers: int
+@given(searches(), st.integers(0, 60), st.integers(1, 5))
+def test_halving_keeps_to_its_budget_and_every_worker_reaches_a_rung(
+    search: tuple[dict[int, list[float]], list[int], tuple[int, ...], int], more: int, workers: int
 ) -> None:
     curves, order, rungs, factor = search
+    budget = workers * rungs[0] + more
+    pick, spent = halving(curves, order, rungs, factor, budget, workers)
+    assert min(workers, len(order)) * rungs[0] <= spent <= min(budget, rungs[-1] * len(order))
+    assert pick in order
+
+
+@given(searches(), st.integers(0, 60))
+def test_full_trainings_are_as_many_as_the_budget_holds_and_the_best_is_picked(
+    search: tuple[dict[int, list[float]], list[int], tuple[int, ...], int], more: int
+) -> None:
+    curves, order, rungs, _ = search
+    length, budget = rungs[-1], rungs[-1] + more
+    pick, spent = full_trainings(curves, order, budget)
+    tried = order[: spent // length]
+    assert len(tried) == min(len(order), budget // length)
+    assert spent == len(tried) * length
+    assert pick in tried
+    assert curves[pick][-1] == max(curves[number][-1] for number in tried)
+
+
+@given(searches(), st.integers(0, 60))
+def test_short_trainings_spend_what_the_top_leaves_and_one_of_the_top_is_picked(
+    search: tuple[dict[int, list[float]], list[int], tuple[int, ...], int], more: int
+) -> None:
+    curves, order, rungs, _ = search
     short = {number: curve[: rungs[0]] for number, curve in curves.items()}
-    length = rungs[-1]
-    if budget >= workers * rungs[0]:
-        pick, spent = halving(curves, order, rungs, factor, budget, workers)
-        assert rungs[0] <= spent <= min(budget, length * len(order))
-        assert pick in order
-    if budget >= length:
-        pick, spent = full_trainings(curves, order, budget)
-        tried = order[: spent // length]
-        assert len(tried) == min(len(order), budget // length)
-        assert curves[pick][-1] == max(curves[number][-1] for number in tried)
-    if budget >= length + rungs[0]:
-        pick, spent = short_then_top(short, curves, order, budget)
-        assert spent <= budget
-        kept = max(1, budget // 2 // length) * length
-        tried = order[: min(len(order), (budget - kept) // rungs[0])]
-        top = min(len(tried), (budget - len(tried) * rungs[0]) // length)
-        worst_first = sorted(short[number][-1] for number in tried)[-top:]
-        assert short[pick][-1] >= worst_first[0]
-        assert spent == len(tried) * rungs[0] + top * length
+    length, budget = rungs[-1], rungs[-1] + rungs[0] + more
+    pick, spent = short_then_top(short, curves, order, budget)
+    assert spent <= budget
+    kept = max(1, budget // 2 // length) * length
+    tried = order[: min(len(order), (budget - kept) // rungs[0])]
+    top = min(len(tried), (budget - len(tried) * rungs[0]) // length)
+    worst_first = sorted(short[number][-1] for number in tried)[-top:]
+    assert pick in tried
+    assert short[pick][-1] >= worst_first[0]
+    surely_in_the_top = [number for number in tried if short[number][-1] > worst_first[0]]
+    assert all(curves[pick][-1] >= curves[number][-1] for number in surely_in_the_top)
+    assert spent == len(tried) * rungs[0] + top * length
 
 
 def test_budgets_that_hold_nothing_are_refused() -> None:

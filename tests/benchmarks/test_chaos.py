@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.chaos.between import ACTIONS
@@ -31,7 +32,9 @@ from search.config import compose
 from search.machine import available_cpus
 from search.runs import read_config
 from search.runs.folder import RUN_FILE, new_run_folder, write_run_file
-from tests.support.cli import TINY, start
+from tests.support.cli import LIMIT_S, environment
+from tests.support.examples import examples
+from tests.support.processes import session
 from tests.support.simulated_sessions import comparable, drive, write_checkpoint
 
 TRIALS = 12
@@ -51,6 +54,7 @@ def costs(kill: Kill) -> tuple[int, int, int]:
     return kill.lost, kill.repeated, kill.redone
 
 
+@pytest.mark.search
 def test_a_killed_search_loses_and_repeats_nothing(killed: tuple[Path, list[Kill]]) -> None:
     folder, kills = killed
     assert problems(folder, TRIALS) == []
@@ -78,7 +82,8 @@ def test_a_search_killed_many_times_ends_like_a_whole_one(
     assert facts["same_leaderboard"] == (True if "--compare" in flags else None)
 
 
-@settings(max_examples=20)
+@pytest.mark.search
+@examples(20)
 @given(data=st.data())
 def test_a_search_goes_on_from_any_byte_of_its_record_to_the_same_end(
     killed: tuple[Path, list[Kill]], data: st.DataObject
@@ -146,6 +151,7 @@ def spoil_checkpoint(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
+@pytest.mark.search
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
@@ -176,6 +182,7 @@ def test_the_checks_find_what_is_wrong(
     assert any(named in sentence for sentence in problems(folder, TRIALS))
 
 
+@pytest.mark.search
 def test_two_runs_differ_by_their_values_and_not_by_their_times(
     killed: tuple[Path, list[Kill]], tmp_path: Path
 ) -> None:
@@ -198,6 +205,7 @@ def test_two_runs_differ_by_their_values_and_not_by_their_times(
     ]
 
 
+@pytest.mark.search
 def test_every_kill_is_charged_for_what_it_cost(killed: tuple[Path, list[Kill]]) -> None:
     folder, kills = killed
     state, content = read_record(folder), (folder / RECORD_NAME).read_bytes()
@@ -221,6 +229,7 @@ def test_every_kill_is_charged_for_what_it_cost(killed: tuple[Path, list[Kill]])
     assert costs(forgotten) == (1, 0, 0)
 
 
+@pytest.mark.search
 def test_more_epochs_redone_than_trials_at_a_time_are_a_problem(killed: tuple[Path, list[Kill]]) -> None:
     folder, kills = killed
     state = read_record(folder)
@@ -230,6 +239,7 @@ def test_more_epochs_redone_than_trials_at_a_time_are_a_problem(killed: tuple[Pa
     assert kill.notes == ["2 epochs redone, 1 trials at a time", "the driver did not end by itself"]
 
 
+@pytest.mark.search
 def test_an_ending_that_is_not_the_expected_one_is_named(killed: tuple[Path, list[Kill]]) -> None:
     folder, _ = killed
     stopped = next(s.pid for s in read_record(folder).sessions.values() if s.reason == "interrupted")
@@ -243,18 +253,56 @@ def test_an_ending_that_is_not_the_expected_one_is_named(killed: tuple[Path, lis
     ]
 
 
-def test_a_search_killed_while_its_run_file_is_written_can_be_started_again(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "new"
-    driver = start("search.run", *TINY, "--name=new", "--quiet", cwd=tmp_path)
-    begun = [folder.with_name(".new.tmp"), folder]
-    assert wait_until(lambda: any(path.exists() for path in begun) or driver.poll() is not None, 240)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.communicate()
-    if not folder.exists():
-        assert new_run_folder(folder.parent, "new", "digits") == folder
-        write_run_file(folder, compose(None, None, {}, []))
-    assert read_config(folder).trials
-    assert [path.name for path in folder.parent.iterdir()] == ["new"]
+KILLED_WHILE_WRITING = """
+import itertools, os, signal, sys
+from pathlib import Path
+from search.run import main
+
+def die_before(step):
+    seen = itertools.count(1)
+    def on_event(event, arguments):
+        path = str(arguments[0])
+        if event not in ("os.mkdir", "open", "os.rename") or not path.startswith("runs"):
+            return
+        if path.startswith("runs/new/") and not path.endswith(".json"):
+            os._exit(0)  # the session begins
+        if next(seen) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(on_event)
+
+for step in itertools.count(1):
+    folder = Path(str(step))
+    folder.mkdir()
+    driver = os.fork()
+    if driver == 0:
+        os.chdir(folder)
+        sys.argv = ["run", "--name=new", "--quiet"]
+        die_before(step)
+        os._exit(main())
+    code = os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1])
+    print(code, flush=True)
+    if code != -signal.SIGKILL:
+        break
+"""
+"""Starts a search again and again, each killed before one more step of its writing to `runs`."""
+
+
+def test_a_search_killed_at_any_step_of_writing_its_run_file_can_be_started_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_WHILE_WRITING]
+    with session(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE) as drivers:
+        *killed, last = drivers.communicate(timeout=LIMIT_S)[0].split()
+    assert (set(killed), last) == ({str(-signal.SIGKILL)}, "0")
+    found = []
+    for step in range(1, len(killed) + 1):
+        folder = tmp_path / str(step) / "runs" / "new"
+        there = sorted(path.name for path in folder.parent.iterdir()) if folder.parent.exists() else []
+        found.append(there)
+        if not folder.exists():
+            assert new_run_folder(folder.parent, "new", "digits") == folder
+            write_run_file(folder, compose(None, None, {}, []))
+        assert read_config(folder).trials
+        assert [path.name for path in folder.parent.iterdir()] == ["new"]
+    assert [there for there, _ in itertools.groupby(found)] == [[], [".new.tmp"], ["new"]]
 
 
 @given(kills=st.integers(1, 60), seed=st.integers(0, 99))
@@ -280,17 +328,15 @@ def test_planned_actions_are_all_of_them_and_leave_a_compared_search_as_it_was(
 
 
 @pytest.fixture
-def family() -> Iterator[subprocess.Popen[bytes]]:
+def family() -> Iterator[subprocess.Popen[str]]:
     """A process that leads a session, with a child."""
-    leader = subprocess.Popen(["sh", "-c", "sleep 600 & echo; wait"], stdout=subprocess.PIPE, start_new_session=True)
-    with leader:
+    with session(["sh", "-c", "sleep 600 & echo; wait"], stdout=subprocess.PIPE) as leader:
         assert leader.stdout is not None
         leader.stdout.readline()
         yield leader
-        leader.kill()
 
 
-def test_a_dead_drivers_processes_are_found_and_ended(family: subprocess.Popen[bytes]) -> None:
+def test_a_dead_drivers_processes_are_found_and_ended(family: subprocess.Popen[str]) -> None:
     assert wait_until(lambda: {process.name for process in processes_of(family.pid)} == {"sh", "sleep"}, 60)
     members = processes_of(family.pid)
     stop(members)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_search_end_to_end import assert_sound, wait_until
-from tests.support.cli import TINY, events, run, start
+from tests.end_to_end.test_search_end_to_end import assert_sound
+from tests.support.cli import LIMIT_S, TINY, events, reported, run, start, wait_for
 from tests.support.disk_fixtures import fill, small_disk
 
 
@@ -33,15 +33,16 @@ def read_until(driver: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} is not in {''.join(lines)!r}")
 
 
+@pytest.mark.search
 def test_a_search_pauses_on_a_full_disk_and_goes_on_when_there_is_room(disk: Path) -> None:
     folder = disk / "runs" / "full"
-    driver = start("search.run", *TINY, "--name=full", cwd=disk)
-    wait_until(driver, lambda: any(event["event"] == "report" for event in events(folder)))
-    filler = fill(disk)
-    said = read_until(driver, "waiting for room")
-    assert f"the disk of {folder.relative_to(disk)} is full; waiting for room" in said
-    filler.unlink()
-    output, errors = driver.communicate()
+    with start("search.run", *TINY, "--name=full", cwd=disk) as driver:
+        wait_for(driver, lambda: reported(folder))
+        filler = fill(disk)
+        said = read_until(driver, "waiting for room")
+        assert f"the disk of {folder.relative_to(disk)} is full; waiting for room" in said
+        filler.unlink()
+        output, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, errors
     assert f"the disk of {folder.relative_to(disk)} has room again" in errors
     assert "Done: 4 trials" in output
@@ -53,12 +54,12 @@ def test_a_search_pauses_on_a_full_disk_and_goes_on_when_there_is_room(disk: Pat
 @pytest.mark.slow
 def test_ctrl_c_on_a_full_disk_ends_a_session_that_loses_nothing(disk: Path) -> None:
     folder = disk / "runs" / "full"
-    driver = start("search.run", *TINY, "--name=full", cwd=disk)
-    wait_until(driver, lambda: any(event["event"] == "report" for event in events(folder)))
-    filler = fill(disk)
-    read_until(driver, "waiting for room")
-    os.killpg(driver.pid, signal.SIGINT)
-    output, errors = driver.communicate()
+    with start("search.run", *TINY, "--name=full", cwd=disk) as driver:
+        wait_for(driver, lambda: reported(folder))
+        filler = fill(disk)
+        read_until(driver, "waiting for room")
+        os.killpg(driver.pid, signal.SIGINT)
+        output, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 130, errors
     assert "Interrupted, nothing is lost" in output
     assert "Traceback" not in output + errors
@@ -74,10 +75,10 @@ def test_ctrl_c_on_a_full_disk_ends_a_session_that_loses_nothing(disk: Path) -> 
 @pytest.mark.slow
 def test_a_quota_that_is_spent_ends_the_session_and_a_larger_one_continues_it(disk: Path) -> None:
     folder = disk / "runs" / "full"
-    driver = start("search.run", *TINY, "--name=full", "--disk-quota=3M", cwd=disk)
-    wait_until(driver, lambda: any(event["event"] == "report" for event in events(folder)))
-    (folder / "notes").write_bytes(bytes(3 * 2**20))
-    output, errors = driver.communicate()
+    with start("search.run", *TINY, "--name=full", "--disk-quota=3M", cwd=disk) as driver:
+        wait_for(driver, lambda: reported(folder))
+        (folder / "notes").write_bytes(bytes(3 * 2**20))
+        output, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, errors
     assert events(folder)[-1]["reason"] == "disk-quota"
     assert "The disk quota leaves no room for another trial, nothing is lost" in output

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.chaos.checks import record_problems
@@ -27,6 +27,7 @@ from search.runs.checkpoint_files import checkpoint_path
 from search.runs.folder import RUN_FILE, change_config, write_run_file
 from search.runs.reuse import ReusableResults
 from tests.support.cli import events
+from tests.support.examples import examples
 from tests.support.simulated_sessions import comparable, drive, write_checkpoint
 
 DATA: dict[str, object] = {"sha256": "0" * 64}
@@ -147,7 +148,7 @@ def test_the_story_has_every_event_and_is_sound(story: Story) -> None:
     assert record_problems(story.folder, 8) == []
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(data=st.data())
 def test_a_search_goes_on_from_any_byte(story: Story, data: st.DataObject) -> None:
     assert goes_on(story, data.draw(st.integers(0, len(story.content))), ahead=data.draw(st.booleans()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,13 @@ from results.wording import counted
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.ranking import ranked
-from tests.support.cli import TINY, events, run, start
+from tests.support.cli import TINY, events, reported, run, start, wait_for
 from trainables.checkpoints.files import read_epoch
 from trainables.data import load_training_set
 from trainables.recipe import Recipe
 from trainables.training import Trainer
+
+pytestmark = pytest.mark.search
 
 ONE_AT_A_TIME = (*TINY, "--trials=3", "--concurrency=1", "--quiet")
 """A search that depends on its seed alone."""
@@ -49,23 +50,19 @@ def measured(folder: Path) -> list[Any]:
 
 def test_a_killed_search_goes_on_wherever_its_folder_is_moved(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
-    driver = start("search.run", *ONE_AT_A_TIME, "--name=killed", cwd=tmp_path)
-    deadline = time.monotonic() + 180  # only keeps a hang from blocking the suite
-    while not any(event["event"] == "report" and event["epoch"] == 3 for event in events(folder)):
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.communicate()
-    moved = tmp_path / "elsewhere" / "under another name"
-    moved.parent.mkdir()
-    folder.rename(moved)
-    (tmp_path / "empty").mkdir()
-    outcome = run("search.run", "--resume", moved, "--quiet", cwd=tmp_path / "empty")
-    assert outcome.returncode == 0, outcome.stderr
-    assert measured(moved) == measured(whole)
-    assert not folder.exists()
-    assert list((tmp_path / "empty").iterdir()) == []
+    with start("search.run", *ONE_AT_A_TIME, "--name=killed", cwd=tmp_path) as driver:
+        wait_for(driver, lambda: reported(folder, epoch=3))
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.communicate()
+        moved = tmp_path / "elsewhere" / "under another name"
+        moved.parent.mkdir()
+        folder.rename(moved)
+        (tmp_path / "empty").mkdir()
+        outcome = run("search.run", "--resume", moved, "--quiet", cwd=tmp_path / "empty")
+        assert outcome.returncode == 0, outcome.stderr
+        assert measured(moved) == measured(whole)
+        assert not folder.exists()
+        assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_a_finished_search_goes_on_to_more_epochs_and_under_another_budget(whole: Path) -> None:
@@ -126,7 +123,6 @@ def _assert_trained_as_in_one_piece(folder: Path, number: int) -> None:
     """The trial's reports are those of a training that had the longer ladder from its start."""
     state, config = read_record(folder), read_config(folder)
     trial = state.trials[number]
-    torch.set_num_threads(1)
     trainer = Trainer(
         ResNetLayout.from_dict(trial.layout),
         Recipe(**trial.settings),

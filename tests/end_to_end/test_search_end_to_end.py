@@ -6,10 +6,8 @@ import json
 import os
 import signal
 import subprocess
-import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,17 @@ from results import rank_trials, read_record, read_run, trials_table
 from search.config import RunConfig
 from search.runs import read_config
 from search.runs.ranking import ranked
-from tests.support.cli import TINY, events, run, start
+from tests.support.cli import LIMIT_S, TINY, events, reported, run, start, wait_for
+
+STOPPING = (*TINY, "--seed=2", "--concurrency=1")
+"""A search that depends on its seed alone, in which the first trial is by far the best after one epoch."""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The working folder and the outcome of one uninterrupted search."""
     cwd = tmp_path_factory.mktemp("finished")
-    return cwd, run("search.run", *TINY, "--name=tiny", "--json", cwd=cwd)
+    return cwd, run("search.run", *STOPPING, "--name=tiny", "--json", cwd=cwd)
 
 
 def test_it_ends_with_one_json_object_and_nothing_else(
@@ -92,6 +93,7 @@ def test_asha_stopped_only_trials_below_their_rung(
             endings[event["trial"]] = event["status"]
             assert (event["status"] == "completed") == undecided[event["trial"]]
     assert len(endings) == 4
+    assert set(endings.values()) == {"completed", "stopped"}
 
 
 def test_parquet_holds_what_the_record_says(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -170,33 +172,35 @@ def test_extending_a_finished_search_keeps_its_trials(
     assert events(folder) == after
 
 
+@pytest.mark.search
 def test_sigkill_and_resume_lose_and_repeat_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
-    driver = start("search.run", *TINY, "--name=killed", "--quiet", cwd=tmp_path)
-    wait_until(driver, lambda: any(e["event"] == "report" and e["epoch"] == 3 for e in events(folder)))
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.communicate()
-    recorded = events(folder)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "^.* its driver, process ")
-        board = rank_trials(tmp_path / "runs", ["killed"])  # readable at once
-    assert len(board) == sum(event["event"] == "suggested" for event in recorded)
+    with start("search.run", *TINY, "--name=killed", "--quiet", cwd=tmp_path) as driver:
+        wait_for(driver, lambda: reported(folder, epoch=3))
+        os.killpg(driver.pid, signal.SIGKILL)  # workers have groups of their own: they are left behind, as for a user
+        driver.communicate()
+        recorded = events(folder)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "^.* its driver, process ")
+            board = rank_trials(tmp_path / "runs", ["killed"])  # readable at once
+        assert len(board) == sum(event["event"] == "suggested" for event in recorded)
 
-    outcome = run("search.run", "--resume=killed", cwd=tmp_path)
-    assert outcome.returncode == 0, outcome.stderr
-    after = events(folder)
-    assert after[: len(recorded)] == recorded
-    assert_sound(after, trials=4, max_epochs=4)
-    continued = [e for e in after[len(recorded) :] if e["event"] == "report" and e["epoch"] > 1]
-    assert continued, "open trials went on instead of starting again"
+        outcome = run("search.run", "--resume=killed", cwd=tmp_path)
+        assert outcome.returncode == 0, outcome.stderr
+        after = events(folder)
+        assert after[: len(recorded)] == recorded
+        assert_sound(after, trials=4, max_epochs=4)
+        continued = [e for e in after[len(recorded) :] if e["event"] == "report" and e["epoch"] > 1]
+        assert continued, "open trials went on instead of starting again"
 
 
+@pytest.mark.search
 def test_ctrl_c_keeps_everything_and_says_how_to_resume(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "stopped"
-    driver = start("search.run", *TINY, "--name=stopped", cwd=tmp_path)
-    wait_until(driver, lambda: any(e["event"] == "report" for e in events(folder)))
-    os.killpg(driver.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches Ray's processes too
-    output, errors = driver.communicate(timeout=120)
+    with start("search.run", *TINY, "--name=stopped", cwd=tmp_path) as driver:
+        wait_for(driver, lambda: reported(folder))
+        os.killpg(driver.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches Ray's processes too
+        output, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 130, errors
     assert "python -m search.run --resume stopped" in output
     assert "Traceback" not in output + errors
@@ -209,6 +213,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_resume(tmp_path: Path) -> None:
     assert_sound(events(folder), trials=4, max_epochs=4)
 
 
+@pytest.mark.search
 def test_diverged_trials_are_rows_and_a_small_space_ends_by_itself(tmp_path: Path) -> None:
     outcome = run(
         "search.run",
@@ -228,15 +233,6 @@ def test_diverged_trials_are_rows_and_a_small_space_ends_by_itself(tmp_path: Pat
     assert {trial.status for trial in state.trials.values()} == {"diverged"}
     assert all("not finite" in (trial.error or "") or "loss" in (trial.error or "") for trial in state.trials.values())
     assert rank_trials(tmp_path / "runs", ["wild"])["rank"].isna().all()
-
-
-def wait_until(driver: subprocess.Popen[str], happened: Callable[[], Any], limit_s: float = 180) -> None:
-    """Waits for a state of the record; the limit only keeps a hang from blocking the suite."""
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def assert_sound(record: list[dict[str, Any]], trials: int, max_epochs: int) -> None:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import accumulate
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
-from torch.profiler import ProfilerActivity, profile
 
-from model_zoo import PRESETS, ResNetLayout, build, count_activation_bytes
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
-from model_zoo.complexity import pixels_by_level
-from model_zoo.memory import BYTES_PER_VALUE, activation_bytes, head_saved, stage_saved, stem_saved
+from model_zoo import PRESETS, ResNetLayout, count_activation_bytes
+from model_zoo.blocks import ACTIVATIONS, KINDS
+from model_zoo.memory import BYTES_PER_VALUE, activation_bytes
+from tests.support.examples import examples
+from tests.support.memory_fixtures import IGNORED, Size, measured_bytes, saved_bytes, saved_values, stage_areas
 from tests.support.zoo_fixtures import layouts
-
-Size = tuple[int, int]
-FEW, MANY = 4, 12
-"""Batches whose difference leaves what grows with the batch."""
 
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 20))
 MEASURED_SIZES = st.tuples(st.integers(3, 20), st.integers(3, 20))
@@ -43,7 +33,7 @@ def wide_layouts(draw: st.DrawFn) -> ResNetLayout:
         tuple(draw(st.integers(1, 2)) for _ in range(stages)),
         stem_channels=draw(width),
         conv_bias=draw(st.booleans()),
-        block=draw(st.sampled_from(BLOCKS)),
+        block=draw(st.sampled_from(list(KINDS))),
         groups=draw(st.sampled_from([1, 2])),
         squeeze=draw(st.sampled_from([0, 4, 16])),
         activation=draw(st.sampled_from(ACTIVATIONS)),
@@ -57,84 +47,6 @@ def trainable(layout: ResNetLayout) -> ResNetLayout:
     its buffer (oneDNN issue 6035).
     """
     return replace(layout, skip_kernel=3)
-
-
-def forward(
-    layout: ResNetLayout, size: Size, batch: int, precision: torch.dtype = torch.float32
-) -> Callable[[], tuple[Tensor, Tensor]]:
-    """The forward pass of a training step, ready to run, to logits and loss."""
-    network = build(layout).to(memory_format=torch.channels_last).train()
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(batch, *size, layout.in_channels, generator=draw).permute(0, 3, 1, 2)
-    y = torch.randint(0, layout.classes, (batch,), generator=draw)
-
-    def run() -> tuple[Tensor, Tensor]:
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            logits = network(x)
-        logits = logits.float()
-        return logits, F.cross_entropy(logits, y, label_smoothing=0.1)
-
-    return run
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """How work is shared among threads depends on the batch; one thread allocates alike for every batch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def allocated(layout: ResNetLayout, size: Size, batch: int) -> list[int]:
-    """Bytes held by torch's CPU allocator after each allocation and release of a training step, in time's order."""
-    run = forward(layout, size, batch)
-    with one_thread(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        logits, loss = run()  # the training loop keeps the logits through backward, to count the correct answers
-        loss.backward()  # type: ignore[no-untyped-call]
-        del logits
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    events.sort(key=lambda event: event.start_ns())
-    return list(accumulate(event.nbytes() for event in events))
-
-
-def measured_bytes(layout: ResNetLayout, size: Size) -> float:
-    """The peak, per image, of what grows with the batch: two batches compared allocation by allocation.
-
-    Their peaks' difference would not do: weight gradients move a small batch's peak to where they are.
-    """
-    # With few pixels in a batch oneDNN's choice of a kernel depends on their number, and allocations with it.
-    for times in (1, 4, 16):
-        few, many = allocated(layout, size, times * FEW), allocated(layout, size, times * MANY)
-        if len(few) == len(many):
-            break
-    growth = max(b - a for a, b in zip(few, many, strict=True)) / (times * (MANY - FEW))
-    image, label = layout.in_channels * size[0] * size[1] * BYTES_PER_VALUE, torch.int64.itemsize
-    return growth + image + label
-
-
-def saved_bytes(layout: ResNetLayout, size: Size, precision: torch.dtype = torch.float32) -> float:
-    """Bytes per image of the storages that autograd saves for backward."""
-    totals = []
-    for batch in (FEW, MANY):
-        storages: dict[int, torch.UntypedStorage] = {}
-
-        def keep(tensor: Tensor, storages: dict[int, torch.UntypedStorage] = storages) -> None:
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()  # held, so no address comes twice
-
-        run = forward(layout, size, batch, precision)
-        with one_thread(), saved_tensors_hooks(keep, lambda kept: kept):
-            run()
-        totals.append(sum(storage.nbytes() for storage in storages.values()))
-    return (totals[1] - totals[0]) / (MANY - FEW)
-
-
-def stage_areas(layout: ResNetLayout, size: Size) -> list[int]:
-    """Pixels of the image and of each stage's output."""
-    levels = np.cumsum([0, *(stride - 1 for stride in layout.strides)])
-    return [pixels_by_level(size, layout.stages)[level] for level in levels]
 
 
 # Torch's allocations agree to the byte on oneDNN's kernels for SSE4.1, AVX and AVX2; 1% is for others.
@@ -154,13 +66,13 @@ def test_the_count_holds_at_the_default_image_size(name: str) -> None:
     assert count_activation_bytes(PRESETS[name]) == pytest.approx(measured_bytes(PRESETS[name], (32, 32)), rel=CLOSE)
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(layout=layouts().map(trainable), size=MEASURED_SIZES)
 def test_the_count_is_what_a_training_step_of_any_small_layout_allocates(layout: ResNetLayout, size: Size) -> None:
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE_AT_A_PIXEL)
 
 
-@settings(max_examples=16)
+@examples(16)
 @given(layout=wide_layouts(), size=MEASURED_SIZES)
 def test_the_count_is_what_a_training_step_of_any_wide_layout_allocates(layout: ResNetLayout, size: Size) -> None:
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE_AT_A_PIXEL)
@@ -180,18 +92,10 @@ def test_the_count_finds_peaks_that_are_not_at_a_relu(layout: ResNetLayout, size
     assert count_activation_bytes(layout, size) == pytest.approx(measured_bytes(layout, size), rel=CLOSE)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(layout=st.one_of(layouts(), wide_layouts()), size=SIZES)
 def test_the_saved_terms_are_what_autograd_saves(layout: ResNetLayout, size: Size) -> None:
-    areas = stage_areas(layout, size)
-    values = stem_saved(layout.in_channels, layout.stem_channels, areas[0], layout.form)
-    widths = (layout.stem_channels, *layout.channels)
-    for i, (blocks, stride) in enumerate(zip(layout.blocks, layout.strides, strict=True)):
-        stage = (widths[i], widths[i + 1], blocks, stride, layout.skip_kernel, areas[i], areas[i + 1])
-        values += stage_saved(*stage, layout.form, int(i == layout.stages - 1))
-    values += head_saved(widths[-1], layout.classes)
-    ignored = torch.bool.itemsize  # label smoothing's mask of labels to ignore
-    assert saved_bytes(layout, size) == BYTES_PER_VALUE * values + ignored
+    assert saved_bytes(layout, size) == BYTES_PER_VALUE * saved_values(layout, size) + IGNORED
 
 
 def test_bfloat16_saves_half_as_much_and_a_copy_of_the_image() -> None:
@@ -201,7 +105,7 @@ def test_bfloat16_saves_half_as_much_and_a_copy_of_the_image() -> None:
     assert half < saved_bytes(layout, size, torch.bfloat16) < half + image
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(rows=st.lists(layouts(max_channels=64), min_size=1, max_size=8), size=SIZES)
 def test_columns_of_layouts_count_as_each_layout_does(rows: list[ResNetLayout], size: Size) -> None:
     rows = [layout for layout in rows if layout.form == rows[0].form]  # which the layouts of a column share

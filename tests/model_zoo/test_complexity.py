@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo import ResNetLayout, build, count_flops, count_params
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from model_zoo.blocks import ACTIVATIONS, KINDS
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import layouts
 
 IMAGE_SIZES = st.one_of(st.integers(1, 20), st.tuples(st.integers(1, 20), st.integers(1, 20)))
@@ -29,14 +30,14 @@ def test_the_parameter_count_is_that_of_the_built_network(layout: ResNetLayout) 
     assert count_params(layout) == sum(p.numel() for p in build(layout).parameters())
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(layout=layouts(), image_size=IMAGE_SIZES)
 def test_the_flop_count_is_that_of_torch(layout: ResNetLayout, image_size: int | tuple[int, int]) -> None:
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     assert count_flops(layout, image_size) == counted_flops(build(layout), layout, height, width)
 
 
-FORMS = list(itertools.product(BLOCKS, (1, 2, 4), (0, 3, 16), ACTIVATIONS))
+FORMS = list(itertools.product(KINDS, (1, 2, 4), (0, 3, 16), ACTIVATIONS))
 
 
 @pytest.mark.parametrize(("block", "groups", "squeeze", "activation"), FORMS)

@@ -10,6 +10,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from model_zoo import LayoutError, ResNetLayout
+from model_zoo.blocks import KINDS
 from tests.support.zoo_fixtures import layouts
 
 PER_STAGE_LIMITS = {
@@ -124,7 +125,8 @@ def test_fields_that_do_not_fit_each_other_are_all_named(changed: dict[str, Any]
 
 def test_a_bottleneck_has_a_quarter_of_its_width_inside_and_counts_three_layers() -> None:
     layout = ResNetLayout((1, 2), (16, 34), block="bottleneck", groups=4, stem_channels=3)
-    assert (layout.form.inner(34), layout.depth) == (8, 2 + 3 * 3)
+    assert [conv.c_out for conv in KINDS["bottleneck"].convolutions(16, 34, 3, layout.form)] == [8, 8, 34]
+    assert layout.depth == 2 + 3 * 3
 
 
 @pytest.mark.parametrize("stages", [0, 1, 7])

@@ -9,19 +9,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from model_zoo import ResNetLayout, build
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
-from model_zoo.blocks import SqueezeExcitation
+from model_zoo.blocks import ACTIVATIONS, KINDS
+from model_zoo.blocks.parts import SqueezeExcitation
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import layouts
 
-KINDS = ("weight", "bias")
+TENSORS = ("weight", "bias")
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(layout=layouts(), size=st.tuples(st.integers(1, 20), st.integers(1, 20)), training=st.booleans())
 def test_images_of_any_size_give_one_row_of_logits_each(
     layout: ResNetLayout, size: tuple[int, int], training: bool
@@ -34,7 +35,7 @@ def test_images_of_any_size_give_one_row_of_logits_each(
 
 @pytest.mark.parametrize("squeeze", [0, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", list(KINDS))
 def test_every_parameter_takes_part(block: str, activation: str, squeeze: int) -> None:
     layout = ResNetLayout((2, 1), (4, 8), kernels=(3, 5), stem_channels=6, skip_kernel=3, block=block, squeeze=squeeze)
     network = build(dataclasses.replace(layout, activation=activation))
@@ -88,7 +89,7 @@ def test_a_bottleneck_is_that_of_torchvision(groups: int, stride: int) -> None:
 def test_a_squeeze_is_that_of_torchvision(activation: str) -> None:
     ours = SqueezeExcitation(12, 4, activation)
     theirs = torchvision.ops.SqueezeExcitation(12, 3, activation={"relu": nn.ReLU, "silu": nn.SiLU}[activation])
-    weights = {f"{a}.{kind}": getattr(b, kind) for a, b in (("fc1", ours.down), ("fc2", ours.up)) for kind in KINDS}
+    weights = {f"{a}.{kind}": getattr(b, kind) for a, b in (("fc1", ours.down), ("fc2", ours.up)) for kind in TENSORS}
     theirs.load_state_dict({name: w[:, :, None, None] if w.dim() == 2 else w for name, w in weights.items()})
     torch.testing.assert_close(ours(images(2, 12, 5, 7)), theirs(images(2, 12, 5, 7)))
 
@@ -113,7 +114,7 @@ def test_a_preactivation_network_is_the_formula_of_the_paper(activation: str, fu
         torch.testing.assert_close(network(x), expected)
 
 
-@pytest.mark.parametrize(("block", "activation"), list(itertools.product(BLOCKS, ACTIVATIONS)))
+@pytest.mark.parametrize(("block", "activation"), list(itertools.product(KINDS, ACTIVATIONS)))
 def test_gradients_are_those_of_finite_differences(block: str, activation: str) -> None:
     layout = ResNetLayout((2, 1), (4, 8), block=block, groups=1, squeeze=2, activation=activation, classes=2)
     network = build(layout).double()
@@ -121,7 +122,7 @@ def test_gradients_are_those_of_finite_differences(block: str, activation: str) 
     assert torch.autograd.gradcheck(network, (x,), eps=1e-7, atol=1e-4)
 
 
-@pytest.mark.parametrize(("block", "groups"), list(itertools.product(BLOCKS, (1, 2, 8))))
+@pytest.mark.parametrize(("block", "groups"), list(itertools.product(KINDS, (1, 2, 8))))
 def test_grouped_gradients_are_the_same_in_either_memory_format(block: str, groups: int) -> None:
     widths = (32, 64) if block == "bottleneck" else (8, 16)
     network = build(ResNetLayout((2, 1), widths, block=block, groups=groups, squeeze=4))
@@ -168,7 +169,7 @@ def test_convolutions_are_kaiming_normal_with_fan_out(kernel: int) -> None:
         assert not network.head.bias.any()
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(layout=layouts(), seed=st.integers(0, 2**31 - 1))
 def test_the_seed_decides_the_weights_and_the_global_generator_is_left_alone(layout: ResNetLayout, seed: int) -> None:
     before = torch.random.get_rng_state()

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from results.errors import FilterError
 from results.ranking.column_names import nearest_columns
 from results.ranking.filtering import filter_table
 from results.record.reading import read_run
+from tests.support.examples import examples
 from tests.support.results_fixtures import write_run
 
 ROWS = st.lists(
@@ -40,7 +41,7 @@ def numbered(table: pa.Table, where: str) -> list[Any]:
     return kept
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(rows=ROWS, bound=st.integers(-5, 5), status=st.sampled_from(["completed", "it's"]), both=st.booleans())
 def test_a_filter_keeps_the_rows_of_the_pandas_mask(
     rows: list[tuple[Any, ...]], bound: int, status: str, both: bool
@@ -79,6 +80,7 @@ def test_a_filter_keeps_the_rows_of_the_pandas_mask(
         ("case when trial between 1 and 2 then true else false end", [1, 2]),
         ("coalesce(val_accuracy, 1) >= 0.9", [2, 4, 5]),
         ("abs(val_accuracy - 0.7) < 0.15", [0, 1]),
+        ("params < (select avg(params) from trials)", [0, 2, 3, 4, 5]),
     ],
 )
 def test_expressions_over_the_columns_work(trials: pa.Table, where: str, kept: list[int]) -> None:
@@ -98,41 +100,57 @@ true) -- | 1; DROP TABLE trials | true; SELECT 1 | true) /* | true] -- | distinc
 true) UNION (SELECT * FROM trials | true] UNION SELECT * FROM trials WHERE [true | true] UNION ALL SELECT 1 --
 true) ORDER BY (1 | true] ORDER BY [1 | true] LIMIT 1 -- | true] GROUP BY ALL -- | true] HAVING [true
 true] QUALIFY [true | true] WINDOW w AS (ORDER BY trial) -- | true] USING SAMPLE 1 -- | true]; SELECT [true
-true) OR (true | true] OR [true | true][1 | exists(select 1) | exists(from duckdb_settings()) | params > (select 1)
-trial in (select 1) | params = any(select 1) | (from trials) is null | [(select 1)] is null | array(select 1) is null
-count(*) > 1 | sum(params) > 1 | rank() over () = 1 | sum(params) over () > 1 | params > ? | params > $1
-read_csv('/etc/passwd') | read_text('/etc/passwd') is null | (from '/etc/passwd') | glob('*') is null
-COPY trials TO 'here.csv' | ATTACH 'x.db' | INSTALL httpfs | PRAGMA version | SET threads = 1 | getenv('HOME') = ''
-current_setting('threads') = '1' | getvariable('x') is null | version() = '' | current_user = 'duckdb' | random() < 0.5
-now() is null | nextval('s') = 1 | sleep_ms(1) | write_log('x') is null | error('x') | query('select 1')
-json_serialize_plan('select 1') is null | json_execute_serialized_sql('') is null | current_query() = ''
-pg_sleep(1) is null | uuid() is null | params < | params = 'many' | status > 1 | a\0b
+true) OR (true | true] OR [true | true][1 | select true | from trials | table trials | values (true) | row(true)
+true FROM trials | true WHERE true | true ORDER BY 1 | true LIMIT 1 | true GROUP BY ALL | true HAVING true
+true UNION SELECT true | true QUALIFY true | true WINDOW w AS () | true USING SAMPLE 1 | true x | x: true
+count(*) > 1 | sum(params) > 1 | rank() over () = 1 | sum(params) over () > 1 | unnest(blocks) > 1 | params > ?
+params > $1 | params < | true, | true , -- | params = 'many' | status > 1 | error('x') | (from trials) is null | a\0b
+"""
+OUT_OF_REACH = """
+read_csv('here.csv') | read_text('here.csv') is null | (from 'here.csv') | glob('*') is null | query('select 1')
+exists(from 'here.csv') | exists(from read_csv('here.csv')) | exists(from read_text('here.csv'))
+exists(from read_blob('/etc/passwd')) | exists(from glob('*')) | exists(from sniff_csv('here.csv'))
+exists(from read_json('http://127.0.0.1:9/')) | exists(from read_parquet('https://127.0.0.1:9/'))
+exists(from query('copy trials to ''there.csv''')) | exists(copy trials to 'there.csv') | COPY trials TO 'there.csv'
+exists(with gone as (delete from trials returning 1) from gone) | exists(attach 'x.db') | ATTACH 'x.db'
+exists(from read_duckdb('x.db')) | exists(from enable_logging(storage='file', storage_path='logs')) | INSTALL httpfs
+LOAD httpfs | PRAGMA version | SET threads = 2 | exists(set threads = 2) | set_config('threads', '2') is null
+exists(call enable_logging()) | getenv('HOME') = '' | nextval('s') = 1 | exists(from here) | EXPORT DATABASE 'there'
 """
 
 
+def entries(block: str) -> list[str]:
+    return [text.strip() for line in block.strip().split("\n") for text in line.split(" | ")]
+
+
 @pytest.mark.parametrize(
-    "where",
-    [
-        *(text.strip() for line in REFUSED.strip().split("\n") for text in line.split(" | ")),
-        *("", " ", "-- nothing", "true] || [true", "\ud800", "(" * 5000 + "true" + ")" * 5000, "not " * 3000 + "true"),
-    ],
+    "where", [*entries(REFUSED), "", " ", "-- nothing", "true] || [true", "\ud800", "not " * 3000 + "true"]
 )
-def test_anything_else_is_refused_in_one_line(
-    trials: pa.Table, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_anything_else_is_refused_in_one_line(trials: pa.Table, where: str) -> None:
     with pytest.raises(FilterError) as caught:
         filter_table(trials, where)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
-    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("where", entries(OUT_OF_REACH))
+def test_no_file_network_setting_or_write_is_within_reach(
+    trials: pa.Table, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = pd.DataFrame({"trial": [0]})  # DuckDB would find it by its name
+    here.to_csv("here.csv")
+    with pytest.raises(FilterError):
+        filter_table(trials, where)
+    assert os.listdir(tmp_path) == ["here.csv"]
 
 
 WORDS = """true false params 1 ' " ( ) [ ] { } , ; -- /* */ or and not select from trials where union order by limit
 group having exists in is null = < . * ? $1 :: := -> lambda x : case when then else end copy to"""
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
+@example(words=["(" * 5000, "true", ")" * 5000])
 @given(words=st.lists(st.sampled_from(WORDS.split()), max_size=8))
 def test_any_text_is_a_filter_or_an_error(trials: pa.Table, words: list[str]) -> None:
     where = " ".join(words)
@@ -146,7 +164,13 @@ def test_any_text_is_a_filter_or_an_error(trials: pa.Table, words: list[str]) ->
 
 @pytest.mark.parametrize(
     ("where", "named"),
-    [("parms > 1", "params"), ("val_acuracy > 0.5", "val_accuracy"), ("trials.recipe_lr > 1", "recipe_flip")],
+    [
+        ("parms > 1", "params"),
+        ("val_acuracy > 0.5", "val_accuracy"),
+        ("trials.recipe_lr > 1", "recipe_flip"),
+        ("recipe.flip", "recipe_flip"),
+        ('status = "completed"', "single quotes"),
+    ],
 )
 def test_an_unknown_column_is_named_with_the_nearest(trials: pa.Table, where: str, named: str) -> None:
     with pytest.raises(FilterError, match=f"is not a column; use .*{named}"):

@@ -25,6 +25,7 @@ from results.leaderboard import app, leaderboard_command
 from results.ranking.query import RANKED_SCHEMA, rank_trials
 from results.ranking.ranking_rule import RANKING_RULE
 from results.ranking.rendering import OutputFormat, format_of
+from tests.support.processes import session
 from tests.support.results_fixtures import write_run
 
 
@@ -206,7 +207,7 @@ def test_notes_on_damage_go_to_stderr(shown: Any, storage: Path) -> None:
         (["--top"], "'--top' requires an argument"),
         (["--format", "xml"], "'parquet'"),
         (["--where", "parms > 1"], "'parms' is not a column; use params"),
-        (["--where", "1; DROP TABLE trials"], "syntax error"),
+        (["--where", "1; DROP TABLE trials"], "give one condition on the columns"),
         (["--sort", "accuracy"], "'accuracy' is not a column; use val_accuracy"),
         (["alhpa"], "no run 'alhpa'; in "),
         (["--output", "absent/file"], "absent/file: No such file or directory"),
@@ -261,20 +262,21 @@ def test_the_package_imports_no_sibling_and_no_framework() -> None:
 
 
 def test_the_public_names_are_sorted_and_there() -> None:
-    assert results.__all__ == sorted(results.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
-    assert {getattr(results, name).__name__ for name in results.__all__ if not name.isupper()} <= set(results.__all__)
+    names = [name for name in dir(results) if not name.startswith("_")]
+    assert names == sorted(names)
+    assert [getattr(results, name).__name__ for name in names] == names
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         getattr(results, "nothing")  # noqa: B009
 
 
 def test_a_reader_that_leaves_is_no_error(storage: Path) -> None:
     command = [sys.executable, "-m", "results.leaderboard", "--storage", str(storage), "--format", "json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with session(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 0
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
 
 
 def test_the_command_mounts_in_another_application(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:

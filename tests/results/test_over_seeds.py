@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from results.console import run_app
@@ -22,6 +22,7 @@ from results.ranking.seeds import SEEDS_SCHEMA
 from results.record.record import Record
 from results.record.tables import TRIALS_SCHEMA
 from tests.results.test_ranking import table_of
+from tests.support.examples import examples
 from tests.support.results_fixtures import run_trial, start_session
 
 LAYOUTS = {"1-2": [1, 2], "3": [3]}
@@ -88,7 +89,7 @@ def by_hand(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], tuple[Any, ...]
     return found
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(rows=trials(), random=st.randoms(use_true_random=False))
 def test_the_means_are_those_of_a_plain_loop(rows: list[dict[str, Any]], random: Any) -> None:
     expected = by_hand(rows)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from results.errors import ResultsError, RunNotFoundError
@@ -19,6 +19,7 @@ from results.ranking.ranking_rule import rule_key
 from results.record.reading import read_run
 from results.record.record import Record
 from results.record.tables import TRIALS_SCHEMA
+from tests.support.examples import examples
 from tests.support.results_fixtures import run_trial, start_session, write_run
 
 STATUSES = ["suggested", "running", "completed", "stopped", "diverged", "failed"]
@@ -64,7 +65,7 @@ def is_ranked(row: dict[str, Any]) -> bool:
     return row["status"] in ("completed", "stopped", "running") and row["rung"] >= 1
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(table=trial_tables(), random=st.randoms(use_true_random=False))
 def test_the_order_is_the_rules_whatever_the_order_of_the_rows(table: pa.Table, random: Any) -> None:
     rows = table.to_pylist()
@@ -78,7 +79,7 @@ def test_the_order_is_the_rules_whatever_the_order_of_the_rows(table: pa.Table, 
     assert list(board.columns) == RANKED_SCHEMA.names
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     table=trial_tables(), column=st.sampled_from(["params", "val_loss", "blocks", "status", "rank"]), down=st.booleans()
 )

@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model_zoo import ResNetLayout
 from results.errors import RecordError, RunNotFoundError
-from results.record.events import LAYOUT_DEFAULTS, LAYOUT_FIELDS, decode_event, encode_event
+from results.record.events import LAYOUT_DEFAULTS, LAYOUT_FIELDS, checked_event, decode_event, encode_event
 from results.record.record import Record, read_record, replay
 from tests.support.results_fixtures import RECIPE, report, run_trial, start_session, suggestion, write_run
+
+LAYOUT = suggestion(0)["layout"]
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_an_accuracy_between_rungs_is_never_the_trials(record: Record) -> None:
 
 def test_reopening_gives_the_same_state_and_goes_on(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    with Record.open(folder) as again:
+    with Record(folder) as again:
         assert again.repairs == []
         assert again.state == read_record(folder)
         start_session(again, 2)
@@ -97,12 +100,18 @@ def test_a_repeated_end_or_epoch_adds_nothing(record: Record) -> None:
         ("report", report(1, 2, None, val_loss="low"), "report.val_loss: 'low' given"),
         ("report", report(1, 2, None, train_time_s=None), "report.train_time_s: None given"),
         ("report", report(1, 2, None, speed=1), "speed is not a field"),
+        ("report", report(1, 2, None, val_loss=np.True_), "report.val_loss: np.True_ given; use a number"),
+        ("report", report(1, 2, None, **{"two\nlines": 1}), "report.two lines is not a field"),
         ("report", report(1, 2.0, None), "report.epoch: 2.0 given"),  # type: ignore[arg-type]
-        ("ended", {"trial": 1, "status": "done", "error": None}, "use one of completed, stopped"),
+        ("ended", {"trial": 1, "status": "done", "error": None}, "use completed, stopped"),
         ("suggested", {**suggestion(2), "recipe": {**RECIPE, "blur": 0.1}}, "blur is not a field"),
         ("suggested", {**suggestion(2), "recipe": {"optimizer": "sgd"}}, "batch_size is missing"),
         ("suggested", {**suggestion(2), "params": 2**63}, "suggested.params"),
-        ("suggested", {**suggestion(2), "params": True}, "suggested.params"),
+        ("suggested", {**suggestion(2), "params": True}, "suggested.params: True given; use a whole number"),
+        ("suggested", {**suggestion(2), "params": -1}, "suggested.params: -1 given; use at least 0"),
+        ("suggested", {**suggestion(2), "proposal": {"seed": 2**63}}, "suggested.proposal.seed"),
+        ("suggested", {**suggestion(2), "layout": {**LAYOUT, "blocks": [1, 0]}}, "suggested.layout.blocks.1: 0 given"),
+        ("suggested", {**suggestion(2), "layout": {**LAYOUT, "conv_bias": 1}}, "suggested.layout.conv_bias: 1 given"),
         ("suggested", {**suggestion(2), "proposal": {"rate": math.nan}}, "suggested.proposal.rate: nan given"),
         ("suggested", {**suggestion(2), "layout": {"blocks": [1]}}, "channels is missing"),
     ],
@@ -120,6 +129,18 @@ def test_a_wrong_event_is_refused_by_name_and_not_written(
     assert (record.path.read_bytes(), repr(record.state)) == (before, state)
 
 
+def test_numbers_of_numpy_and_tuples_are_stored_as_those_of_json(record: Record) -> None:
+    plain = suggestion(0)
+    numbers = {**plain, "params": np.int64(plain["params"]), "seed": np.int32(plain["seed"])}
+    numbers["recipe"] = {**RECIPE, "learning_rate": np.float64(RECIPE["learning_rate"]), "momentum": np.float32(0.5)}
+    numbers["layout"] = {**LAYOUT, "blocks": tuple(map(np.int64, LAYOUT["blocks"]))}
+    record.append("suggested", **numbers)
+    trial = read_record(record.folder).trials[0]
+    assert repr(trial) == repr(record.state.trials[0])
+    assert (trial.params, trial.seed, trial.layout) == (plain["params"], plain["seed"], LAYOUT)
+    assert trial.recipe == {**RECIPE, "momentum": 0.5}
+
+
 def test_a_trial_may_start_again_and_keeps_its_first_start(record: Record) -> None:
     run_trial(record, 0, {1: 0.5}, status=None)
     first = record.state.trials[0].started_s
@@ -128,7 +149,11 @@ def test_a_trial_may_start_again_and_keeps_its_first_start(record: Record) -> No
     assert record.state.trials[0].started_s == first
 
 
+ENDED: dict[str, Any] = {"trial": 0, "status": "failed", "error": None, "time_s": 1.0}
+
+
 @settings(deadline=None)
+@example(loss=math.inf, accuracy=1.0, error="a lone surrogate \ud800")
 @given(
     loss=st.floats(),
     accuracy=st.floats(0, 1) | st.just(math.nan),
@@ -136,12 +161,12 @@ def test_a_trial_may_start_again_and_keeps_its_first_start(record: Record) -> No
 )
 def test_every_float_and_string_survives_as_valid_json(loss: float, accuracy: float, error: str | None) -> None:
     fields = {**report(0, 1, None, train_loss=loss), "val_accuracy": accuracy}
-    line = encode_event({"event": "report", **fields, "time_s": 1.5})
+    line = encode_event(checked_event("report", {**fields, "time_s": 1.5}))
     json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     again = decode_event(line)
     assert repr(again["train_loss"]) == repr(loss)
     assert repr(again["val_accuracy"]) == repr(accuracy)
-    end = decode_event(encode_event({"event": "ended", "trial": 0, "status": "failed", "error": error, "time_s": 1.0}))
+    end = decode_event(encode_event(checked_event("ended", {**ENDED, "error": error})))
     assert end["error"] == (error if error is None else error.encode("utf-8", "backslashreplace").decode())
 
 

@@ -6,25 +6,26 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from results.errors import RecordLockedError
 from results.record.record import Record, read_record
-from tests.support.cli import ROOT
+from tests.support.processes import ROOT, session
 from tests.support.results_fixtures import start_session
 
 
-def in_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+def in_python(code: str, *arguments: object) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return session(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from results.record import Record
+from results import Record
 with Record(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -48,8 +49,8 @@ def test_a_second_driver_is_refused_until_the_first_is_dead(tmp_path: Path) -> N
 APPEND = """
 import sys
 from pathlib import Path
-from results.record import Record
-from tests.results_fixtures import start_session, suggestion
+from results import Record
+from tests.support.results_fixtures import start_session, suggestion
 with Record(Path(sys.argv[1])) as record:
     start_session(record, len(record.state.sessions) + 1)
     while True:
@@ -74,8 +75,8 @@ def test_what_a_killed_driver_appended_is_there(tmp_path: Path) -> None:
 FILL = """
 import resource, sys
 from pathlib import Path
-from results.record import Record
-from tests.results_fixtures import start_session, suggestion
+from results import Record
+from tests.support.results_fixtures import start_session, suggestion
 with Record(Path(sys.argv[1])) as record:
     start_session(record)
     resource.setrlimit(resource.RLIMIT_FSIZE, (record.size + 100, resource.RLIM_INFINITY))

@@ -13,22 +13,23 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from results.errors import ResultsError, RunNotFoundError
+from results.record.events import RECIPE_FIELDS
 from results.record.reading import read_run, read_runs
 from results.record.record import Record, read_record
 from results.record.tables import (
     EPOCHS_SCHEMA,
-    RECIPE_COLUMNS,
     TRIALS_SCHEMA,
     TableWriter,
     epochs_table,
     trials_table,
     write_tables,
 )
-from tests.support.cli import ROOT
+from tests.support.examples import examples
+from tests.support.processes import ROOT, session
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
 
 
@@ -42,6 +43,40 @@ def write_whole(folder: Path) -> Path:
     write_run(folder)
     write_tables(folder, read_record(folder), (folder / "record.jsonl").stat().st_size)
     return folder
+
+
+TRIALS_COLUMNS = """
+run:string trial:int64 status:string layout_id:string
+blocks:list channels:list strides:list kernels:list stem_channels:int64 skip_kernel:int64 conv_bias:bool
+in_channels:int64 classes:int64 block:string groups:int64 squeeze:int64 activation:string
+params:int64 flops:int64 depth:int64
+recipe_optimizer:string recipe_learning_rate:double recipe_weight_decay:double recipe_momentum:double
+recipe_adaptive_clipping:double recipe_batch_size:int64 recipe_label_smoothing:double recipe_head_init:string
+recipe_schedule:string recipe_warmup_epochs:double recipe_cosine_epochs:int64 recipe_step_epochs:int64
+recipe_step_factor:double recipe_patience_epochs:int64 recipe_decay_norms:bool recipe_gradient_clipping:double
+recipe_muon_rate_factor:double recipe_lookahead_steps:int64 recipe_lookahead_share:double recipe_sam_radius:double
+recipe_ema_decay:double recipe_stochastic_depth:double recipe_dropout:double recipe_restart_epochs:int64
+recipe_restart_factor:int64 recipe_cooldown_share:double recipe_crop_padding:int64 recipe_padding_mode:string
+recipe_flip:bool recipe_cutout:int64 recipe_rotation_degrees:double recipe_mixup_alpha:double
+recipe_cutmix_alpha:double recipe_flip_order:string recipe_policy:string recipe_policy_operations:int64
+recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double recipe_precision:string
+recipe_keep_weights:string recipe_epochs:int64
+seed:int64 epochs:int64 rung:int64 rung_epoch:int64 val_accuracy:double val_loss:double test_accuracy:double
+train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool started_s:double ended_s:double retries:int64
+reused:string error:string within_limits:bool
+"""
+EPOCHS_COLUMNS = """
+run:string trial:int64 epoch:int64 rung:int64 val_accuracy:double val_loss:double train_accuracy:double
+train_loss:double learning_rate:double train_time_s:double eval_time_s:double session:int64 reused:string time_s:double
+"""
+
+
+def test_the_columns_and_their_types_are_the_format_of_the_files() -> None:
+    types = {"string": pa.string(), "int64": pa.int64(), "double": pa.float64(), "bool": pa.bool_()}
+    types["list"] = pa.list_(pa.field("element", pa.int64()))
+    for schema, columns in ((TRIALS_SCHEMA, TRIALS_COLUMNS), (EPOCHS_SCHEMA, EPOCHS_COLUMNS)):
+        pairs = [column.split(":") for column in columns.split()]
+        assert schema.equals(pa.schema([(name, types[kind]) for name, kind in pairs]))
 
 
 def test_rebuilt_tables_equal_the_written_ones(run: Path) -> None:
@@ -68,7 +103,7 @@ def test_the_rows_are_the_state(run: Path) -> None:
     for row in rows:
         trial = state.trials[row["trial"]]
         assert {name: row[name] for name in trial.layout} == trial.layout
-        assert {name: row[f"recipe_{name}"] for name in RECIPE_COLUMNS} == trial.recipe
+        assert {name: row[f"recipe_{name}"] for name in RECIPE_FIELDS} == trial.recipe
         assert {name: row[name] for name in row if hasattr(trial, name)} == {
             name: getattr(trial, name) for name in row if hasattr(trial, name)
         }
@@ -138,7 +173,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_whole(tmp_path_factory.mktemp("runs") / "alpha")
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(name=st.sampled_from(["trials.parquet", "epochs.parquet"]), place=st.floats(0, 1), flip=st.integers(0, 255))
 def test_a_table_cut_or_changed_at_any_byte_shows_no_wrong_row(
     name: str, place: float, flip: int, sound: Path, tmp_path_factory: pytest.TempPathFactory
@@ -265,9 +300,8 @@ def test_nothing_is_written_while_nothing_happens(tmp_path: Path) -> None:
 WRITE = """
 import sys
 from pathlib import Path
-from results.record import Record
-from results.tables import TableWriter
-from tests.results_fixtures import run_trial, start_session
+from results import Record, TableWriter
+from tests.support.results_fixtures import run_trial, start_session
 with Record(Path(sys.argv[1])) as record:
     start_session(record, len(record.state.sessions) + 1)
     writer = TableWriter(record.folder)
@@ -281,8 +315,7 @@ with Record(Path(sys.argv[1])) as record:
 def test_a_writer_killed_at_any_time_leaves_readable_tables(tmp_path: Path) -> None:
     for written in range(1, 5):
         command = [sys.executable, "-c", WRITE, str(tmp_path)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as writer:
+        with session(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "writing\n"
             for _ in range(300 * written):  # reads beside the writer, each of them sound

@@ -6,10 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import ROOT, session
+
+LIMIT_S = 240
+"""Longest wait for a command, so that a hang cannot block the suite."""
 
 TINY = (
     "--trials=4",
@@ -36,24 +42,32 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"}
 
 
-def run(module: str, *arguments: str | Path, cwd: Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m module` in `cwd` to its end; the timeout only keeps a hang from blocking the suite."""
-    return subprocess.run(
-        command(module, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout_s
+def run(module: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m module` in `cwd` to its end."""
+    with start(module, *arguments, cwd=cwd) as process:
+        output, errors = process.communicate(timeout=LIMIT_S)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def start(module: str, *arguments: str | Path, cwd: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    """`python -m module` in `cwd`, in a session of its own, which is ended with the `with`."""
+    return session(
+        command(module, *arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def start(module: str, *arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    """Starts `python -m module` in `cwd`, in a session of its own so that a signal reaches what it started too."""
-    return subprocess.Popen(
-        command(module, *arguments),
-        cwd=cwd,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def wait_for(driver: subprocess.Popen[str], happened: Callable[[], object]) -> None:
+    """Returns when `happened` holds; fails with what the driver wrote if it ends before that."""
+    deadline = time.monotonic() + LIMIT_S
+    while not happened():
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def reported(folder: Path, epoch: int = 1) -> bool:
+    """Whether a trial of the run has reported `epoch`."""
+    return any(event["event"] == "report" and event["epoch"] == epoch for event in events(folder))
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
-"""A run on digits whose one trial was trained here, without Ray: what `search.evaluate` opens, in a second."""
+"""A run whose one trial was trained here, without Ray: what `search.evaluate` opens, in a second."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,30 +22,33 @@ from trainables.errors import TrainablesError
 from trainables.training import Trainer
 
 EPOCHS = 6
-TINY = ResNetLayout((1, 1), (8, 8), in_channels=1)
 UNSTEADY = ("optimizer=sgd", "schedule=constant", "learning_rate=0.05", "batch_size=8", "precision=float32")
 """A rate too high to be trained well by: the accuracy jumps, and the best epoch is not the last."""
 
 
-def write_trained_run(folder: Path, *recipe: str) -> Trainer:
-    """Trains `TINY` on 96 digits by `recipe` and writes the run's folder; returns its trainer."""
-    flags = {"trials": 1, "max_epochs": EPOCHS, "grace_epochs": EPOCHS, "train_images": 96}
-    config = compose(None, None, flags, [f"recipe.{assignment}" for assignment in recipe])
+def write_trained_run(folder: Path, *recipe: str, **flags: Any) -> Trainer:
+    """Trains two small blocks by `recipe` and writes the run's folder; on 96 digits where `flags` name no data set.
+
+    Returns its trainer.
+    """
+    chosen = {"trials": 1, "max_epochs": EPOCHS, "grace_epochs": EPOCHS} | (flags or {"train_images": 96})
+    config = compose(None, None, chosen, [f"recipe.{assignment}" for assignment in recipe])
+    layout = ResNetLayout((1, 1), (8, 8), in_channels=config.space.in_channels, classes=config.space.classes)
     fixed = config.recipe.fixed
     assert fixed is not None
     write_run_file(folder, config)
     data = load_training_set(**config.data_arguments)
-    trainer = Trainer(TINY, fixed, data, CPU, epochs=config.max_epochs, seed=config.seed, rungs=config.rungs)
+    trainer = Trainer(layout, fixed, data, CPU, epochs=config.max_epochs, seed=config.seed, rungs=config.rungs)
     with Record(folder) as record:
         start_session(record)
         record.append(
             "suggested",
             trial=0,
-            layout=TINY.to_dict(),
-            layout_id=TINY.layout_id,
-            params=count_params(TINY),
-            flops=count_flops(TINY, config.space.image_size),
-            depth=TINY.depth,
+            layout=layout.to_dict(),
+            layout_id=layout.layout_id,
+            params=count_params(layout),
+            flops=count_flops(layout, config.space.image_size),
+            depth=layout.depth,
             recipe=fixed.model_dump() | dict.fromkeys(fixed.unread) | {"epochs": config.max_epochs},
             seed=config.seed,
             proposal={},

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from model_zoo import PRESETS, LayoutError, ResNetLayout, count_flops, count_params
-from model_zoo.block_form import ACTIVATIONS, BLOCKS
+from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, BlockForm
 from model_zoo.memory import count_activation_bytes
+from model_zoo.widths import allows, allows_stem
 from search.layouts import LayoutSpace
 
 T = TypeVar("T")
@@ -33,21 +34,24 @@ FIGURES: dict[str, Callable[[ResNetLayout, tuple[int, int]], int]] = {
 def layouts(draw: st.DrawFn, max_blocks: int = 2, max_channels: int = 6) -> ResNetLayout:
     """Layouts that vary in every field, small enough to be built in milliseconds."""
     stages = draw(st.integers(2, 6))
-    block = draw(st.sampled_from(["basic", "basic", "preactivation", "bottleneck"]))
+    block = draw(st.sampled_from([DEFAULT_KIND, *KINDS]))
     groups = draw(st.sampled_from([1, 1, 2, 3]))
-    multiples = st.integers(1, max(1, max_channels // groups)).map(lambda n: n * groups)
-    wide = st.tuples(multiples, st.integers(0, 3)).map(lambda pair: 4 * pair[0] + pair[1])
+    form = BlockForm(block, groups)
+    least = next(width for width in itertools.count(1) if allows(form, width))
+    most = max(max_channels, least * max(1, max_channels // groups))
+    widths = [width for width in range(1, most + 1) if allows(form, width)]
+    stems = [width for width in range(1, max(max_channels, groups) + 1) if allows_stem(form, width)]
 
     def per_stage(values: st.SearchStrategy[int]) -> tuple[int, ...]:
         return tuple(draw(values) for _ in range(stages))
 
-    channels = per_stage(wide if block == "bottleneck" else multiples)
+    channels = per_stage(st.sampled_from(widths))
     return ResNetLayout(
         per_stage(st.integers(1, max_blocks)),
         channels,
         draw(st.sampled_from([(), per_stage(st.integers(1, 2))])),
         draw(st.sampled_from([(), per_stage(st.sampled_from([3, 5]))])),
-        draw(st.one_of(st.just(0), st.integers(1, max_channels) if block == "bottleneck" else multiples)),
+        draw(st.sampled_from([0, *stems])),
         draw(st.sampled_from([1, 3])),
         draw(st.booleans()),
         draw(st.integers(1, 4)),
@@ -99,13 +103,13 @@ def tables_of_choices(draw: st.DrawFn, max_stages: int) -> dict[str, Any]:
         "stem_channels": draw(choices([0, *channels, draw(st.integers(1, 9))])),
         "skip_kernels": draw(choices([1, 3])),
         "conv_biases": draw(st.sampled_from([[False], [True], [True, False]])),
-        "block_types": draw(choices(list(BLOCKS))),
+        "block_types": draw(choices(list(KINDS))),
         "groups": draw(choices([1, 1, 2, 3, 4])),
         "squeeze_ratios": draw(choices([0, 0, 2, 5])),
         "activations": draw(choices(list(ACTIVATIONS))),
     }
     if draw(st.booleans()):
-        table |= {"block_types": ["basic"], "groups": [1], "squeeze_ratios": [0], "activations": ["relu"]}
+        table |= {"block_types": [DEFAULT_KIND], "groups": [1], "squeeze_ratios": [0], "activations": ["relu"]}
     shortened = iter(draw(st.permutations(sorted(set(table) - {"stages", "channels", "channel_order"}))))
     while _combinations(table) > MOST_COMBINATIONS:
         name = next(shortened, None)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from model_zoo import PRESETS, ResNetLayout, build
 from model_zoo.complexity import count_norms
+from tests.support.examples import examples
 from tests.support.training_fixtures import small_recipe, small_trainer
 from tests.support.zoo_fixtures import layouts
 from trainables.checkpoints.size import checkpoint_bytes
@@ -36,7 +37,7 @@ SMALL = {
 }
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(layouts())
 def test_norms_and_their_channels_are_those_of_the_network(layout: ResNetLayout) -> None:
     norms, channels = count_norms(layout)

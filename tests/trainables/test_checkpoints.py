@@ -12,11 +12,12 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from model_zoo import ResNetLayout, build
+from tests.support.examples import examples
 from tests.support.training_fixtures import (
     LAYOUT,
     assert_same_bits,
@@ -53,6 +54,7 @@ for life in range(10):
         os._exit(0)
     before = path.stat().st_ino if path.exists() else None
     while not path.exists() or path.stat().st_ino == before:
+        assert os.waitpid(saver, os.WNOHANG) == (0, 0), "it died by itself"
         time.sleep(0.001)
     time.sleep(draw.uniform(0, 0.05))
     os.kill(saver, signal.SIGKILL)
@@ -159,7 +161,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
     _, path = saved(tmp_path)
     whole, trainer = path.read_bytes(), small_trainer(epochs=EPOCHS)
 
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(end=st.integers(0, len(whole) - 1))
     def cut(end: int) -> None:
         path.write_bytes(whole[:end])
@@ -171,7 +173,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
 def test_any_other_content_is_refused(tmp_path: Path) -> None:
     path, trainer = tmp_path / "trial.safetensors", small_trainer()
 
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(content=st.binary(max_size=300) | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
     def take(content: bytes) -> None:
         path.write_bytes(content)
@@ -186,7 +188,7 @@ def test_a_changed_header_is_no_other_error_than_a_checkpoints(tmp_path: Path) -
     end = 8 + int.from_bytes(whole[:8], "little")
     other = small_trainer(epochs=EPOCHS)
 
-    @settings(deadline=None, max_examples=200)
+    @examples(200)
     @given(position=st.integers(0, end - 1), value=st.integers(0, 255) | st.sampled_from(b'/019,":{}[]x'))
     def flip(position: int, value: int) -> None:
         changed = whole.copy()

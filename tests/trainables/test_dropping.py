@@ -9,7 +9,7 @@ import torch
 from torchvision.ops import stochastic_depth
 
 from model_zoo import ResNetLayout, build
-from model_zoo.blocks import BLOCKS
+from model_zoo.blocks import KINDS
 from tests.support.training_fixtures import (
     CPU,
     LAYOUT,
@@ -59,7 +59,7 @@ def test_an_image_whose_path_is_dropped_takes_the_skip() -> None:
 
 
 @pytest.mark.parametrize("squeeze", [0, 4])
-@pytest.mark.parametrize("kind", sorted(BLOCKS))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_block_can_be_dropped(kind: str, squeeze: int) -> None:
     layout = ResNetLayout((2, 1), (16, 16), in_channels=3, classes=4, block=kind, squeeze=squeeze)  # type: ignore[arg-type]
     network, plain = build(layout).train(), build(layout).train()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from results.record.tables import RECIPE_COLUMNS
+from results.record.events import RECIPE_FIELDS
 from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Recipe, Schedule
 from trainables.schedule import learning_rate
@@ -61,7 +61,7 @@ WRONG: dict[str, list[Any]] = {
 
 
 def test_the_columns_of_the_record_are_the_fields_and_the_epochs() -> None:
-    assert set(RECIPE_COLUMNS) == {*Recipe.model_fields, "epochs"}
+    assert set(RECIPE_FIELDS) == {*Recipe.model_fields, "epochs"}
 
 
 def test_every_field_says_what_it_is() -> None:

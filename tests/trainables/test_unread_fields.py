@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.schedule_fixtures import rates
 from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Policy, Recipe, Schedule
@@ -61,7 +62,7 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(values=RECIPES)
 def test_the_canonical_recipe_trains_alike_and_is_its_own_canonical_one(values: dict[str, Any]) -> None:
     recipe = Recipe.model_validate(values)
@@ -72,7 +73,7 @@ def test_the_canonical_recipe_trains_alike_and_is_its_own_canonical_one(values: 
     assert acts(canonical) == acts(recipe)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(values=RECIPES, data=st.data())
 def test_recipes_that_differ_in_unread_fields_alone_have_one_canonical_recipe(
     values: dict[str, Any], data: st.DataObject

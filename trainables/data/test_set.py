@@ -28,6 +28,8 @@ class TestSet:
     """Number of classes."""
     class_names: tuple[str, ...]
     """Name of each label."""
+    train_sha256: str
+    """`TrainingSet.sha256` of the training set beside it; images of another one may be in this test set."""
 
 
 def load_test_set(
@@ -48,4 +50,5 @@ def load_test_set(
         std=tuple(part.meta["std"]),
         classes=part.meta["classes"],
         class_names=tuple(part.meta["class_names"]),
+        train_sha256=part.meta["arrays"]["train_images"]["sha256"],
     )

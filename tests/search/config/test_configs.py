@@ -34,6 +34,7 @@ def test_each_is_valid_and_holds_something_to_search(path: Path) -> None:
     assert next(enumerate_layouts(config.space), None) is not None
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_each_says_what_it_would_do_and_runs_scaled_down(path: Path, tmp_path: Path) -> None:
     planned = run("search.run", "--config", path, "--dry-run", "--json", cwd=tmp_path)

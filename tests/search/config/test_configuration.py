@@ -156,6 +156,16 @@ def test_the_help_names_no_default_where_there_is_none(key: str) -> None:
     assert "[default" not in config_flag(key).help
 
 
+@pytest.mark.parametrize("dataset", [".hidden", "-dash", "x" * 240, "ä/ö", "..."])
+def test_a_generated_name_is_one_that_could_be_given(dataset: str, tmp_path: Path) -> None:
+    for _ in range(3):
+        folder = new_run_folder(tmp_path, None, dataset)
+        folder.mkdir()
+        (tmp_path / "other").mkdir(exist_ok=True)
+        assert new_run_folder(tmp_path / "other", folder.name, dataset).name == folder.name
+        assert folder.name.count("-2-3") == 0
+
+
 def test_the_seeds_of_all_replicates_are_seeds() -> None:
     assert compose(None, None, {"seed": 2**31 - 3, "replicates": 3}, []).replicates == 3
     with pytest.raises(ConfigError, match=rf"use at most {2**31 - 3}"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results import Record, RecordLockedError, read_record, write_tables
+from results import Record, RecordLockedError, RunNotFoundError, read_record, write_tables
 from search.config import RunConfig, compose
 from search.config.changes import CHANGEABLE, FIXED, changed
 from search.errors import ConfigError, ResumeError
@@ -166,7 +166,7 @@ def test_the_earlier_epochs_are_not_a_key_for_users() -> None:
 def test_a_run_is_found_by_name_by_path_and_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run_file(tmp_path / "runs" / "one", run())
     (tmp_path / "runs" / "one").rename(tmp_path / "moved")
-    with pytest.raises(ResumeError, match="no run 'one'"):
+    with pytest.raises(RunNotFoundError, match="no run 'one'"):
         existing_run_folder(tmp_path / "runs", "one")
     assert existing_run_folder(tmp_path / "runs", str(tmp_path / "moved")) == tmp_path / "moved"
     monkeypatch.chdir(tmp_path / "moved")

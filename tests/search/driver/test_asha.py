@@ -14,6 +14,7 @@ from results import Record, RunState, read_record
 from search.config.views import Ladder
 from search.driver.rungs import AshaRungs
 from search.driver.scheduler import AshaScheduler
+from tests.support.examples import examples
 from tests.support.results_fixtures import report, start_session, suggestion
 from trainables.schedule import rung_epochs
 
@@ -36,7 +37,7 @@ def interleaved(generator: np.random.Generator, trials: int) -> list[int]:
     return [int(n) for n in generator.integers(trials, size=trials * 60)]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(ladder=LADDERS, seed=st.integers(0, 2**32 - 1), ties=st.booleans())
 def test_decisions_are_those_of_the_stock_scheduler(ladder: tuple[int, int, int], seed: int, ties: bool) -> None:
     grace, factor, epochs = ladder

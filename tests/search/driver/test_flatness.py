@@ -155,6 +155,7 @@ def test_a_line_of_a_finished_trial_ranks_none_of_the_finished_again(
     assert [(line.partition(" after")[0], line.partition(", best ")[2]) for line in lines] == expected
 
 
+@pytest.mark.search
 def test_a_real_search_of_trials_without_work_ends_and_ray_keeps_nothing_of_them(
     tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

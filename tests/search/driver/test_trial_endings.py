@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from benchmarks.chaos.processes import is_worker, processes_of, send, wait_until
+from benchmarks.chaos.processes import is_worker, processes_of, send
 from results import rank_trials, read_record
 from search.config import compose
 from search.runs.folder import write_run_file
-from tests.support.cli import TINY, events, run, start
-
-LIMIT_S = 240
-"""Only keeps a hang from blocking the suite."""
+from tests.support.cli import LIMIT_S, TINY, events, reported, run, start, wait_for
 
 
 def of(folder: Path, name: str) -> list[dict[str, Any]]:
     return [event for event in events(folder) if event["event"] == name]
-
-
-def until(driver: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    assert wait_until(lambda: happened() or driver.poll() is not None, LIMIT_S)
-    assert driver.poll() is None, driver.communicate()
 
 
 def kill_worker(driver: subprocess.Popen[str]) -> None:
@@ -37,14 +27,15 @@ def kill_worker(driver: subprocess.Popen[str]) -> None:
     send(worker, signal.SIGKILL)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("retries", [0, 3])
 def test_a_trial_whose_worker_died_goes_on_or_is_lost(retries: int, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
     flags = ("--concurrency=1", "--trials=3", f"--max-retries={retries}", "--name=killed", "--quiet")
-    driver = start("search.run", *TINY, *flags, cwd=tmp_path)
-    until(driver, lambda: len(of(folder, "report")) >= 1)
-    kill_worker(driver)
-    output, errors = driver.communicate(timeout=LIMIT_S)
+    with start("search.run", *TINY, *flags, cwd=tmp_path) as driver:
+        wait_for(driver, lambda: reported(folder))
+        kill_worker(driver)
+        output, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, errors
     state = read_record(folder)
     statuses = [trial.status for trial in state.trials.values()]
@@ -90,6 +81,7 @@ GREEDY = compose(
 """A space whose second layout needs 68 GB for the output of its stem, in one piece, and has few weights."""
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_a_trial_without_memory_is_tried_with_fewer_beside_it_and_then_recorded(
     concurrency: int, tmp_path: Path
@@ -109,6 +101,7 @@ def test_a_trial_without_memory_is_tried_with_fewer_beside_it_and_then_recorded(
     assert f"trial {greedy.trial} out-of-memory" in outcome.stdout
 
 
+@pytest.mark.search
 def test_a_search_whose_trials_all_fail_alike_stops_and_shows_the_error(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "typo"
     config = compose(None, None, {"trials": 12, "max_epochs": 1, "fail_fast": 2, "concurrency": 1}, [])
@@ -171,6 +164,7 @@ def test_only_the_first_trials_and_only_one_error_stop_a_session(
         assert [trial.status for trial in record.state.trials.values()] == [status for status, _ in endings]
 
 
+@pytest.mark.search
 def test_an_epoch_budget_is_kept_to_the_epoch_and_can_be_raised(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "short"
     outcome = run("search.run", *TINY, "--name=short", "--epoch-budget=5", cwd=tmp_path)
@@ -189,6 +183,7 @@ def test_an_epoch_budget_is_kept_to_the_epoch_and_can_be_raised(tmp_path: Path) 
     assert {trial.status for trial in read_record(folder).trials.values()} <= {"completed", "stopped"}
 
 
+@pytest.mark.search
 def test_a_spent_time_budget_ends_the_session_resumable(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "brief"
     endless = ("--max-epochs=100000", "--grace-epochs=100000")
@@ -200,19 +195,18 @@ def test_a_spent_time_budget_ends_the_session_resumable(tmp_path: Path) -> None:
     assert "running" not in {trial.status for trial in read_record(folder).trials.values()}
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("process", ["raylet", "gcs_server"])
 def test_a_driver_whose_ray_died_says_so_and_the_search_goes_on_later(process: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "orphan"
-    driver = start("search.run", *TINY, "--name=orphan", "--max-retries=0", "--quiet", cwd=tmp_path)
-    until(driver, lambda: len(of(folder, "report")) >= 1)
-    send(next(p for p in processes_of(driver.pid) if p.name == process), signal.SIGKILL)
-    _, errors = driver.communicate(timeout=LIMIT_S)
+    with start("search.run", *TINY, "--name=orphan", "--max-retries=0", "--quiet", cwd=tmp_path) as driver:
+        wait_for(driver, lambda: reported(folder))
+        send(next(p for p in processes_of(driver.pid) if p.name == process), signal.SIGKILL)
+        _, errors = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 1
     assert f"Ray's {process} died" in errors
     assert "python -m search.run --resume orphan" in errors
     assert of(folder, "retried") == [], "the trials' workers died with Ray, which is not their loss"
-    for left in processes_of(driver.pid):
-        os.kill(left.pid, signal.SIGKILL)
     outcome = run("search.run", "--resume=orphan", "--quiet", cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
     assert {trial.status for trial in read_record(folder).trials.values()} <= {"completed", "stopped"}

@@ -28,9 +28,10 @@ import sys, numpy, torch
 extra = {"parambudget.json": ""}
 network = torch.export.load(sys.argv[1], extra_files=extra).module()
 images = torch.from_numpy(numpy.load(sys.argv[2]))
-logits = torch.cat([network(part) for part in images.split(int(sys.argv[3]))])
-assert logits.dtype == torch.float32 and not logits.requires_grad
-numpy.save(sys.argv[4], logits.numpy())
+for size in sys.argv[3:]:
+    logits = torch.cat([network(part) for part in images.split(int(size))])
+    assert logits.dtype == torch.float32 and not logits.requires_grad
+    numpy.save(f"logits-{size}.npy", logits.numpy())
 assert not {"model_zoo", "trainables", "search", "results", "ray"} & set(sys.modules)
 print(extra["parambudget.json"])
 """
@@ -58,12 +59,13 @@ def test_torch_alone_opens_it_and_gets_the_answers_that_were_validated(
     mean, std = torch.tensor(data.mean), torch.tensor(data.std)
     with torch.inference_mode():
         expected = kept.network.eval()(normalise(torch.from_numpy(images), mean, std)).numpy()
-    for size in (1, 3, len(images)):
-        (tmp_path / "open.py").write_text(OPEN)
-        command = [sys.executable, "-W", "error", "open.py", "best.pt2", "images.npy", str(size), "logits.npy"]
-        opened = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert opened.returncode == 0, opened.stderr
-        logits = np.load(tmp_path / "logits.npy")
+    (tmp_path / "open.py").write_text(OPEN)
+    sizes = [str(size) for size in (1, 3, len(images))]
+    command = [sys.executable, "-W", "error", "open.py", "best.pt2", "images.npy", *sizes]
+    opened = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert opened.returncode == 0, opened.stderr
+    for size in sizes:
+        logits = np.load(tmp_path / f"logits-{size}.npy")
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
     facts = json.loads(opened.stdout)
     trial, reports = read_record(trained).trials[0], read_record(trained).reports[0]

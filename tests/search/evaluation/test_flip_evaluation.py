@@ -68,8 +68,8 @@ def test_it_is_recorded_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     trial = read_record(folder).trials[0]
     assert trial.test_flip is True
     data = read_config(folder).data_arguments
-    assert measure(checkpoint_path(folder, 0), data, flip=True)[:2] == (trial.test_accuracy, trial.test_loss)
-    assert measure(checkpoint_path(folder, 0), data)[1] != trial.test_loss
+    assert measure(checkpoint_path(folder, 0), 0, data, flip=True)[:2] == (trial.test_accuracy, trial.test_loss)
+    assert measure(checkpoint_path(folder, 0), 0, data)[1] != trial.test_loss
     (row,) = read_run(folder).trials.to_pylist()
     assert row["test_flip"] is True
     assert evaluated(capsys, folder) == evaluated(capsys, folder, "--flip") == (0, shown, "")  # from the record

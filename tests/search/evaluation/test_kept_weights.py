@@ -176,7 +176,7 @@ def test_the_evaluation_measures_the_best_epoch_and_says_so(tmp_path: Path, caps
     trial = read_record(folder).trials[0]
     assert (trial.test_epoch, trial.val_accuracy) == (best.best_epoch, best.val_accuracy)  # ranked by its last epoch
     arguments = read_config(folder).data_arguments
-    assert measure(checkpoint_path(folder, 0), arguments) == (trial.test_accuracy, trial.test_loss, best.best_epoch)
+    assert measure(checkpoint_path(folder, 0), 0, arguments) == (trial.test_accuracy, trial.test_loss, best.best_epoch)
     (row,) = read_run(folder).trials.to_pylist()
     assert (row["test_epoch"], row["recipe_keep_weights"]) == (best.best_epoch, "best")
     assert evaluated(capsys, folder) == (0, shown, "")  # from the record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any
@@ -174,18 +173,6 @@ def refusal(path: Path) -> str:
     assert message.startswith(str(path))
     assert message.isprintable()
     return message
-
-
-def test_a_data_set_that_has_changed_is_refused(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    np.save(tmp_path / "new.npy", np.zeros((3, 16, 16), np.uint8))
-    changed = dataclasses.replace(digits(trained), sha256="0" * 64)
-    monkeypatch.setattr("search.evaluation.predict.load_training_set", lambda **_: changed)
-    code, _, stderr = evaluated(capsys, trained, "--predict", tmp_path / "new.npy", "--output", tmp_path / "a.csv")
-    assert (code, stderr.count("\n")) == (2, 1)
-    assert "dataset: digits has changed since trial 0 was trained" in stderr
-    assert not (tmp_path / "a.csv").exists()
 
 
 def test_the_file_is_written_where_it_is_asked_for_or_not_at_all(

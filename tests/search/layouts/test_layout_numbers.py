@@ -8,7 +8,8 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from model_zoo import count_params
 from model_zoo.complexity import head_params, stage_params, stem_params
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts
 from search.layouts.batch import LayoutBatch, joined
+from search.layouts.chains import chains
 from search.layouts.enumeration import (
     count_in_window,
     count_total,
@@ -24,6 +26,7 @@ from search.layouts.enumeration import (
     enumerate_batches,
 )
 from search.layouts.index import index_of_space
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import FIGURES, brute_force, spaces, unbounded
 
 VAST: dict[str, Any] = {
@@ -43,7 +46,7 @@ def in_window_only(space: LayoutSpace) -> LayoutSpace:
     return unbounded(space).model_copy(update=window)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces())
 def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     expected = set(brute_force(space))
@@ -56,7 +59,7 @@ def test_counts_and_walks_are_those_of_brute_force(space: LayoutSpace) -> None:
     assert count_total(space) == count_total(everything) == len(set(brute_force(everything)))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(space=spaces(max_stages=5))
 def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     walked = list(enumerate_layouts(space))
@@ -64,7 +67,7 @@ def test_walks_are_stable_for_equal_spaces(space: LayoutSpace) -> None:
     assert list(enumerate_layouts(same)) == walked
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces(), data=st.data())
 def test_layouts_are_looked_up_by_their_numbers_in_the_order_of_the_walk(
     space: LayoutSpace, data: st.DataObject
@@ -78,7 +81,7 @@ def test_layouts_are_looked_up_by_their_numbers_in_the_order_of_the_walk(
         assert list(index.at(np.array(numbers))) == [numbered[number] for number in numbers]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces())
 def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
     batches = list(enumerate_batches(space))
@@ -98,7 +101,7 @@ def test_columns_are_the_figures_of_each_layout(space: LayoutSpace) -> None:
         assert batch.counted_params().tolist() == batch.params.tolist()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces(), data=st.data())
 def test_the_ends_and_the_counts_up_to_an_edge_are_those_of_brute_force(
     space: LayoutSpace, data: st.DataObject
@@ -200,3 +203,13 @@ def test_layouts_of_a_vast_space_are_looked_up_by_their_numbers() -> None:
 
 def test_the_default_space_has_the_documented_size() -> None:
     assert (count_total(LayoutSpace()), count_feasible(LayoutSpace())) == (66_772_992, 2_392_052)
+
+
+def test_the_terms_of_stages_are_the_same_whether_they_are_kept_or_counted_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = LayoutSpace.model_validate({"strides": [1, 2], "kernels": [3, 5], "channels": [16, 24, 64]})
+    kept = [[chain.terms_after(i) for i in range(3)] for chain in chains(space)]
+    monkeypatch.setattr("search.layouts.chains.MOST_KEPT", 0)
+    for chain, terms in zip(chains(space), kept, strict=True):
+        assert all(np.array_equal(chain.terms_after(i), terms[i]) for i in range(3))

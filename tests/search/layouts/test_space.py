@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from pydantic import ValidationError
 
 from model_zoo import PRESETS, ResNetLayout, count_params
@@ -17,12 +17,13 @@ from search.config.composition import read_toml
 from search.errors import ConfigError, EmptySpaceError
 from search.layouts import LayoutSpace, count_feasible, enumerate_layouts, require_feasible
 from search.layouts.chains import MAX_HALF, chains
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import FIGURES, brute_force, even, fulfils, layouts, nothing, spaces, unbounded
 
 SMALL: dict[str, Any] = {"stages": [2], "blocks": [1, 3], "channels": [4, 8], "min_params": 0, "max_params": 10**6}
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces(max_stages=3), other=layouts(max_blocks=4, max_channels=9))
 def test_a_space_contains_the_feasible_layouts_and_nothing_else(space: LayoutSpace, other: ResNetLayout) -> None:
     offered = set(brute_force(unbounded(space)))
@@ -90,7 +91,7 @@ def test_the_bound_that_empties_a_space_is_named_with_the_nearest_counts() -> No
             require_feasible(space)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces())
 def test_only_an_empty_space_is_refused_and_its_message_has_the_true_neighbours(space: LayoutSpace) -> None:
     if next(brute_force(space), None) is not None:
@@ -193,7 +194,7 @@ def test_a_space_too_large_to_count_is_refused_with_its_size(
             count(space)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces().filter(lambda space: not space.layouts))
 def test_the_halves_are_as_many_as_brute_force_finds(space: LayoutSpace) -> None:
     everything = list(set(brute_force(unbounded(space))))
@@ -248,7 +249,7 @@ def test_a_space_is_loaded_from_a_file_with_its_predicate_by_import_path(tmp_pat
     assert LayoutSpace.model_validate_json(space.model_dump_json()) == space
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(space=spaces())
 def test_json_keeps_a_space(space: LayoutSpace) -> None:
     assert LayoutSpace.model_validate_json(space.model_dump_json()) == space

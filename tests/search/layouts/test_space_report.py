@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from rich.console import Console
 
 from model_zoo import LayoutError, ResNetLayout
@@ -18,6 +18,7 @@ from search.layouts import LayoutSpace
 from search.layouts.report import BINS, SpaceReport, make_report
 from search.layouts.report_text import print_report
 from tests.support.cli import run
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import FIGURES, brute_force, combinations, even, spaces, unbounded
 
 SMALL: dict[str, Any] = {
@@ -53,7 +54,7 @@ def misfitting(space: LayoutSpace) -> set[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces())
 def test_an_exact_report_is_that_of_brute_force_and_its_removals_sum_up(space: LayoutSpace) -> None:
     feasible = set(brute_force(space))

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from scipy.stats import chisquare
 
 from model_zoo import PRESETS
 from search.errors import EmptySpaceError
 from search.layouts import LayoutSpace, sample_uniform
 from search.layouts.enumeration import count_up_to
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import brute_force, even, spaces
 
 SMALL: dict[str, Any] = {
@@ -121,7 +122,7 @@ def test_no_infeasible_layout_is_among_a_million_draws_from_a_vast_space() -> No
     assert chisquare(seen, expected / expected.sum() * len(drawn)).pvalue > LIKELY
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(space=spaces())
 def test_draws_are_feasible_and_an_empty_space_has_none(space: LayoutSpace) -> None:
     feasible = set(brute_force(space))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from rich.console import Console
 
 from model_zoo import PRESETS
@@ -33,6 +33,7 @@ from search.planning.disk import (
 from search.runs.checkpoint_files import checkpoint_path
 from search.text import size_text
 from tests.support.disk_fixtures import fill, small_disk
+from tests.support.examples import examples
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 from tests.support.training_fixtures import assert_same_bits, small_trainer, state_of
 from tests.support.zoo_fixtures import brute_force, spaces
@@ -96,7 +97,7 @@ def test_sizes_are_shown_with_binary_prefixes(size: float, text: str) -> None:
     assert size_text(size) == text
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(spaces())
 def test_no_layout_of_a_space_has_a_larger_checkpoint_than_the_bound(space: LayoutSpace) -> None:
     config = compose(None, None, {}, ["recipe.optimizer=['sgd','adam']"]).model_copy(update={"space": space})

@@ -5,16 +5,15 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.recipe_fixtures import INFINITE, dimensions_of, finite_tables, products, space_of
 from trainables.recipe import Recipe
 
-untimed = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
-
-@untimed
+@examples(30)
 @given(table=finite_tables, data=st.data())
 def test_neighbours_come_by_their_distance_over_what_they_read(table: dict[str, Any], data: st.DataObject) -> None:
     space = space_of(table)
@@ -42,7 +41,7 @@ def test_neighbours_come_by_their_distance_over_what_they_read(table: dict[str, 
     assert found == list(space.nearby(proposal))
 
 
-@untimed
+@examples(30)
 @given(rate=st.floats(0.001, 1), momentum=st.floats(0.5, 1), batch=st.integers(1, 600), optimizer=st.integers(0, 1))
 def test_the_nearest_recipe_of_a_continuous_space_is_the_proposal_within_bounds(
     rate: float, momentum: float, batch: int, optimizer: int

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from scipy import stats
 
 from search.config import compose
@@ -21,13 +21,12 @@ from search.recipes import RecipeSpace
 from search.recipes.neighbours import Values
 from search.sampling.joint_space import recipe_dimensions
 from tests.support.cli import ROOT
+from tests.support.examples import examples
 from tests.support.recipe_fixtures import INFINITE, finite_tables, products, space_of
 from trainables.recipe import Recipe
 
-untimed = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
-
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_the_order_holds_each_recipe_that_trains_differently_once(table: dict[str, Any]) -> None:
     space = space_of(table)
@@ -39,7 +38,7 @@ def test_the_order_holds_each_recipe_that_trains_differently_once(table: dict[st
     assert space.fixed == (listed[0] if len(listed) == 1 else None)
 
 
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_encoding_inverts_decoding_and_is_the_same_for_recipes_that_train_alike(table: dict[str, Any]) -> None:
     space = space_of(table)
@@ -157,7 +156,7 @@ def test_an_empty_table_is_the_default_recipe_and_fields_are_those_of_the_recipe
         assert space_of(recipe.model_dump(mode="json")).fixed == recipe.canonical()
 
 
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_a_space_survives_its_json_and_equals_its_copy(table: dict[str, Any]) -> None:
     space = space_of(table)
@@ -262,7 +261,7 @@ def test_a_configuration_can_hold_a_recipe_space_without_optuna() -> None:
     assert not {"optuna", "torch", "ray", "pandas"} & set(loaded.split())
 
 
-@untimed
+@examples(30)
 @given(table=finite_tables)
 def test_fields_that_no_recipe_reads_are_told(table: dict[str, Any]) -> None:
     usual = set(Recipe().model_dump().items())

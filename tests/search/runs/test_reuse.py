@@ -139,6 +139,7 @@ def test_other_images_are_refused(changes: dict[str, Any], data: dict[str, objec
         ReusableResults(configured(**changes), data, sources)
 
 
+@pytest.mark.search
 def test_a_search_over_known_trainings_trains_nothing_and_comes_to_the_same(tmp_path: Path) -> None:
     flags = (*TINY, "--concurrency=1", "--quiet")
     first = run("search.run", *flags, "--name=first", cwd=tmp_path)
@@ -168,6 +169,7 @@ def test_a_search_over_known_trainings_trains_nothing_and_comes_to_the_same(tmp_
     assert state.epochs == state.trials[4].epochs > 0
 
 
+@pytest.mark.search
 def test_a_trial_that_was_stopped_earlier_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """Alone in its rungs it is let on, where others had stopped it before."""
     flags = (*TINY, "--concurrency=1", "--quiet", "--name=first")

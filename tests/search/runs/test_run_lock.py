@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.processes import Process, clear, is_worker, processes_of, stop, wait_until
+from benchmarks.chaos.processes import Process, is_worker, processes_of, stop
 from results import Record
 from search.runs.folder import RUN_FILE
-from tests.support.cli import TINY, events, run, start
+from tests.support.cli import TINY, reported, run, start, wait_for
 
-LIMIT_S = 240
-"""Only keeps a hang from blocking the suite."""
+pytestmark = pytest.mark.search
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +24,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subpr
     cwd = tmp_path_factory.mktemp("live")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # whatever other cluster is named: the driver starts its own Ray
-        driver = start("search.run", *TINY, "--name=live", "--quiet", cwd=cwd)
+        running = start("search.run", *TINY, "--name=live", "--quiet", cwd=cwd)
     folder = cwd / "runs" / "live"
-    wait_until(lambda: any(e["event"] == "report" for e in events(folder)) or driver.poll() is not None, LIMIT_S)
-    assert driver.poll() is None, driver.communicate()
-    stop(processes_of(driver.pid))
-    yield folder, driver
-    driver.kill()
-    clear(driver.pid, 0)
-    driver.communicate()
+    with running as driver:
+        wait_for(driver, lambda: reported(folder))
+        stop(processes_of(driver.pid))
+        yield folder, driver
 
 
 @pytest.mark.parametrize("change", [[], ["--trials=99"]], ids=["as it is", "with a change"])

@@ -176,3 +176,14 @@ def test_points_survive_json_and_are_the_first_that_a_study_is_asked_for(tmp_pat
     asked = [history.ask() for _ in range(6)]
     assert [trial.candidate for trial in asked[: len(points)]] == points
     assert len({trial.candidate.layout for trial in asked}) == 6
+
+
+def test_a_layout_that_this_version_cannot_build_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    write(tmp_path / "earlier", FIVE)
+    path = tmp_path / "earlier" / "record.jsonl"
+    path.write_text(path.read_text().replace('"block":"basic"', '"block":"of-tomorrow"', 1))
+    points, left_out = first_candidates(config(RUN, "earlier:9"), tmp_path)
+    assert len(points) == len(FIVE) - 1
+    (sentence,) = [sentence for sentence in left_out if "left out" in sentence]
+    assert "this version has no such layout" in sentence
+    assert "of-tomorrow" in sentence

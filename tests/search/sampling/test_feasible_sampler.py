@@ -14,9 +14,10 @@ from optuna.trial import Trial, TrialState
 
 from model_zoo import ResNetLayout
 from search.layouts import LayoutSpace, enumerate_layouts
+from search.recipes.dimensions import Values
 from search.sampling import FeasibleSampler, JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
-from search.sampling.joint_space import Candidate, Values
+from search.sampling.joint_space import Candidate
 from tests.support.recipe_fixtures import space_of
 from tests.support.zoo_fixtures import brute_force, even
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -16,9 +16,11 @@ from search.errors import ConfigError
 from search.layouts import LayoutSpace, enumerate_layouts
 from search.layouts.dimensions import encode_layout
 from search.recipes import RecipeSpace
+from search.recipes.dimensions import Values
 from search.sampling import JointSpace
-from search.sampling.joint_space import Candidate, Values, layout_dimensions, recipe_dimensions
+from search.sampling.joint_space import Candidate, layout_dimensions, recipe_dimensions
 from search.sampling.neighbours import TIE, Neighbours
+from tests.support.examples import examples
 from tests.support.recipe_fixtures import INFINITE, finite_tables, space_of
 from tests.support.zoo_fixtures import brute_force, even, nothing, spaces
 
@@ -41,7 +43,7 @@ def every(joint: JointSpace) -> set[Candidate]:
     return set(itertools.starmap(Candidate, itertools.product(brute_force(joint.space), joint.recipes.in_order())))
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(space=spaces(max_stages=3), table=finite_tables)
 def test_points_are_listed_once_and_each_is_what_its_values_decode_to(
     space: LayoutSpace, table: dict[str, Any]
@@ -148,7 +150,7 @@ def test_a_range_gives_points_without_end() -> None:
             assert joint.decode(values_of(joint, found)) == found
             assert found not in used
             used.add(found)
-    with pytest.raises(ConfigError, match="grid cannot list every value"):
+    with pytest.raises(ConfigError, match="grid cannot list every value of the range"):
         next(joint.in_order())
 
 
@@ -161,7 +163,7 @@ def test_nothing_is_drawn_from_an_empty_space(changed: dict[str, Any]) -> None:
     assert joint.size == 0
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(space=spaces(max_stages=3), data=st.data())
 def test_without_recipes_points_are_layouts(space: LayoutSpace, data: st.DataObject) -> None:
     joint = JointSpace(space)

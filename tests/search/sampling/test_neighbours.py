@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import IntDistribution
 
@@ -18,6 +18,7 @@ from search.layouts import LayoutSpace, enumerate_layouts, sample_uniform
 from search.layouts.dimensions import decode_layout, encode_layout, layout_bounds
 from search.sampling.joint_space import layout_dimensions
 from search.sampling.neighbours import TIE, Neighbours
+from tests.support.examples import examples
 from tests.support.zoo_fixtures import brute_force, even, spaces, unbounded
 
 DEEP: dict[str, Any] = {
@@ -54,7 +55,7 @@ def assert_in_order(space: LayoutSpace, proposal: Mapping[str, float], feasible:
     assert all(before[0] <= after[0] + 2 * TIE for before, after in pairwise(found))
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(space=spaces(), data=st.data())
 def test_all_feasible_layouts_come_once_in_the_order_of_their_distances(
     space: LayoutSpace, data: st.DataObject
@@ -130,7 +131,7 @@ def test_an_empty_space_has_no_neighbours() -> None:
     assert list(Neighbours(space).around({"blocks_1": 1})) == []
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(space=spaces(max_stages=5))
 def test_a_layout_and_its_values_are_inverse(space: LayoutSpace) -> None:
     dimensions = layout_dimensions(space)

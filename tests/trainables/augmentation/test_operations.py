@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as tv
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.autoaugment import _apply_op
 
+from tests.support.examples import examples
 from tests.support.training_fixtures import AUGMENTED, small_recipe
 from tests.trainables.augmentation.test_policies import POLICIES
 from trainables.augmentation import batch as augment
@@ -104,7 +105,7 @@ def test_an_operation_of_any_magnitude_of_the_tables_is_torchvisions(
     assert torch.equal(found, x) == (not visible)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     name=st.sampled_from(sorted(MAPS | dict.fromkeys(("Brightness", "Contrast", "Solarize")))),
     size=st.tuples(st.integers(1, 20), st.integers(1, 20)),

@@ -2,23 +2,23 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.cli import ROOT
+from tests.support.processes import ROOT, session
 from trainables.data import load_training_set
 from trainables.data.cache import cache_root
 from trainables.errors import DatasetError
 
 
-def start(code: str, *arguments: str | Path) -> "subprocess.Popen[str]":
+def start(code: str, *arguments: str | Path) -> "AbstractContextManager[subprocess.Popen[str]]":
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return session(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def lines_of(process: "subprocess.Popen[str]") -> list[str]:
@@ -37,12 +37,13 @@ print(len(data.labels), data.sha256)
 
 
 def test_of_several_processes_one_prepares_and_all_get_the_same(tmp_path: Path) -> None:
-    processes = [start(LOAD, tmp_path) for _ in range(3)]
-    for process in processes:
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    outputs = [lines_of(process) for process in processes]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(start(LOAD, tmp_path)) for _ in range(3)]
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        outputs = [lines_of(process) for process in processes]
     assert len({output[-1] for output in outputs}) == 1
     assert sum("stored in" in line for output in outputs for line in output) == 1
 
@@ -63,18 +64,16 @@ open_part(Path(sys.argv[1]), "digits", "digits", "train", prepare)
 
 
 def test_a_process_killed_while_preparing_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) -> None:
-    process = start(HANG, tmp_path)
-    assert process.stdout
-    assert process.stdout.readline() == "midway\n"
-    waiting = start(LOAD, tmp_path)  # waits for the lock, which the system releases on the kill
-    assert waiting.stdin
-    assert waiting.stdout
-    waiting.stdin.write("go\n")
-    waiting.stdin.flush()
-    assert waiting.stdout.readline() == "digits: another process is preparing it; waiting\n"
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    lines = lines_of(waiting)
+    with start(HANG, tmp_path) as process, start(LOAD, tmp_path) as waiting:
+        assert process.stdout
+        assert process.stdout.readline() == "midway\n"
+        assert waiting.stdin
+        assert waiting.stdout
+        waiting.stdin.write("go\n")  # it then waits for the lock, which the system releases on the kill
+        waiting.stdin.flush()
+        assert waiting.stdout.readline() == "digits: another process is preparing it; waiting\n"
+        process.kill()
+        lines = lines_of(waiting)
     assert lines[0] == "digits: an earlier preparation did not finish; starting clean"
     assert lines[-1].startswith("1438 ")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".digits.lock", "digits"]
@@ -161,26 +160,26 @@ def test_four_processes_share_one_copy_of_the_images(tmp_path: Path) -> None:
     expected = f"{int(images.sum())} {images.nbytes}"
     del images
 
-    processes = [start(READ_ALL, tmp_path / "pictures", tmp_path / "cache") for _ in range(4)]
+    with ExitStack() as stack:
+        command = (READ_ALL, tmp_path / "pictures", tmp_path / "cache")
+        processes = [stack.enter_context(start(*command)) for _ in range(4)]
 
-    def each_says() -> list[str]:
-        return [process.stdout.readline().strip() for process in processes if process.stdout]
+        def each_says() -> list[str]:
+            return [process.stdout.readline().strip() for process in processes if process.stdout]
 
-    def each_goes_on() -> None:
-        for process in processes:
-            assert process.stdin
-            process.stdin.write("go\n")
-            process.stdin.flush()
+        def each_goes_on() -> None:
+            for process in processes:
+                assert process.stdin
+                process.stdin.write("go\n")
+                process.stdin.flush()
 
-    before = sum(map(int, each_says()))
-    each_goes_on()
-    assert each_says() == [expected] * 4  # every process has every page mapped now
-    each_goes_on()
-    after = sum(map(int, each_says()))
-    each_goes_on()
-    assert [process.wait() for process in processes] == [0] * 4
-    for process in processes:
-        process.communicate()
+        before = sum(map(int, each_says()))
+        each_goes_on()
+        assert each_says() == [expected] * 4  # every process has every page mapped now
+        each_goes_on()
+        after = sum(map(int, each_says()))
+        each_goes_on()
+        assert [process.wait() for process in processes] == [0] * 4
     copies = (after - before) * 1024 / int(expected.split()[1])
     # One shared copy, and 8 MB in each process of libraries imported on the way: 1.8 measured. Own copies: above 4.
     assert 0.9 < copies < 2.2
