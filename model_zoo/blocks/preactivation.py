@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from model_zoo.blocks import basic
+from model_zoo.blocks.basic import KIND as BASIC
 from model_zoo.blocks.kind import BlockClass, BlockShape, Kind
 
 
@@ -48,10 +48,10 @@ def block_class() -> BlockClass:
 
 KIND: Final = Kind(
     summary="two kxk convolutions, each behind its norm and activation",
-    convolutions=basic.KIND.convolutions,
+    convolutions=BASIC.convolutions,
     block_class=block_class,
-    width_problem=basic.KIND.width_problem,
-    stem_problem=basic.KIND.stem_problem,
+    width_problem=BASIC.width_problem,
+    stem_problem=BASIC.stem_problem,
     skip_norm=False,
     last_norm=True,
 )
