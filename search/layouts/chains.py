@@ -115,7 +115,7 @@ class Chain:
 
     @cached_property
     def _kept_terms(self) -> NDArray[np.int64] | None:
-        """Parameters of a later stage's choices, by the width before it, (W, digits); None if there are too many."""
+        """Parameters of the choices of a later stage by the width before it, (W, digits); None if too many."""
         if len(self.widths) * self.digits(1) > MOST_KEPT:
             return None
         return np.array([self.stage_terms(1, width).ravel() for width in self.widths.tolist()])

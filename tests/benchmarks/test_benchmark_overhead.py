@@ -41,6 +41,7 @@ def test_a_slots_gaps_lie_between_its_own_trials() -> None:
     assert sum(spent.values()) == 2 * 30
 
 
+@pytest.mark.search
 def test_bare_trainings_are_those_of_the_record(tmp_path: Path) -> None:
     recipe = small_recipe(batch_size=32)
     data = {"name": "digits", "data_dir": str(tmp_path), "train_images": 64}
@@ -79,6 +80,7 @@ def test_a_training_that_fails_bare_is_told(tmp_path: Path) -> None:
     assert "RuntimeError" in outcome
 
 
+@pytest.mark.search
 def test_a_process_that_dies_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a process died with exit code 1"):
         overhead.bare([(DIGITS.to_dict(), {}, 0, (1,), 1)], {"name": "no-such-set"}, slots=1, threads=1)

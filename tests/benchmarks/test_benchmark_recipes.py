@@ -71,6 +71,7 @@ def test_the_target_is_reached_at_the_first_epoch_that_has_it() -> None:
     assert (never["epoch"], never["seconds"], never["processor_s"]) == (None, None, None)
 
 
+@pytest.mark.search
 def test_both_are_trained_side_by_side_and_compared(capfd: pytest.CaptureFixture[str]) -> None:
     small_cifar10.main(["--epochs", "2", "--dataset", "digits", "--train-images", "96"])
     *rows, last = capfd.readouterr().out.splitlines()
@@ -85,6 +86,7 @@ def test_both_are_trained_side_by_side_and_compared(capfd: pytest.CaptureFixture
     assert figures["train_images"] == 96
 
 
+@pytest.mark.search
 def test_the_digits_are_trained_seed_by_seed(capsys: pytest.CaptureFixture[str]) -> None:
     digits_speed.main(["--seeds", "2", "--epochs", "4"])
     head, *rows, last = capsys.readouterr().out.splitlines()

@@ -117,6 +117,7 @@ def test_loops_that_do_not_train_alike_are_refused() -> None:
             training.require_alike(same | {"reference": {"images": 64, "train_loss": loss}}, 64)
 
 
+@pytest.mark.search
 def test_a_loop_that_fails_in_its_process_tells_its_error() -> None:
     job = Job(TINY.to_dict(), Recipe(**STEADY).model_dump(), 1, "no-such-set", None, 32, 1, 0, "cpu")
     arm = Arm("ours", job)
@@ -136,6 +137,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.search
 def test_the_benchmark_runs_to_its_end_without_ray(tmp_path: Path) -> None:
     script = tmp_path / "alone.py"
     script.write_text(WITHOUT)

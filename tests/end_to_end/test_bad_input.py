@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import search.run
 from tests.support.cli import ROOT, command, environment, run
 
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {
@@ -43,15 +44,19 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(
+    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     flags, expected = MISTAKES[mistake]
-    outcome = run("search.run", *flags, cwd=tmp_path)
-    assert outcome.returncode == 2, outcome.stderr
-    assert outcome.stdout == ""
-    assert outcome.stderr.startswith("error: ")
-    assert outcome.stderr.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["search.run", *flags])
+    assert search.run.main() == 2
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
     for text in expected:
-        assert text in outcome.stderr
+        assert text in shown.err
     assert not (tmp_path / "runs").exists()
 
 

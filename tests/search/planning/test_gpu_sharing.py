@@ -171,6 +171,7 @@ def test_the_best_number_is_the_one_of_the_best_median_of_ratios(monkeypatch: py
     }
 
 
+@pytest.mark.search
 def test_a_training_that_fails_beside_another_is_told(tmp_path: Path) -> None:
     options = concurrency._arguments(["--device=nowhere", "--seconds=0.1"])
     with pytest.raises(RuntimeError, match="1 at once: "):
