@@ -185,7 +185,7 @@ def test_the_file_is_written_where_it_is_asked_for_or_not_at_all(
     mistakes: list[tuple[tuple[str | Path, ...], str]] = [
         ((*predict, there), f"output: {there} exists; name another file, or replace it with --force"),
         ((*predict, tmp_path / "no" / "a.csv"), "name a file in a folder that exists"),
-        ((*predict, tmp_path, "--force"), "cannot be a file there"),
+        ((*predict, tmp_path, "--force"), "cannot be written; name a file"),
         (
             (trained, "--predict", tmp_path / "new.npy", "--trial", "7"),
             "trial: 7 given, but trained has 1 trial, numbered from 0",
