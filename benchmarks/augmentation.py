@@ -1,10 +1,10 @@
-"""Augmentation of a batch at once against torchvision's one image at a time, one thread, alternating in one run.
+"""How fast is augmenting a whole batch at once, compared with torchvision image by image, on one thread?
 
 Usage: python -m benchmarks.augmentation [PAIRS]
 
-Batches of 128 of 32 x 32 noise, from uint8 to the normalised batch, each augmentation by itself. Torchvision's
-transforms get what is faster for them, tensors or Pillow's images, and then ToTensor's scaling and Normalize, stacked.
-A pair is a batch by each, and a ratio is the median over the pairs. The last line is one JSON object.
+Both turn 128 uint8 images of 32 x 32 noise into a normalised batch, with one augmentation at a time. Torchvision's
+transforms get tensors or Pillow images, whichever is faster for them, followed by ToTensor's scaling and Normalize. The
+two alternate; a pair is one batch from each, and a ratio is the median over the pairs. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ CASES: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "trivialaugment": ({"policy": "trivialaugment"}, [transforms.TrivialAugmentWide()]),
     "erasing": ({"erasing": 1.0}, [transforms.RandomErasing(1.0)]),
 }
-"""What the recipe sets, and torchvision's transforms of the same name; erasing comes after the normalisation."""
+"""The fields of the recipe, and torchvision's transforms of the same name; erasing comes after the normalisation."""
 
 
 def timed(work: Callable[[], torch.Tensor]) -> float:
-    """Seconds of the processor for one batch."""
+    """CPU seconds for one batch."""
     started = time.process_time()
     x = work()
     seconds = time.process_time() - started
     if x.shape != (BATCH, 3, SIDE, SIDE) or x.dtype != torch.float32:
-        raise ValueError(f"a batch of {tuple(x.shape)} {x.dtype}")
+        raise ValueError(f"a batch has {tuple(x.shape)} {x.dtype}")
     return seconds
 
 
 def batch_at_once(options: dict[str, Any], images: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """The batch as a training makes it."""
+    """A function that makes the batch as our training does."""
     recipe, mean, std = Recipe(**OFF | options), torch.tensor(MEAN), torch.tensor(STD)
     draw, host_draw, index = torch.Generator().manual_seed(1), np.random.default_rng(1), torch.randperm(BATCH)
     return lambda: augmented_batch(images, index, recipe, mean, std, draw, host_draw)
 
 
 def image_by_image(steps: list[Any], images: torch.Tensor, pillow: bool) -> Callable[[], torch.Tensor]:
-    """The batch as torchvision makes it, of tensors (C, H, W) or of Pillow's images."""
+    """A function that makes the batch with torchvision, from tensors (C, H, W) or from Pillow images."""
     to_float = transforms.ToTensor() if pillow else transforms.ConvertImageDtype(torch.float32)
     after = [step for step in steps if isinstance(step, transforms.RandomErasing)]
     before = [step for step in steps if step not in after]

@@ -1,12 +1,13 @@
-"""How many trainings at a time make the most of a machine: images a second of all of them together.
+"""How many trainings at a time give the highest throughput, in images per second of all of them together?
 
 Usage: python -m benchmarks.concurrency [--device D] [--at-once 1 2 ...] [--seconds N] [--rounds N]
 
-Small, middle and large: seed A's ResNet-12, the layout of median FLOPs of the default space, seed B's ResNet-24, on
-noise of CIFAR-10's shape. N trainings are N processes that share the device, in the environment of a search's trials;
-on a CPU the cores are divided among them, on a GPU each has the same number of host threads. All start together once
-each has trained an epoch, and train short epochs for so many seconds. The numbers take turns, round by round, and the
-figure is the median. The last line is one JSON object.
+The networks are a small, a medium and a large one: the first student project's ResNet-12, the layout with the median
+FLOPs of the default space, and the second project's ResNet-24, on noise in CIFAR-10's shape. N trainings are N
+processes that share the device, in the environment of a search's trials. On a CPU the cores are divided among them; on
+a GPU each has the same number of host threads. Once each has trained one epoch, all start together and train short
+epochs for --seconds. Each round measures every number once, and a figure is the median over the rounds. The last line
+is one JSON object.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from trainables.recipe import Recipe
 from trainables.training import Trainer
 
 START_S = 300
-"""Longest wait for a process to be ready."""
+"""Longest wait for a process to be ready, seconds."""
 
 
 def rate_together(layout: ResNetLayout, at_once: int, threads: int, options: argparse.Namespace) -> float:
-    """Images a second that `at_once` trainings of `layout` with so many threads each come to together.
+    """Images per second of `at_once` trainings of `layout` together, each with `threads` threads.
 
     Raises:
-        RuntimeError: one failed.
+        RuntimeError: a training failed.
     """
     context = multiprocessing.get_context("spawn")
     ready, rates = context.Barrier(at_once), context.Queue()
@@ -85,7 +86,7 @@ def _train(
 
 
 def main(given: Sequence[str] | None = None) -> dict[str, Any]:
-    """The figures of each network by the number of trainings at once."""
+    """Measures each network for every number of trainings and returns the figures."""
     options = _arguments(given)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_cpu = options.device == "cpu"
@@ -118,12 +119,12 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.concurrency", description=summary)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
-    parser.add_argument("--at-once", nargs="+", type=count, help="numbers of trainings; the first is the base")
-    parser.add_argument("--threads", type=count, default=2, help="host threads of a training on a GPU")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of training, each time")
-    parser.add_argument("--rounds", type=count, default=3, help="how often each number has its turn")
-    parser.add_argument("--batch", type=count, default=128, help="images a step")
-    parser.add_argument("--batches", type=count, default=4, help="steps of an epoch")
+    parser.add_argument("--at-once", nargs="+", type=count, help="numbers of trainings; ratios are to the first")
+    parser.add_argument("--threads", type=count, default=2, help="host threads per training on a GPU")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of training per measurement")
+    parser.add_argument("--rounds", type=count, default=3, help="measurements of each number")
+    parser.add_argument("--batch", type=count, default=128, help="images per step")
+    parser.add_argument("--batches", type=count, default=4, help="steps per epoch")
     parser.add_argument("--networks", nargs="+", choices=(SMALL, LARGE, MEDIAN), default=[SMALL, MEDIAN, LARGE])
     return parser.parse_args(given)
 

@@ -1,4 +1,4 @@
-"""One layout trained by one fixed recipe on one core, epoch by epoch, without Ray, as configuration files hold them."""
+"""Trains one layout with one fixed recipe from a configuration file, epoch by epoch, on one core and without Ray."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 @dataclass(frozen=True)
 class Training:
-    """What one process trains; it can be sent to another."""
+    """What one process trains; it can be sent to another process."""
 
     name: str
-    """In tables and messages."""
+    """Its name in tables and messages."""
     layout: ResNetLayout
     """The network."""
     recipe: Recipe
     """How it is trained."""
     epochs: int
-    """Its full length."""
+    """The epochs of the whole training."""
     seed: int
     data: dict[str, Any]
     """The arguments of `load_training_set`."""
@@ -44,18 +44,18 @@ class Training:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a training came to, after each of its epochs."""
+    """The results of a training after each of its epochs."""
 
     val_accuracy: tuple[float, ...]
     """Share of the validation images classified correctly, in [0, 1]."""
     seconds: tuple[float, ...]
-    """Wall-clock since the first step, training and validation."""
+    """Wall-clock seconds since the first step, of training and validation."""
     processor_s: tuple[float, ...]
-    """The same in seconds of the processor, which other work on the machine lengthens less."""
+    """CPU seconds of the same, which other work on the machine affects less."""
     train_images: int
-    """Images trained on in an epoch, but for those beyond the last full batch."""
+    """Training images; those beyond the last full batch of an epoch are not used."""
     val_images: int
-    """Images validated on."""
+    """Validation images."""
 
     def epochs_until(self, accuracy: float) -> int | None:
         """The first epoch, from 1, with at least `accuracy` in [0, 1]; None if there is none."""
@@ -63,10 +63,10 @@ class Curve:
 
 
 def only_training(name: str, path: Path, flags: dict[str, Any]) -> Training:
-    """The training that the configuration in `path` holds under `flags`, as those of `search.run`.
+    """The only training in the configuration in `path` under `flags` like those of `search.run`.
 
     Raises:
-        ValueError: it holds another number of them than one.
+        ValueError: the configuration does not have exactly one training.
     """
     config = compose(path, None, flags, [])
     candidates = JointSpace(config.space, config.recipe)
@@ -77,12 +77,12 @@ def only_training(name: str, path: Path, flags: dict[str, Any]) -> Training:
 
 
 def training(name: str, config: RunConfig, layout: ResNetLayout, recipe: Recipe) -> Training:
-    """The training of `layout` by `recipe` on the data of `config`."""
+    """The training of `layout` with `recipe` on the data of `config`."""
     return Training(name, layout, recipe, config.max_epochs, config.seed, config.data_arguments)
 
 
 def train(what: Training, epochs: int, threads: int = 1) -> Curve:
-    """Trains the first `epochs` epochs on `threads` threads of the CPU; a line on stderr for each."""
+    """Trains the first `epochs` epochs on `threads` CPU threads, with a line on stderr for each."""
     device = torch.device("cpu")
     prepare_process(threads, device)
     data = load_training_set(**what.data)
@@ -124,7 +124,7 @@ def facts(what: Training, curve: Curve) -> dict[str, Any]:
 
 
 def setting() -> dict[str, Any]:
-    """The machine, how busy it is, and the versions that train."""
+    """The machine, its load, and the versions of Python and torch."""
     return {
         "cpu": cpu_name(),
         "cpus": available_cpus(),

@@ -1,10 +1,10 @@
-"""The picture of the live table in the README: a real search on digits, recorded midway as SVG.
+"""Makes the picture of the live table in the README: a real search on digits, recorded midway as SVG.
 
 Usage: python -m benchmarks.live_table [--output docs/live-table.svg] [--after 8]
 
-Runs the default search on digits (about 40 s on two cores) in a temporary folder and records its table once --after
+Runs the default search on digits (about 40 s on two cores) in a temporary folder. It records the table once --after
 trials have ended, every slot runs a trial that has been validated, and one of these has passed the first rung. The
-picture refers to no font or other file outside itself.
+picture does not refer to fonts or other files.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from search.runs.reuse import ReusableResults
 from trainables.data import load_training_set
 
 WIDTH = 72
-"""Columns of the terminal in the picture: its headline takes 68."""
+"""Columns of the terminal in the picture; its headline takes 68."""
 TITLE = "python -m search.run"
 FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
-"""Rich's reference to a font on a server, which GitHub does not load; the template falls back on a monospaced one."""
+"""Rich's reference to a font on a server, which GitHub does not load; a monospaced font replaces it."""
 
 
 class RecordedDisplay(LiveDisplay):
-    """A live table that is drawn nowhere and becomes a picture once, after `after` trials have ended."""
+    """A live table that is not drawn but recorded once as a picture, after `after` trials have ended."""
 
     def __init__(self, config: RunConfig, after: int) -> None:
         super().__init__(config.budgets, config.ladder, Console(file=io.StringIO(), width=WIDTH))
         self.after = after
         self.svg: str | None = None
-        """The picture; None until the search has come so far."""
+        """The picture; None until it has been recorded."""
 
     def update(self, state: RunState) -> None:
-        """Records the table of `state` if it is the one that is wanted."""
+        """Records the table of `state` if it is the first one with enough to show."""
         ended = sum(trial.ended for trial in state.trials.values())
         epochs = [trial.epochs for trial in state.trials.values() if trial.status == "running" and trial.epochs > 0]
         busy = len(epochs) == self._concurrency and max(epochs) > self.ladder.rungs[0]
@@ -59,7 +59,7 @@ class RecordedDisplay(LiveDisplay):
 
 
 def record_table(folder: Path, after: int) -> str:
-    """The picture of a search in `folder`, which must not exist, after `after` of its trials.
+    """Runs a search in `folder`, which must not exist, and returns its picture after `after` trials.
 
     Raises:
         ValueError: the search ended before that.

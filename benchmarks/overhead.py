@@ -1,13 +1,13 @@
-"""A whole search against the same trainings run bare, and where the difference went.
+"""How much longer does a whole search take than the same trainings alone, and where does the difference come from?
 
 Usage: python -m benchmarks.overhead [--seconds 20] [--trials N] [--cpus-per-trial N] [--train-images N] [--rounds N]
 
-A search on CIFAR-10 by `python -m search.run` whose trials last about so many seconds, none of them stopped early; then
-its layouts, recipes and epochs, read from its record, trained by `Trainer` alone: as many processes as the search had
-slots, each takes the next training when it is free. Bare has no Ray, record, checkpoint or search, but starts its
-processes and opens the data as the search does, and that is in its time. The search is timed from outside, its start
-included. Overhead is the one wall-clock over the other, less 1; `benchmarks.run_overhead` says where slots were not
-training. The last line is one JSON object.
+First, `python -m search.run` searches on CIFAR-10, with trials of about --seconds each and no early stopping. Then
+`Trainer` alone trains the same layouts and recipes for the same epochs, read from the record of the search, in as many
+processes as the search had slots; each free process takes the next training. These bare trainings have no Ray, record,
+checkpoint or search, but the start of their processes and the opening of the data are in their time, as they are in the
+search. The search is timed from outside, including its start. Overhead is the ratio of the two wall-clock times, minus
+1; `benchmarks.run_overhead` shows when slots were not training. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from trainables.recipe import Recipe
 from trainables.training import Trainer
 
 TARGETS = {20: 0.15, 120: 0.05}
-"""Most overhead by the seconds of a trial."""
+"""The highest acceptable overhead, by the seconds of a trial."""
 MOST_GAP_S = 0.5
-"""Most seconds, in the median, from a trial's end to the start of the next in its slot."""
+"""The highest acceptable median of the seconds from a trial's end to the start of the next one in its slot."""
 RAY_NICENESS = 15
-"""By how much Ray lowers the priority of its workers; work beside them at the usual one leaves them hardly anything."""
+"""The niceness that Ray gives its workers; other work at normal priority leaves them hardly any CPU time."""
 TYPICAL = ResNetLayout((2, 2, 2), (16, 32, 64))
-"""What the pace is probed with, to know how many epochs a trial has; the search's layouts are of about its size."""
+"""A layout of about the size of the search's, with which the seconds of an epoch are measured."""
 
 Training = tuple[dict[str, Any], dict[str, Any], int, tuple[int, ...], int]
-"""A layout, a recipe, a seed, the rungs, and the epochs that were trained."""
+"""A layout, a recipe, a seed, the rungs, and the number of epochs trained."""
 
 
 def trainings_of(state: RunState, rungs: tuple[int, ...]) -> list[Training]:
-    """What the run of `state` trained, in the order of its trials."""
+    """The trainings of the run with `state`, in the order of its trials."""
     return [
         (trial.layout, trial.settings, trial.seed, rungs, trial.epochs)
         for _, trial in sorted(state.trials.items())
@@ -65,7 +65,7 @@ def trainings_of(state: RunState, rungs: tuple[int, ...]) -> list[Training]:
 def bare(
     trainings: Sequence[Training], data: dict[str, Any], slots: int, threads: int
 ) -> tuple[float, float, list[float]]:
-    """Trains everything on the CPU in `slots` processes.
+    """Runs the trainings on the CPU in `slots` processes.
 
     Returns wall-clock seconds, seconds of training and validation, and the last validation accuracy of each training.
 
@@ -106,7 +106,7 @@ def bare(
 
 
 def _train_as_ray_does(waiting: Queue[Any], done: Queue[Any], data: dict[str, Any], threads: int) -> None:
-    os.nice(RAY_NICENESS)  # other work on the machine then takes as much from one as from the other
+    os.nice(RAY_NICENESS)  # so that other work on the machine slows down both sides equally
     _train_all(waiting, done, data, threads)
 
 
@@ -128,7 +128,7 @@ def _train_all(waiting: Queue[Any], done: Queue[Any], data: dict[str, Any], thre
 
 
 def searched(storage: Path, name: str, flags: Sequence[str]) -> float:
-    """Runs a search and returns its wall-clock seconds, those of its command's start and end included.
+    """Runs a search and returns its wall-clock seconds, including the start and the end of the command.
 
     Raises:
         SystemExit: it failed.
@@ -142,13 +142,13 @@ def searched(storage: Path, name: str, flags: Sequence[str]) -> float:
 
 
 def compared(storage: Path, name: str, flags: Sequence[str]) -> dict[str, Any]:
-    """One search and the same trainings bare."""
+    """Runs one search and then the same trainings alone; returns the figures of both."""
     search_s = searched(storage, name, flags)
     state, config = read_record(storage / name), read_config(storage / name)
     concurrency = state.sessions[max(state.sessions)].concurrency
     trainings = trainings_of(state, config.rungs)
     bare_s, training_s, accuracies = bare(trainings, config.data_arguments, concurrency, config.cpus_per_trial)
-    told = [state.reports[number][-1].val_accuracy for number in sorted(state.trials) if state.trials[number].epochs]
+    reported = [state.reports[n][-1].val_accuracy for n in sorted(state.trials) if state.trials[n].epochs]
     where = figures(storage / name)
     between = gaps(state, max(state.sessions))
     return {
@@ -156,14 +156,14 @@ def compared(storage: Path, name: str, flags: Sequence[str]) -> dict[str, Any]:
         "bare_s": round(bare_s, 1),
         "overhead": round(search_s / bare_s - 1, 4),
         "training_s": {"search": where["training_s"], "bare": round(training_s, 1)},
-        "same_accuracies": told == accuracies,
+        "same_accuracies": reported == accuracies,
         "gap_s": round(statistics.median(between), 3) if between else None,
         "search": where,
     }
 
 
 def epoch_seconds(data: dict[str, Any], threads: int) -> float:
-    """Seconds that an epoch of `TYPICAL` takes here, validation included, after one that warms up."""
+    """Seconds of an epoch of `TYPICAL` on this machine, including validation, after one epoch to warm up."""
     torch.set_num_threads(threads)
     trainer = Trainer(TYPICAL, Recipe(), load_training_set(**data), torch.device("cpu"), epochs=2)
     trainer.train_epoch()
@@ -172,7 +172,7 @@ def epoch_seconds(data: dict[str, Any], threads: int) -> float:
 
 
 def main(given: Sequence[str] | None = None) -> dict[str, Any]:
-    """The figures of all rounds."""
+    """Runs all rounds and returns their figures."""
     options = _arguments(given)
     images = options.train_images
     data = {"name": options.dataset, "data_dir": options.data_dir, "train_images": images}
@@ -198,12 +198,12 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=count, default=20, help="of a trial; the targets are for 20 and for 120")
-    parser.add_argument("--trials", type=count, default=12, help="of a search")
-    parser.add_argument("--rounds", type=count, default=1, help="searches, each with its trainings bare after it")
-    parser.add_argument("--cpus-per-trial", type=count, default=1, help="threads of a trial")
-    parser.add_argument("--train-images", type=count, default=2000, help="images of an epoch")
-    parser.add_argument("--dataset", default="cifar10", help="any data set of the search")
+    parser.add_argument("--seconds", type=count, default=20, help="seconds per trial; there are targets for 20 and 120")
+    parser.add_argument("--trials", type=count, default=12, help="trials per search")
+    parser.add_argument("--rounds", type=count, default=1, help="searches, each followed by its trainings alone")
+    parser.add_argument("--cpus-per-trial", type=count, default=1, help="threads per trial")
+    parser.add_argument("--train-images", type=count, default=2000, help="images per epoch")
+    parser.add_argument("--dataset", default="cifar10", help="data set of the search")
     parser.add_argument("--data-dir", help="folder of the prepared data sets")
     parser.add_argument("flags", nargs="*", help="further flags of search.run, after --")
     return parser.parse_args(given)

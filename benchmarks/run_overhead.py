@@ -1,11 +1,11 @@
-"""How much of a finished run was training, and where the rest of its slots' time went.
+"""How much of a finished run was training, and what took the rest of the time of its slots?
 
 Usage: python -m benchmarks.run_overhead RUN_FOLDER
 
-A slot is room for one trial; a session has `concurrency` of them. Their time is split into training (training steps
-and validation, measured inside the trials), start (from the session's start to a slot's first launch), between (from a
-trial's end to the slot's next launch), tail (from a slot's last end to the session's end) and inside (what a trial
-spends beside training: loading, checkpoints, reports). The last line is one JSON object.
+A slot is room for one trial; a session has `concurrency` slots. Their time is split into training (training steps and
+validation, measured inside the trials), inside (the rest of a trial: loading, checkpoints, reports), start (from the
+session's start to the first launch in a slot), between (from a trial's end to the next launch in its slot) and tail
+(from the last end in a slot to the session's end). The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search.runs.ranking import session_training_time_s
 
 
 def slot_times(state: RunState, session: int, ended_s: float) -> dict[str, float]:
-    """Seconds of all slots of a session by what they were spent on; `ended_s` is the session's end, unix time."""
+    """Seconds of all slots of a session by their use; `ended_s` is the session's end in Unix time."""
     free, waits, running = _slots(state, session, ended_s)
     training = session_training_time_s(state, session)
     return {
@@ -39,7 +39,9 @@ def gaps(state: RunState, session: int) -> list[float]:
 
 
 def _slots(state: RunState, session: int, ended_s: float) -> tuple[list[float], list[tuple[float, bool]], float]:
-    """When each slot was last freed, how long it waited for each trial, was it its first, seconds of all trials."""
+    """The time at which each slot was last freed, each wait for a trial and whether it was the slot's first, and the
+    seconds of all trials.
+    """
     facts = state.sessions[session]
     free, fresh = [facts.started_s] * facts.concurrency, [True] * facts.concurrency
     waits, running = [], 0.0

@@ -1,9 +1,9 @@
-"""What a proposal costs after so many finished trials: FeasibleSampler over TPE against TPE alone, alternating.
+"""How much longer does a proposal take with FeasibleSampler over TPE than with TPE alone, after many finished trials?
 
 Usage: python -m benchmarks.sampler_overhead [--trials 1000] [--proposals 40]
 
-Both see the same finished trials of the default CIFAR-10 space with a searched recipe. The last line is one JSON
-object: median milliseconds a proposal, and the ratio of the medians.
+The two alternate, and both have the same finished trials of the default CIFAR-10 space with a searched recipe. The last
+line is one JSON object: median milliseconds per proposal, and the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {
 
 
 def ask(study: optuna.Study, candidates: JointSpace) -> float:
-    """Seconds of one proposal, all its dimensions asked for; the trial is told as failed, which TPE leaves out."""
+    """Seconds of one proposal with all its dimensions; the trial is then marked as failed, so that TPE ignores it."""
     started = time.perf_counter()
     trial = study.ask()
     for name, dimension in candidates.dimensions.items():
@@ -49,7 +49,7 @@ def ask(study: optuna.Study, candidates: JointSpace) -> float:
 
 
 def study_with(sampler: BaseSampler, candidates: JointSpace, trials: int) -> optuna.Study:
-    """A study of so many finished trials of uniform draws, deeper networks better."""
+    """A study with `trials` finished trials of uniform draws, in which deeper networks score higher."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
     draw = np.random.default_rng(0)
     for _ in range(trials):
@@ -64,7 +64,7 @@ def study_with(sampler: BaseSampler, candidates: JointSpace, trials: int) -> opt
 
 
 def main() -> dict[str, Any]:
-    """The figures."""
+    """Measures both and returns the figures."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.sampler_overhead", description=__doc__.splitlines()[0] if __doc__ else None
     )

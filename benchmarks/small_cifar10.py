@@ -1,12 +1,13 @@
-"""Seed A's ResNet-12 by seed A's recipe against ours of at most 200,000 parameters: the same images, the same epochs.
+"""Is our network of at most 200,000 parameters better than the first student project's ResNet-12, in the same epochs?
 
 Usage: python -m benchmarks.small_cifar10 [--epochs 10] [--seed 0] [--dataset cifar10] [--train-images N]
 
-Both are trained at the same time, one core each, on CIFAR-10's 45,000 training images, and validated after every epoch
-on the 5,000 that searches decide by. Seed A's is the layout arora-resnet12 by that recipe of configs/arora.toml which
-was reported best for it, SGD 0.1 dropped to a third every 20 epochs: it is cut off, as its schedule is for 70 epochs.
-Both compute in the same arithmetic, bfloat16 where the CPU multiplies it, so that times compare too.
-Ours is configs/recipes/small-200k.toml, made for ten epochs. Prints a table and, as the last line, one JSON object.
+Both are trained at the same time, on one core each, on CIFAR-10's 45,000 training images, and validated after every
+epoch on the 5,000 images by which searches decide. The project ("seed A") has the layout arora-resnet12 and the recipe
+in configs/arora.toml that was reported best for it, SGD 0.1 multiplied by a third every 20 epochs; it is cut off here,
+because its schedule is for 70 epochs. Ours is configs/recipes/small-200k.toml, made for ten epochs. Both compute in the
+same arithmetic, bfloat16 if the CPU has it natively, so that times are comparable too. Prints a table and, as the last
+line, one JSON object.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SEED_A, OURS = "seed A", "ours"
 
 
 def seed_a(flags: dict[str, Any]) -> Training:
-    """Seed A's ResNet-12 by SGD 0.1, of its grid, in our arithmetic, under `flags` as those of `search.run`."""
+    """The first student project's ResNet-12 with SGD 0.1, in our arithmetic, under flags of `search.run`."""
     own = ["space.layouts=['arora-resnet12']", "recipe.precision='auto'"]
     config = compose(CONFIGS / "arora.toml", None, flags, own)
     (recipe,) = (r for r in config.recipe.in_order() if (r.optimizer, r.learning_rate) == ("sgd", 0.1))
@@ -37,7 +38,7 @@ def seed_a(flags: dict[str, Any]) -> Training:
 
 
 def ours(epochs: int, flags: dict[str, Any]) -> Training:
-    """Our layout and recipe, annealed at the end of `epochs`, under `flags` as those of `search.run`.
+    """Our layout and recipe, annealed at the end of `epochs` epochs, under flags of `search.run`.
 
     Raises:
         ValueError: the layout has more parameters than `MAX_PARAMS`.
@@ -50,14 +51,14 @@ def ours(epochs: int, flags: dict[str, Any]) -> Training:
 
 
 def trained_together(trainings: list[Training], epochs: int) -> list[Curve]:
-    """The curves of `trainings`, in this order, each trained in a process of its own on one core."""
+    """The curves of `trainings`, in this order, each trained in its own process on one core."""
     context = multiprocessing.get_context("spawn")
     with with_environment(environment()), ProcessPoolExecutor(len(trainings), context) as pool:
         return list(pool.map(train, trainings, [epochs] * len(trainings)))
 
 
 def table(trainings: list[Training], curves: list[Curve]) -> str:
-    """One row an epoch: accuracies, and seconds since the first step."""
+    """A table with one row per epoch: accuracies, and seconds since the first step."""
     names = [what.name for what in trainings]
     lines = ["epoch  " + "".join(f"{name:>10}{'s':>9}" for name in names)]
     for epoch in range(len(curves[0].val_accuracy)):
@@ -67,7 +68,7 @@ def table(trainings: list[Training], curves: list[Curve]) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Trains both and prints their table and their figures."""
+    """Trains both and prints the table and the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.small_cifar10")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)

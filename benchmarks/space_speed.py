@@ -1,9 +1,9 @@
-"""How fast spaces of up to 10^11 layouts are counted, and the default one is walked, numbered and drawn from, one core.
+"""How fast are spaces of up to 10^11 layouts counted, and the default space enumerated and sampled, on one core?
 
 Usage: python -m benchmarks.space_speed
 
-Layouts a second are those of integer columns (blocks, channels, strides, kernels, stem, parameters), and of
-`ResNetLayout` objects. The last line is one JSON object; memory is the process's peak so far, imports included.
+Layouts per second are given for integer columns (blocks, channels, strides, kernels, stem, parameters) and for
+`ResNetLayout` objects. The last line is one JSON object; memory is the process's peak so far, including imports.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ SPACES: dict[str, dict[str, Any]] = {
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What `work` returns, and the seconds it took."""
+    """The result of `work` and the seconds it took."""
     started = time.perf_counter()
     result = work()
     return result, time.perf_counter() - started
 
 
 def counted(choices: dict[str, Any]) -> dict[str, Any]:
-    """Size, count, seconds and memory of one space."""
+    """The size of one space, its number of feasible layouts, and the seconds and memory for counting them."""
     space = LayoutSpace.model_validate(choices)
     feasible, seconds = timed(lambda: count_feasible(space))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -61,7 +61,7 @@ def counted(choices: dict[str, Any]) -> dict[str, Any]:
 
 
 def nearest_ms(choices: dict[str, Any]) -> float:
-    """Median milliseconds from a uniform proposal, most of which are infeasible, to the nearest feasible layout."""
+    """Median milliseconds to find the feasible layout nearest to a uniform proposal, most of which are infeasible."""
     space = LayoutSpace.model_validate(choices)
     neighbours, draw, times = Neighbours(space), np.random.default_rng(0), []
     for _ in range(PROPOSALS):
@@ -71,7 +71,7 @@ def nearest_ms(choices: dict[str, Any]) -> float:
 
 
 def main() -> dict[str, Any]:
-    """The figures."""
+    """Measures all spaces and returns the figures."""
     spaces = {name: counted(choices) for name, choices in SPACES.items()}
     space = LayoutSpace()
     _, index_s = timed(lambda: ChainIndex(space))

@@ -1,1 +1,1 @@
-"""A search killed at instants that hurt, and what was lost."""
+"""Kills a search at its most sensitive moments and counts what is lost."""

@@ -1,7 +1,7 @@
-"""What happens to a run's folder between a kill and the resume: it is moved, its files are torn as by a power cut.
+"""Actions on a run's folder between a kill and the resume: it is moved, or files are torn as by a power cut.
 
-A line that was being appended and a table that was being written are cut at a drawn byte. No line that the driver
-took for written is touched, for it was synced to disk.
+A line that was being appended and a table that was being written are cut at a random byte. Lines that the driver had
+finished writing are not touched, because they were synced to disk.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from results.record.tables import TRIALS_NAME
 
 @dataclass(frozen=True)
 class Done:
-    """An action's outcome."""
+    """The outcome of an action."""
 
     folder: Path
     """Where the run is now."""
     torn: int = 0
-    """Bytes of the record's torn last line, which the next driver must name and cut."""
+    """Bytes of the record's torn last line, which the next driver must report and cut off."""
     notes: tuple[str, ...] = ()
-    """A sentence for each thing that is wrong already."""
+    """A sentence for each problem found already."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Action:
     """A kind of damage or change."""
 
     title: str
-    """For the table."""
+    """Its name in the table."""
     act: Callable[[Path, np.random.Generator], Done]
     needs_table: bool = False
-    """Whether there must be a table."""
+    """Whether it needs the table of trials."""
     at_once: bool = False
-    """Whether it comes before the dead driver's workers have ended."""
+    """Whether it is done before the dead driver's workers have ended."""
     flags: tuple[str, ...] = ()
-    """Of the resume."""
+    """Flags for the resume."""
 
 
 def _move(folder: Path, generator: np.random.Generator) -> Done:
@@ -65,10 +65,10 @@ def _tear_table(folder: Path, generator: np.random.Generator) -> Done:
     path = folder / TRIALS_NAME
     content = path.read_bytes()
     path.write_bytes(content[: int(generator.integers(0, len(content)))])
-    # The leaderboard is asked for at this moment too: it takes the record and says what is damaged.
+    # A leaderboard must also work now: it reads the record and reports the damage.
     notes = read_run(folder).notes
     named = [note for note in notes if TRIALS_NAME in note and "damaged" in note]
-    return Done(folder, notes=() if named else (f"{TRIALS_NAME} was torn, and reading it says {notes}",))
+    return Done(folder, notes=() if named else (f"{TRIALS_NAME} was torn, but reading it reports {notes}",))
 
 
 def _tear_both(folder: Path, generator: np.random.Generator) -> Done:
@@ -81,15 +81,15 @@ def _nothing(folder: Path, generator: np.random.Generator) -> Done:
 
 
 ACTIONS = {
-    "move": Action("its folder renamed, resumed by path", _move, at_once=True),
+    "move": Action("the folder moved, resumed by path", _move, at_once=True),
     "record": Action("the record's last line torn", _tear_record),
     "table": Action("trials.parquet torn", _tear_table, needs_table=True),
     "both": Action("the record's last line and trials.parquet torn", _tear_both, needs_table=True),
-    "longer": Action("more epochs asked for", _nothing, flags=("--max-epochs=8",)),
+    "longer": Action("more epochs requested", _nothing, flags=("--max-epochs=8",)),
 }
-"""What is done between a kill and the resume, by its name."""
+"""The actions between a kill and the resume, by name."""
 
 
 def possible(name: str, folder: Path) -> bool:
-    """Whether the action can be done to the run now."""
+    """Whether the action can be applied to the run now."""
     return bool(complete_lines(folder)) and ((folder / TRIALS_NAME).exists() or not ACTIONS[name].needs_table)

@@ -1,4 +1,4 @@
-"""A campaign: which kills come in which order, and the search that is struck and resumed through all of them."""
+"""A campaign of kills in a planned order, through which one search is resumed again and again."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ SEARCH = (
     "--set=space.stages=[2,3]",
     "--set=recipe.precision=float32",
     "--set=recipe.learning_rate=[0.02,0.05,0.1]",
-    "--max-retries=100",  # by chance one trial's worker is killed more often than a search would let pass
+    "--max-retries=100",  # the workers of one trial may be killed more often than the default allows
 )
 """Flags of a search on digits whose trials take a second, with room for 249 of them."""
 KILLED, WHOLE = "killed", "whole"
 TRIALS_A_KILL = 2
-"""What a kill's session gets done, about."""
+"""About how many trials a session completes before it is killed."""
 KILLS_AN_ACTION = 3
-"""After one kill of so many, about, something is done to the run before its resume."""
+"""About one kill in this many is followed by an action on the run before its resume."""
 NOTICE_S = 60.0
-"""How long a driver has to end by itself, asked to or because one of Ray's own processes is dead."""
+"""Seconds that a driver has to end by itself, after a signal or the death of one of Ray's own processes."""
 CLEAR_S = 30.0
-"""How long the workers of a dead driver have to end."""
+"""Seconds that the workers of a dead driver have to end."""
 
 
 class ChaosError(RuntimeError):
-    """A search that ended otherwise than by a kill or with its trials done."""
+    """A search that ended neither by a kill nor with all its trials done."""
 
 
 def plan(kills: int, seed: int) -> list[str]:
-    """The points of `kills` kills: rounds of all points in a random order, those of the run's end last.
+    """The points of `kills` kills: rounds of all points in random order, with those of the run's end last.
 
-    Slow points are in every second round. None that comes only early in a driver's life follows one that the driver
-    survives.
+    Slow points are in every second round. A point that occurs only early in a driver's life never follows one that the
+    driver survives.
     """
     generator = np.random.default_rng([seed, 0])
     ends = list(AT_THE_END[: max(0, kills - 1)])
@@ -77,7 +77,7 @@ def plan(kills: int, seed: int) -> list[str]:
 
 
 def plan_actions(kills: int, seed: int, *, compared: bool) -> list[str]:
-    """What is done between kills and resumes, in a random order; nothing that an unkilled search has not."""
+    """The actions between kills and resumes, in random order; if `compared`, none that changes the search itself."""
     generator = np.random.default_rng([seed, 2])
     names = [name for name, action in ACTIONS.items() if not (compared and action.flags)]
     rounds = itertools.chain.from_iterable(generator.permutation(names) for _ in itertools.count())
@@ -86,28 +86,28 @@ def plan_actions(kills: int, seed: int, *, compared: bool) -> list[str]:
 
 @dataclass
 class Campaign:
-    """A search in `storage` that is killed again and again; Ray's files go to `ray_folder`."""
+    """A search in `storage` that is killed again and again, with Ray's files in `ray_folder`."""
 
     storage: Path
     trials: int
     seed: int
     ray_folder: Path
-    """Short: a socket's path may have 107 characters at most."""
+    """A short path, because a socket's path may have at most 107 characters."""
     flags: tuple[str, ...] = ()
-    """Beside those of `SEARCH`."""
+    """Flags of the search in addition to `SEARCH`."""
     actions: list[str] = field(default_factory=list)
-    """What is still to be done between a kill and a resume."""
+    """The actions that are still to be done between a kill and a resume."""
     _resume_flags: tuple[str, ...] = ()
     _torn: int = 0
-    """Bytes of a torn line that the next driver must name."""
+    """Bytes of a torn line that the next driver must report."""
 
     def __post_init__(self) -> None:
         self.folder = self.storage / KILLED
 
     def run(self, points: Sequence[str]) -> list[Kill]:
-        """Starts, kills and resumes the search until the points are used up and its trials done; what it cost.
+        """Starts, kills and resumes the search until all points are used and its trials done; returns the kills.
 
-        When the trials are done before that, the search is extended and `trials` grows.
+        If the trials are done before the points are used, the search is extended and `trials` grows.
 
         Raises:
             ChaosError: a driver ended with an error.
@@ -117,7 +117,7 @@ class Campaign:
         while True:
             driver = self._start(KILLED, len(kills), resumed=bool(kills))
             try:
-                alive = self._torment(driver, pending, kills, generator)
+                alive = self._strike_driver(driver, pending, kills, generator)
                 if alive:
                     driver.wait(timeout=600)
             finally:
@@ -127,28 +127,28 @@ class Campaign:
             if alive:
                 self._require_done(driver, KILLED)
                 if kills:
-                    kills[-1].notes += self._untold()
+                    kills[-1].notes += self._unreported_tear()
                 if not pending:
                     break
                 if set(pending) <= set(AT_THE_END):
-                    pending = ["summary"] * len(pending)  # a finished run can be resumed as often as one likes
+                    pending = ["summary"] * len(pending)  # a finished run can be resumed any number of times
                 else:
-                    self.trials += TRIALS_A_KILL * len(pending)  # and extended
+                    self.trials += TRIALS_A_KILL * len(pending)  # or extended
         content = (self.folder / RECORD_NAME).read_bytes()
         settle_accounts(kills, read_record(self.folder), content)
         return kills
 
     def run_whole(self) -> None:
-        """The same search without a kill."""
+        """Runs the same search without a kill."""
         driver = self._start(WHOLE, 0, resumed=False)
         driver.wait(timeout=1800)
         clear(driver.pid, CLEAR_S)
         self._require_done(driver, WHOLE)
 
-    def _torment(
+    def _strike_driver(
         self, driver: subprocess.Popen[bytes], pending: list[str], kills: list[Kill], generator: np.random.Generator
     ) -> bool:
-        """Strikes one driver, or its workers and then it; whether it is to end by itself now."""
+        """Strikes one driver, perhaps its workers first; returns whether it now has to end by itself."""
         scene = Scene(driver, self.folder, self.trials)
         while pending:
             name = strike(scene, pending[0], generator)
@@ -159,20 +159,20 @@ class Campaign:
             if POINTS[name].survived:
                 kills.append(look_after(self.folder, name, driver.pid))
             else:
-                kills.append(self._lay_out(driver, name, pending, generator))
+                kills.append(self._after_kill(driver, name, pending, generator))
                 return False
         return True
 
-    def _lay_out(
+    def _after_kill(
         self, driver: subprocess.Popen[bytes], name: str, pending: list[str], generator: np.random.Generator
     ) -> Kill:
-        """Waits for the end of a driver that was struck at the point `name`, and does the next action to its run."""
+        """Waits for the end of a driver that was struck at the point `name`, and applies the next action to its run."""
         hung = not wait_until(lambda: driver.poll() is not None, NOTICE_S)
         if hung:
             driver.kill()
         driver.wait()
         log = self._log(KILLED)
-        notes = [*wrong_ending(self.folder, name, driver.pid, driver.returncode, log), *self._untold()]
+        notes = [*wrong_ending(self.folder, name, driver.pid, driver.returncode, log), *self._unreported_tear()]
         action = self._next_action(pending, generator)
         done = ACTIONS[action].act(self.folder, generator) if action and ACTIONS[action].at_once else Done(self.folder)
         clear(driver.pid, CLEAR_S)
@@ -186,16 +186,16 @@ class Campaign:
         kill.notes += [*notes, *done.notes]
         return kill
 
-    def _untold(self) -> list[str]:
-        """A sentence when the last driver did not name the torn line that it found."""
+    def _unreported_tear(self) -> list[str]:
+        """A sentence if the last driver did not report the torn line that it found."""
         torn, self._torn = self._torn, 0
         if not torn or f"the last line was torn; {torn} bytes cut" in self._log(KILLED):
             return []
-        return [f"the driver did not say that {torn} bytes of its record were torn"]
+        return [f"the driver did not report that {torn} bytes of its record were torn"]
 
     def _next_action(self, pending: Sequence[str], generator: np.random.Generator) -> str | None:
-        """What is to be done now; the more probably, the fewer occasions are left for it."""
-        # Before an early point nothing: that driver may be hit before it has said what it mended.
+        """The action to apply now, or None; the fewer occasions are left, the more probable an action is."""
+        # None before an early point, because that driver may be struck before it has reported its repairs.
         occasions = [True, *(not POINTS[name].survived for name in pending)]
         early = [*(POINTS[name].early for name in pending), False]
         left = sum(occasion and not follows for occasion, follows in zip(occasions, early, strict=True))
@@ -222,11 +222,11 @@ class Campaign:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_hear_interrupts,
+                preexec_fn=_restore_sigint,
             )
 
     def _log(self, name: str) -> str:
-        """What the last driver said."""
+        """The output of the last driver."""
         return max((self.storage / "logs").glob(f"{name}-*.log")).read_text(errors="replace")
 
     def _require_done(self, driver: subprocess.Popen[bytes], name: str) -> None:
@@ -234,5 +234,5 @@ class Campaign:
             raise ChaosError(f"the driver ended with exit code {driver.returncode}: {self._log(name)[-2000:]}")
 
 
-def _hear_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a benchmark in a shell's background has it ignored
+def _restore_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs with SIGINT ignored

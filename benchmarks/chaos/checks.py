@@ -1,6 +1,6 @@
-"""What must hold of a finished search however often it was killed, read from its files alone.
+"""Checks of a finished search that must hold however often it was killed, from its files alone.
 
-The record's lines are counted here by hand, not with `results.record.state`, whose folding would hide a repeated line.
+The record's lines are counted here directly and not with `results.record.state`, which ignores repeated lines.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from trainables.checkpoints.files import read
 from trainables.errors import CheckpointError
 
 OF_A_RUN = ("train_time_s", "eval_time_s", "started_s", "ended_s", "time_s", "session", "run", "retries")
-"""Columns in which two runs of one search may differ: times, names, and workers that died."""
+"""Columns in which two runs of one search may differ: times, names, and retries after workers died."""
 
 Events = list[dict[str, Any]]
 
 
 def problems(folder: Path, trials: int) -> list[str]:
-    """A sentence for everything that is wrong with the run in `folder`, whose search was asked for `trials` trials."""
+    """A sentence for everything that is wrong with the run in `folder`, whose search should have `trials` trials."""
     found = record_problems(folder, trials)
     found += _table_problems(folder, _events(folder), trials)
     found += _checkpoint_problems(folder, read_config(folder).keep_checkpoints)
@@ -45,7 +45,7 @@ def problems(folder: Path, trials: int) -> list[str]:
 
 
 def record_problems(folder: Path, trials: int) -> list[str]:
-    """The sentences on the run's record, and on the rungs and the study that are rebuilt from it."""
+    """Sentences on problems of the run's record, and of the rungs and the study that are rebuilt from it."""
     content = (folder / RECORD_NAME).read_bytes()
     found = ["record: its last line is torn"] if not content.endswith(b"\n") else []
     events, config, state = _events(folder), read_config(folder), read_record(folder)
@@ -61,7 +61,7 @@ def record_problems(folder: Path, trials: int) -> list[str]:
 
 
 def differences(storage: Path, one: str, other: str) -> list[str]:
-    """Where two runs' leaderboards and epochs differ in more than `OF_A_RUN`, value for value."""
+    """Sentences on columns other than `OF_A_RUN` in which the leaderboards or epochs of two runs differ."""
     found = []
     boards = [rank_trials(storage, [name]).drop(columns=list(OF_A_RUN), errors="ignore") for name in (one, other)]
     epochs = [
@@ -78,7 +78,7 @@ def differences(storage: Path, one: str, other: str) -> list[str]:
 
 
 def _events(folder: Path) -> Events:
-    """The lines of the record that are JSON; those that are not are named by its reader."""
+    """The lines of the record that are JSON; its reader reports the others."""
     found = []
     for line in (folder / RECORD_NAME).read_bytes().splitlines():
         try:
@@ -102,7 +102,7 @@ def _trial_problems(events: Events, trials: int) -> Iterator[str]:
     for what, present in (("suggested", numbers), ("ended", ended)):
         yield from (f"trials: {number} not {what}" for number in sorted(set(range(trials)) - set(present)))
         yield from (
-            f"trials: {number} {what}, {trials} asked for" for number in sorted(set(present) - set(range(trials)))
+            f"trials: {number} {what}, {trials} requested" for number in sorted(set(present) - set(range(trials)))
         )
     yield from (f"trials: {number} suggested twice" for number in _twice(numbers))
     reopened = Counter(event["trial"] for event in _of(events, "reopened"))
@@ -111,15 +111,15 @@ def _trial_problems(events: Events, trials: int) -> Iterator[str]:
             yield f"trials: {number} ended twice"
         elif count < 1 + reopened[number]:
             yield f"trials: {number} reopened and not ended"
-    points = [json.dumps([event[key] for key in ("layout", "recipe", "seed")]) for event in _of(events, "suggested")]
-    yield from (f"trials: suggested twice: {point}" for point in _twice(points))
+    trainings = [json.dumps([event[key] for key in ("layout", "recipe", "seed")]) for event in _of(events, "suggested")]
+    yield from (f"trials: suggested twice: {training}" for training in _twice(trainings))
     for event in _of(events, "ended"):
         if event["status"] not in ("completed", "stopped"):
             yield f"trials: {event['trial']} {event['status']}: {event['error']}"
 
 
 def _session_problems(events: Events) -> Iterator[str]:
-    """No more trials at a time than slots, and none twice at work, but after its worker's death."""
+    """Checks that no more trials run at a time than there are slots, and that a running trial is not started again."""
     slots, session, at_work = 0, 0, set[int]()
     for event in events:
         number = event.get("trial", -1)
@@ -130,9 +130,9 @@ def _session_problems(events: Events) -> Iterator[str]:
                 yield f"sessions: trial {number} started twice in session {session}"
             at_work.add(number)
             if len(at_work) > slots:
-                yield f"sessions: trials {sorted(at_work)} at work in session {session}, which has {slots} slots"
+                yield f"sessions: trials {sorted(at_work)} running in session {session}, which has {slots} slots"
         elif event["event"] == "report" and number not in at_work and event["reused"] is None:
-            yield f"sessions: trial {number} reported epoch {event['epoch']} and was not at work"
+            yield f"sessions: trial {number} reported epoch {event['epoch']} but was not running"
         elif event["event"] in ("ended", "retried"):
             at_work.discard(number)
         if event.get("session", session) != session:
@@ -157,10 +157,10 @@ def _epoch_problems(events: Events) -> Iterator[str]:
 
 
 def _rung_problems(events: Events, config: RunConfig, rebuilt: dict[int, bool]) -> Iterator[str]:
-    """Each ending follows from the values that were in the record when it was decided, by numpy's quantile."""
+    """Checks with NumPy's quantile that each ending follows from the values in the record when it was decided."""
     seen: dict[int, list[float]] = {rung: [] for rung in config.rungs}
     max_epochs = config.max_epochs
-    last: dict[int, tuple[int, bool]] = {}  # by trial, its last rung's epoch and whether it was not below the quantile
+    last: dict[int, tuple[int, bool]] = {}  # by trial, the epoch of its last rung and whether it passed the quantile
 
     def goes_on(number: int) -> bool:
         epoch, passed = last.get(number, (0, True))
@@ -180,20 +180,20 @@ def _rung_problems(events: Events, config: RunConfig, rebuilt: dict[int, bool]) 
                 last[number] = epoch, bool(value >= quantile)
                 before.append(value)
         elif event["event"] == "ended" and goes_on(number):
-            yield f"rungs: trial {number} is {event['status']}, though its last rung let it go on"
+            yield f"rungs: trial {number} is {event['status']}, although its last rung promoted it"
         elif event["event"] == "reopened" and not goes_on(number):
-            yield f"rungs: trial {number} was reopened, though its last rung stopped it"
+            yield f"rungs: trial {number} was reopened, although its last rung stopped it"
     wrong = sorted(n for n in last.keys() | rebuilt.keys() if goes_on(n) != rebuilt.get(n))
     if wrong:
-        yield f"rungs: rebuilt, they decide otherwise on trials {wrong}"
+        yield f"rungs: the rebuilt rungs decide differently on trials {wrong}"
 
 
 def _table_problems(folder: Path, events: Events, trials: int) -> Iterator[str]:
     frame, epochs = pd.read_parquet(folder / TRIALS_NAME), pd.read_parquet(folder / EPOCHS_NAME)
     if frame["trial"].tolist() != list(range(trials)):
-        yield f"{TRIALS_NAME}: trials {frame['trial'].tolist()}, {trials} asked for"
-    point = ["layout_id", "seed", *(name for name in frame.columns if name.startswith("recipe_"))]
-    for place in frame.index[frame.duplicated(point)]:
+        yield f"{TRIALS_NAME}: trials {frame['trial'].tolist()}, {trials} requested"
+    training = ["layout_id", "seed", *(name for name in frame.columns if name.startswith("recipe_"))]
+    for place in frame.index[frame.duplicated(training)]:
         yield f"{TRIALS_NAME}: trial {frame['trial'][place]} repeats another"
     for place in frame.index[~frame["status"].isin(["completed", "stopped"])]:
         yield f"{TRIALS_NAME}: trial {frame['trial'][place]} is {frame['status'][place]}"
@@ -202,7 +202,7 @@ def _table_problems(folder: Path, events: Events, trials: int) -> Iterator[str]:
     columns = ["trial", "epoch", "val_accuracy", "train_time_s"]
     reported = sorted(tuple(event[name] for name in columns) for event in _of(events, "report"))
     if sorted(epochs[columns].itertuples(index=False, name=None)) != reported:
-        yield f"{EPOCHS_NAME}: not the reports of the record"
+        yield f"{EPOCHS_NAME}: differs from the reports in the record"
 
 
 def _checkpoint_problems(folder: Path, keep: int) -> Iterator[str]:
@@ -210,7 +210,7 @@ def _checkpoint_problems(folder: Path, keep: int) -> Iterator[str]:
     kept = {checkpoint_path(folder, trial.trial).name for trial in best}
     there = {path.name for path in (folder / "checkpoints").iterdir()}
     if there != kept:
-        yield f"checkpoints: {sorted(there)} there, the best are {sorted(kept)}"
+        yield f"checkpoints: {sorted(there)} exist, but the best are {sorted(kept)}"
     for trial in best:
         try:
             report = json.loads(read(checkpoint_path(folder, trial.trial))[0]["report"])
@@ -218,11 +218,11 @@ def _checkpoint_problems(folder: Path, keep: int) -> Iterator[str]:
             yield f"checkpoints: {error}"
             continue
         if (report["epoch"], report["val_accuracy"]) != (trial.rung_epoch, trial.val_accuracy):
-            yield f"checkpoints: trial {trial.trial} holds epoch {report['epoch']}, ranked by {trial.rung_epoch}"
+            yield f"checkpoints: trial {trial.trial} has epoch {report['epoch']}, but is ranked at {trial.rung_epoch}"
 
 
 def _study_problems(history: RunStudy, events: Events) -> Iterator[str]:
-    """The study against the lines of the record: states, parameters, values at rungs, final values."""
+    """Compares the study with the lines of the record: states, parameters, values at rungs, final values."""
     states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
     max_epochs = _of(events, "limits")[-1]["max_epochs"]
     ended = {event["trial"] for event in _of(events, "ended")}
@@ -234,11 +234,11 @@ def _study_problems(history: RunStudy, events: Events) -> Iterator[str]:
         at_rungs = {event["epoch"]: event["val_accuracy"] for event in own}
         last = own[-1]["val_accuracy"] if own else None
         status = endings.get(trial.number, "open")
-        told = (trial.state, trial.params, trial.intermediate_values, trial.value)
-        if told != (states.get(status, TrialState.FAIL), proposals.get(trial.number), at_rungs, last):
-            yield f"study: trial {trial.number} is {told}, {status} in the record"
+        found = (trial.state, trial.params, trial.intermediate_values, trial.value)
+        if found != (states.get(status, TrialState.FAIL), proposals.get(trial.number), at_rungs, last):
+            yield f"study: trial {trial.number} is {found}, but {status} in the record"
     if len(history.study.trials) != len(proposals):
-        yield f"study: {len(history.study.trials)} trials, {len(proposals)} in the record"
+        yield f"study: {len(history.study.trials)} trials, but {len(proposals)} in the record"
 
 
 def _leaderboard_problems(folder: Path, trials: int) -> Iterator[str]:
@@ -247,4 +247,4 @@ def _leaderboard_problems(folder: Path, trials: int) -> Iterator[str]:
     if outcome.returncode or outcome.stderr:
         yield f"leaderboard: exit code {outcome.returncode}, {outcome.stderr.strip()}"
     elif len(rows := json.loads(outcome.stdout)) != trials:
-        yield f"leaderboard: {len(rows)} rows, {trials} trials asked for"
+        yield f"leaderboard: {len(rows)} rows, {trials} trials requested"

@@ -1,12 +1,12 @@
-"""Does a search survive being killed? Kills one at every kind of instant, resumes it to its end, and counts the cost.
+"""Does a search survive being killed? Kills one at every kind of moment, resumes it to its end, and counts the cost.
 
 Usage: python -m benchmarks.chaos --kills 50 [--trials N] [--seed S] [--compare] [--folder DIR]
 
-A real search on digits is started, killed with SIGKILL or stopped by Ctrl-C or SIGTERM at instants drawn from the seed
-(`points`) and resumed until its trials are done. After some kills its folder is moved or its files are
-torn (`between`). Then its files are read from outside (`checks`) and every kill is
-accounted for (`losses`). Two trials run at a time; `--compare` runs one, then the same search without
-a kill, and holds their leaderboards against each other. The last line is one JSON object. Linux only.
+A real search on digits is started, killed with SIGKILL or stopped by Ctrl-C or SIGTERM at moments drawn from the seed
+(`points`), and resumed until its trials are done. After some kills its folder is moved or its files are torn
+(`between`). Then its files are checked (`checks`), and the cost of every kill is determined (`losses`). Two trials run
+at a time. With `--compare` it is one trial at a time, and the leaderboard is compared with that of the same search
+without a kill. The last line is one JSON object. Linux only.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from search.machine import available_cpus
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Runs the benchmark; the exit code: 0 when nothing was lost, repeated or wrong."""
-    asked = _arguments(given)
-    storage = Path(asked.folder or tempfile.mkdtemp(prefix="chaos-")).absolute()
-    trials = asked.trials or TRIALS_A_KILL * asked.kills
-    slots = 1 if asked.compare else min(2, available_cpus())
+    """Runs the benchmark; returns exit code 0 if nothing was lost, repeated or wrong, otherwise 1."""
+    options = _arguments(given)
+    storage = Path(options.folder or tempfile.mkdtemp(prefix="chaos-")).absolute()
+    trials = options.trials or TRIALS_A_KILL * options.kills
+    slots = 1 if options.compare else min(2, available_cpus())
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-ray-", dir="/tmp") as ray_folder:
-        actions = plan_actions(asked.kills, asked.seed, compared=asked.compare)
-        campaign = Campaign(storage, trials, asked.seed, Path(ray_folder), (f"--concurrency={slots}",), actions)
-        kills = campaign.run(plan(asked.kills, asked.seed))
+        actions = plan_actions(options.kills, options.seed, compared=options.compare)
+        campaign = Campaign(storage, trials, options.seed, Path(ray_folder), (f"--concurrency={slots}",), actions)
+        kills = campaign.run(plan(options.kills, options.seed))
         found = problems(campaign.folder, campaign.trials)
-        if asked.compare:
+        if options.compare:
             campaign.run_whole()
             found += differences(storage, str(campaign.folder), WHOLE)
-    facts = _facts(kills, campaign, found, compared=asked.compare)
+    facts = _facts(kills, campaign, found, compared=options.compare)
     facts["wall_time_s"] = round(time.monotonic() - started, 1)
     for line in (*table(kills), "", *(f"problem: {sentence}" for sentence in facts["problems"]), json.dumps(facts)):
         sys.stdout.write(f"{line}\n")
@@ -55,7 +55,7 @@ def _facts(kills: Sequence[Kill], campaign: Campaign, found: list[str], *, compa
     state = read_record(campaign.folder)
     retried, alone = sum(trial.retries for trial in state.trials.values()), sum(POINTS[k.point].survived for k in kills)
     if retried > alone:
-        found = [*found, f"{retried} trials were tried again, {alone} workers were killed alone"]
+        found = [*found, f"{retried} retries, but only {alone} workers were killed without their driver"]
     notes = [f"kill {number}, {kill.point}: {note}" for number, kill in enumerate(kills, 1) for note in kill.notes]
     return {
         "kills": len(kills),
@@ -77,11 +77,11 @@ def _facts(kills: Sequence[Kill], campaign: Campaign, found: list[str], *, compa
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kills", type=_count, default=50, help="kills and stops in all")
-    parser.add_argument("--trials", type=_count, help="of the search at first; without it two a kill")
-    parser.add_argument("--seed", type=int, default=0, help="of the search and of the kills")
-    parser.add_argument("--compare", action="store_true", help="one trial at a time, and against an unkilled search")
-    parser.add_argument("--folder", type=Path, help="where the runs and logs go; without it a new folder in /tmp")
+    parser.add_argument("--kills", type=_count, default=50, help="number of kills and stops in total")
+    parser.add_argument("--trials", type=_count, help="trials of the search at its start; by default two per kill")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the search and of the kills")
+    parser.add_argument("--compare", action="store_true", help="one trial at a time, compared with an unkilled search")
+    parser.add_argument("--folder", type=Path, help="folder for the runs and logs; by default a new one in /tmp")
     return parser.parse_args(given)
 
 

@@ -1,7 +1,7 @@
-"""One strike: a driver is watched from outside until the instant has come, and then killed or asked to stop.
+"""One strike: watches a driver from outside until the moment has come, and then kills it or signals it to stop.
 
-An instant that passes quickly is caught by stopping the process first, looking whether it still is that instant, and
-only then killing it.
+A short moment is caught by suspending the process first, checking that the moment has not passed, and only then killing
+it.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from benchmarks.chaos.processes import Process, interrupt, processes_of, send, s
 from benchmarks.chaos.scene import Scene
 
 PATIENCE_S = 240.0
-"""A driver in whose record nothing happens for so long hangs."""
+"""Seconds without a new line in its record after which a driver is considered to hang."""
 BRIEF_POLL_S = 0.0002
-"""Between two looks at a run: a file is written in a few milliseconds."""
+"""Seconds between two looks at a run; a file is written in a few milliseconds."""
 MISSED = 16
-"""Reports after which an instant is given up."""
+"""Reports after which waiting for a moment is given up."""
 AGAIN_S = 1.0
-"""A second Ctrl-C comes up to so much later, drawn."""
+"""Most seconds until a second Ctrl-C; the delay is drawn."""
 
 
 class HangError(RuntimeError):
-    """A driver that neither goes on nor ends."""
+    """A driver that neither makes progress nor ends."""
 
 
 def strike(scene: Scene, name: str, generator: np.random.Generator) -> str | None:
-    """Waits for the point called `name` and hits its victims; gives its name, None when the driver ended before.
+    """Waits for the point called `name` and strikes its victims; returns its name, or None if the driver ended before.
 
-    When an instant was not caught in `MISSED` reports, the driver is killed at any and that point's name is given.
+    If the moment was not caught within `MISSED` reports, the driver is killed at the point `INSTEAD`, whose name is
+    then returned.
 
     Raises:
         HangError: nothing happened for `PATIENCE_S`.
     """
-    scene.recent.clear()  # of a driver that survived the strike before
+    scene.recent.clear()  # the driver may have survived an earlier strike
     point = POINTS[name]
     occasion = int(generator.integers(1, point.occasions + 1))
     delay_s = float(generator.uniform(0, point.delay_s))
@@ -63,7 +64,7 @@ def strike(scene: Scene, name: str, generator: np.random.Generator) -> str | Non
 
 
 def _hit(scene: Scene, point: Point, occasion: int, victims: list[Process]) -> bool:
-    """Kills `victims`, or asks them to stop, if it still is the instant and the driver still runs."""
+    """Sends the signal to `victims` if the moment has not passed and the driver still runs; returns whether it did."""
     if not point.delay_s:
         stop(victims)
         scene.look()

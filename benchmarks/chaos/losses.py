@@ -1,7 +1,7 @@
-"""What a kill cost: the record and the checkpoints right after it, held against the finished record.
+"""The cost of a kill, from the record and the checkpoints right after it and the record of the finished run.
 
-A report's time of training is measured to the nanosecond, so two trainings of one epoch never have the same: a
-recorded epoch with the time that its checkpoint held at the kill was not trained again.
+The training time in a report is measured to the nanosecond, so two trainings of one epoch never have the same one. An
+epoch in the finished record with the time in the checkpoint at the kill was therefore not trained again.
 """
 
 from __future__ import annotations
@@ -25,49 +25,49 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Saved:
-    """Where an open trial was at a kill."""
+    """The progress of an open trial at a kill."""
 
     reported: int
     """Epochs in the record."""
     epoch: int
-    """Epochs in its checkpoint; 0 when there is none."""
+    """Epochs in its checkpoint; 0 if there is none."""
     train_time_s: float | None
-    """The checkpoint's last epoch's, as its trainer measured it."""
+    """Training time of the checkpoint's last epoch, as measured by its trainer."""
     launched: bool
-    """Whether the killed session had it at work."""
+    """Whether the killed session had started it."""
 
 
 @dataclass
 class Kill:
-    """One kill and its costs; they are known when the run is finished."""
+    """One kill and its costs, which are known once the run is finished."""
 
     point: str
     record: bytes
-    """The complete lines at the kill."""
+    """The complete lines of the record at the kill."""
     trials: dict[int, Saved]
     """The open trials."""
     slots: int
-    """How many epochs can have been in flight: one, where one worker alone was killed, or one a trial at a time."""
+    """Most epochs that can have been in progress: one if only a worker was killed, otherwise one per slot."""
     hung: bool = False
-    """Whether the driver did not end by itself where it should, and was killed in the end."""
+    """Whether the driver did not end by itself although it should, and had to be killed."""
     between: str | None = None
-    """What was done to the run before its resume."""
+    """The action on the run before its resume."""
     lost: int = 0
-    """Lines of the record that are gone, and reported epochs that no checkpoint held."""
+    """Lines of the record that are gone, and reported epochs that are in no checkpoint."""
     repeated: int = 0
-    """Epochs that were trained again although their checkpoint was written."""
+    """Epochs that were trained again although their checkpoint had been written."""
     redone: int = 0
-    """Epochs that were in flight and were trained from their start again."""
+    """Epochs that were in progress and were trained again from their start."""
     notes: list[str] = field(default_factory=list)
     """A sentence for each loss and repetition."""
 
 
 def look_after(folder: Path, point: str, driver: int, *, hung: bool = False) -> Kill:
-    """The run as a strike at `driver`, a process number, left it; a trial that ends meanwhile is left out."""
+    """The run after a strike at the process `driver`; a trial that ends meanwhile is left out."""
     content = complete_lines(folder)
     state = replay(content)
     last = state.sessions.get(max(state.sessions, default=0))
-    # A driver that died before its session began had nothing at work.
+    # A driver that died before its session began had not started any trial.
     launched = _launched(content, last.session) if last and last.pid == driver else set()
     slots = last.concurrency if last and not POINTS[point].survived else 1
     kill = Kill(point, content, {}, slots, hung)
@@ -91,7 +91,7 @@ def look_after(folder: Path, point: str, driver: int, *, hung: bool = False) -> 
 
 
 def wrong_ending(folder: Path, point: str, driver: int, exit_code: int, log: str) -> list[str]:
-    """A sentence for each way in which a driver that was struck ended otherwise than it should."""
+    """A sentence for each unexpected thing about the end of a driver that was struck."""
     expected = POINTS[point]
     found = []
     state = replay(complete_lines(folder))
@@ -101,42 +101,44 @@ def wrong_ending(folder: Path, point: str, driver: int, exit_code: int, log: str
     if exit_code != expected.exit_code and not (asked and exit_code == 0 and own and own[-1].reason == "done"):
         found.append(f"the driver's exit code is {exit_code}, expected {expected.exit_code}")
     if expected.message not in log:
-        found.append(f"the driver did not say {expected.message!r}")
+        found.append(f"the driver did not print {expected.message!r}")
     if "Traceback" in log:
-        found.append("the driver showed a traceback")
+        found.append("the driver printed a traceback")
     if asked and own and own[-1].reason != "interrupted" and not (all_ended and own[-1].reason == "done"):
-        found.append(f"the session's end is {own[-1].reason}, expected interrupted")
+        found.append(f"the session ended as {own[-1].reason}, expected interrupted")
     return found
 
 
 def settle_accounts(kills: Iterable[Kill], finished: RunState, record: bytes) -> None:
-    """Fills in what each kill cost, from the finished run's record."""
+    """Fills in the cost of each kill from the finished run's record."""
     for kill in kills:
         if not record.startswith(kill.record):
             kill.lost += 1
-            kill.notes.append("the record does not begin with what it held at the kill")
+            kill.notes.append("the record does not begin with its lines at the kill")
         in_flight = 0
         for number, saved in kill.trials.items():
             reports = {report.epoch: report for report in finished.reports.get(number, [])}
             if saved.epoch < saved.reported:
                 kill.lost += saved.reported - saved.epoch
-                kill.notes.append(f"trial {number}: {saved.reported} epochs reported, {saved.epoch} in its checkpoint")
+                kill.notes.append(
+                    f"trial {number}: {saved.reported} epochs reported, but {saved.epoch} in its checkpoint"
+                )
             elif saved.epoch > saved.reported:
                 report = reports.get(saved.epoch)
                 if report is None or report.train_time_s != saved.train_time_s:
                     kill.repeated += 1
-                    kill.notes.append(f"trial {number}: epoch {saved.epoch} was saved and trained again")
+                    kill.notes.append(f"trial {number}: epoch {saved.epoch} was saved but trained again")
             elif saved.launched and saved.epoch + 1 in reports:
                 in_flight += 1
         kill.redone = min(in_flight, 1) if POINTS[kill.point].survived else in_flight
         if kill.redone > kill.slots:
-            kill.notes.append(f"{kill.redone} epochs redone, {kill.slots} trials at a time")
+            kill.notes.append(f"{kill.redone} epochs redone, but {kill.slots} trials at a time")
         if kill.hung:
             kill.notes.append("the driver did not end by itself")
 
 
 def table(kills: Sequence[Kill]) -> Iterator[str]:
-    """The kills by their point, and those that something was done after, as Markdown."""
+    """The kills as a Markdown table, by their point and by the action after them."""
     yield "| killed or stopped | times | lost | repeated | epochs redone | hung |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     rows = [(point.title, [kill for kill in kills if kill.point == name]) for name, point in POINTS.items()]

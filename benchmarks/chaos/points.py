@@ -1,4 +1,4 @@
-"""The kinds of instant that a search is killed or asked to stop at, and who is hit."""
+"""The kinds of moment at which a search is killed or signalled to stop, and the processes that are struck."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.chaos.scene import Scene
 from results.record.tables import EPOCHS_NAME, TRIALS_NAME
 
 START_S = 4.0
-"""From the moment that a driver holds its run: Ray is imported, started and connected to in about so long."""
+"""About how many seconds a driver takes from locking its run until Ray is imported, started and connected."""
 
 Due = Callable[[Scene, int], bool]
 """Whether the moment has come, at the n-th occasion."""
@@ -21,32 +21,32 @@ Victims = Callable[[Scene], list[Process]]
 
 @dataclass(frozen=True)
 class Point:
-    """A kind of instant, and who is killed at it."""
+    """A kind of moment, and the processes that are struck then."""
 
     title: str
-    """For the table."""
+    """Its name in the table."""
     due: Due
-    """Whether it is that instant."""
+    """Whether the moment has come."""
     victims: Victims
-    """Who is killed; nobody yet when it is empty."""
+    """The processes to strike; empty if there is none yet."""
     occasions: int
-    """The n-th occasion is drawn from 1 to this."""
+    """The occasion is drawn from 1 to this number."""
     delay_s: float = 0.0
-    """Up to so many seconds later, drawn; 0 where the instant is exact."""
+    """Most seconds between the occasion and the strike, which are drawn; 0 for an exact moment."""
     everything: bool = False
-    """Whether all processes of the search die with the victims, as when the machine does."""
+    """Whether all processes of the search are killed with the victims, as when the machine dies."""
     survived: bool = False
-    """Whether the driver lives on."""
+    """Whether the driver survives."""
     early: bool = False
-    """Whether it comes only before a driver's first report, maybe before it has said what it mended."""
+    """Whether it occurs only before a driver's first report, and perhaps before the driver has reported its repairs."""
     signal: signal.Signals = signal.SIGKILL
-    """SIGINT goes to the driver's whole process group, as a terminal's Ctrl-C does."""
+    """SIGINT is sent to the driver's whole process group, as a terminal does for Ctrl-C."""
     times: int = 1
     """How often the signal is sent."""
     exit_code: int = -signal.SIGKILL
-    """The driver's, unless it lives on."""
+    """The expected exit code of the driver, unless it survives."""
     message: str = ""
-    """What it says when it ends."""
+    """What the driver prints when it ends."""
 
     @property
     def slow(self) -> bool:
@@ -68,8 +68,8 @@ def _a_worker(scene: Scene) -> list[Process]:
 
 
 def _writer(scene: Scene) -> list[Process]:
-    """The worker that is writing a checkpoint: its number stands in the file's name."""
-    # Its session is asked for alone: a look at all processes takes longer than the file is there.
+    """The worker that is writing a checkpoint; its process id is in the name of the temporary file."""
+    # Looks at this process only, because looking at all processes takes longer than the file exists.
     names = os.listdir(scene.folder / "checkpoints") if (scene.folder / "checkpoints").exists() else []
     writers = [find_process(int(name.split(".")[-2])) for name in names if name.endswith(".tmp")]
     return [process for process in writers if process and process.session == scene.driver.pid][:1]
@@ -84,7 +84,7 @@ def _last_is(event: str) -> Due:
 
 
 def _writing_tables(scene: Scene, n: int) -> bool:
-    # Early in a session the first write imports pandas, and the next one is due 20 times as long after it.
+    # The first write of a session is slow, because it imports pandas, and the next one follows 20 times as long after.
     files = (f".{EPOCHS_NAME}.tmp", f".{TRIALS_NAME}.tmp")
     return scene.count("started") > 0 and (scene.folder / files[n % len(files)]).exists()
 
@@ -110,13 +110,13 @@ def _before_summary(scene: Scene, n: int) -> bool:
 
 
 def _vital(name: str, title: str) -> Point:
-    """The death of one of Ray's own processes, which the driver ends with."""
-    said = f"Ray's {name} died"
-    return Point(title, _after("report"), _named(name), 3, 0.3, exit_code=1, message=said)
+    """The death of one of Ray's own processes, after which the driver must end."""
+    message = f"Ray's {name} died"
+    return Point(title, _after("report"), _named(name), 3, 0.3, exit_code=1, message=message)
 
 
 def _asked(title: str, number: signal.Signals, times: int = 1, *, early: bool = False) -> Point:
-    """A signal that asks the driver to stop."""
+    """A signal that tells the driver to stop."""
     due, occasions, delay_s = (_before_session, 1, START_S) if early else (_after("report"), 4, 0.3)
     return Point(title, due, _driver, occasions, delay_s, early=early, signal=number, times=times, exit_code=130)
 
@@ -143,9 +143,9 @@ POINTS = {
     "last": Point("driver, after the last ending, before the session's", _before_end, _driver, 1),
     "summary": Point("driver, after the last trial, before the summary", _before_summary, _driver, 1, early=True),
 }
-"""Every kind of instant that a search is killed or stopped at, by its name."""
+"""Every kind of moment at which a search is killed or stopped, by name."""
 
 INSTEAD = "epoch"
-"""The point that takes the place of one that was not caught."""
+"""The point that replaces one that was not caught."""
 AT_THE_END = ("last", "summary")
-"""Points that come only when no trial is left."""
+"""Points that occur only when no trial is left."""

@@ -1,4 +1,4 @@
-"""The processes of one search, seen through Linux's /proc: found by their session, never by a name alone."""
+"""The processes of one search in Linux's /proc, found by their session and never by their name alone."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL_S = 0.002
-"""Between two looks at what is waited for."""
+"""Seconds between two checks of a condition."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process; its start tells it from a later one of the same number."""
+    """One process; its start time distinguishes it from a later one with the same id."""
 
     pid: int
     parent: int
     session: int
-    """Number of the process that leads its session, the driver here: Ray's own processes stay in it."""
+    """Id of the process that leads its session, which is the driver; Ray's own processes stay in that session."""
     state: str
-    """As in /proc: R, S, D, T (stopped), Z (dead, not yet waited for)."""
+    """As in /proc: R, S, D, T (stopped), Z (dead but not yet waited for)."""
     started: int
-    """Clock ticks since the machine's start."""
+    """Start time in clock ticks since the machine started."""
     name: str
-    """The first word of its command line without the folder, `ray::...` for a worker of Ray."""
+    """The first word of its command line without the folder; `ray::...` for a worker of Ray."""
 
 
 def find_process(pid: int) -> Process | None:
-    """The process `pid`; None when there is none, or only its exit status is left."""
+    """The process `pid`; None if there is none or it has already exited."""
     folder = Path("/proc", str(pid))
     try:
-        # The command's name, in brackets, may hold brackets and spaces of its own.
+        # The command's name is in parentheses and may itself contain parentheses and spaces.
         _, _, rest = (folder / "stat").read_text().rpartition(") ")
         command = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -45,7 +45,7 @@ def find_process(pid: int) -> Process | None:
 
 
 def processes_of(leader: int) -> list[Process]:
-    """The live processes of the session that the process `leader` leads, and their descendants, dead leader or not."""
+    """The live processes of the session of `leader`, dead or alive, and their descendants."""
     found = {
         pid: process for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if (process := find_process(pid))
     }
@@ -56,12 +56,12 @@ def processes_of(leader: int) -> list[Process]:
 
 
 def is_worker(process: Process) -> bool:
-    """Whether it runs trials."""
+    """Whether the process runs trials."""
     return process.name.startswith("ray::") and "Trainable" in process.name
 
 
 def send(process: Process, number: signal.Signals) -> None:
-    """Sends a signal, unless the process is gone."""
+    """Sends a signal, unless the process no longer exists."""
     current = find_process(process.pid)
     if current is not None and current.started == process.started:
         try:
@@ -71,7 +71,7 @@ def send(process: Process, number: signal.Signals) -> None:
 
 
 def interrupt(leader: int) -> None:
-    """Sends SIGINT to the whole process group that `leader` leads, as a terminal does for Ctrl-C."""
+    """Sends SIGINT to the whole process group of `leader`, as a terminal does for Ctrl-C."""
     try:
         os.killpg(leader, signal.SIGINT)
     except ProcessLookupError:
@@ -79,7 +79,7 @@ def interrupt(leader: int) -> None:
 
 
 def wait_until(happened: Callable[[], bool], limit_s: float) -> bool:
-    """Waits for `happened`, at most `limit_s` seconds; whether it did."""
+    """Waits until `happened` returns True, at most `limit_s` seconds; returns whether it did."""
     deadline = time.monotonic() + limit_s
     while not happened():
         if time.monotonic() >= deadline:
@@ -89,7 +89,7 @@ def wait_until(happened: Callable[[], bool], limit_s: float) -> bool:
 
 
 def stop(processes: Iterable[Process]) -> None:
-    """Stops processes where they are, as SIGKILL would end them; returns when none of them runs any more."""
+    """Suspends processes where SIGKILL would end them; returns when none of them runs any more."""
     stopped = list(processes)
     for process in stopped:
         send(process, signal.SIGSTOP)
@@ -97,9 +97,9 @@ def stop(processes: Iterable[Process]) -> None:
 
 
 def clear(leader: int, patience_s: float) -> int:
-    """Waits until no worker of a dead driver's session runs a trial, ends what else is left; the number of those ended.
+    """Waits until no worker of a dead driver runs a trial, kills the other processes, and returns how many it killed.
 
-    Workers that outlast `patience_s` are ended too. Ray's daemons, and workers without a trial, linger for minutes.
+    Workers that outlast `patience_s` are killed too. Ray's daemons, and workers without a trial, linger for minutes.
     """
     wait_until(lambda: not any(map(is_worker, processes_of(leader))), patience_s)
     left = processes_of(leader)

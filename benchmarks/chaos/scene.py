@@ -1,4 +1,4 @@
-"""A running search as it looks from outside: its driver, and what its run's folder shows of it."""
+"""A running search seen from outside: its driver, and the files in its run's folder."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from results.record.record import RECORD_NAME
 
 @dataclass
 class Scene:
-    """A running driver and what its run's folder shows of it."""
+    """A running driver and the events in its run's record."""
 
     driver: subprocess.Popen[bytes]
     folder: Path
     trials: int
-    """How many the search was asked for."""
+    """The number of trials requested."""
     events: list[dict[str, Any]] = field(default_factory=list)
-    """All of the record."""
+    """All events of the record."""
     recent: list[dict[str, Any]] = field(default_factory=list)
-    """Those since the driver's start, or since the last strike that it survived."""
+    """The events since the driver's start, or since the last strike that it survived."""
     opened: bool = False
-    """Whether the driver holds the run."""
+    """Whether the driver has locked the run."""
     _read: int = 0
 
     def __post_init__(self) -> None:
         self.look()
-        self.recent.clear()  # what earlier drivers wrote: this one has hardly begun to import
+        self.recent.clear()  # written by earlier drivers, because this one is still importing
 
     def look(self) -> bool:
-        """Reads what is new; whether anything is."""
+        """Reads new events; returns whether there are any."""
         self.opened = self.opened or _holder(self.folder) == self.driver.pid
         path = self.folder / RECORD_NAME
         if not path.exists() or path.stat().st_size == self._read:
@@ -45,12 +45,12 @@ class Scene:
         return bool(events)
 
     def count(self, event: str) -> int:
-        """How many such events are recent."""
+        """The number of recent events called `event`."""
         return [entry["event"] for entry in self.recent].count(event)
 
     @property
     def all_ended(self) -> bool:
-        """Whether every trial that was asked for has its ending."""
+        """Whether all requested trials have ended."""
         return [entry["event"] for entry in self.events].count("ended") >= self.trials
 
 

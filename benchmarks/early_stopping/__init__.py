@@ -1,1 +1,1 @@
-"""Early stopping replayed over measured learning curves."""
+"""Compares early stopping strategies by replaying them on measured learning curves."""

@@ -1,11 +1,11 @@
-"""Does ASHA on rung-annealed training find better layouts than its rivals at equal numbers of epochs?
+"""Does ASHA with rung-annealed training find better layouts than other strategies with the same number of epochs?
 
 Usage: python -m benchmarks.early_stopping --dataset digits --seeds 5 --layouts 16 --store PATH
 
-Trains what the store lacks (`curves`), then replays every strategy (`strategies`) on the curves of all pools, in many
-orders of arrival (`replays`). Errors are standard errors with the pool as the unit: a jackknife over the pools, or for
-rank correlations, which are taken pool by pool, that of the mean. The tables are Markdown, accuracies in percent; the
-last line is one JSON object.
+Trains the curves that are missing from the store (`curves`), then replays every strategy (`strategies`) on the curves
+of all pools, in many orders of arrival (`replays`). Errors are standard errors with the pool as the unit: from a
+jackknife over the pools, or, for rank correlations, which are computed per pool, of the mean. The tables are Markdown,
+with accuracies in percent; the last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from benchmarks.early_stopping.replays import Cell, Estimate, Pool, correlations
 
 
 def orders_of(layouts: int, orders: int) -> list[list[int]]:
-    """So many random orders of arrival of the layouts 0 to `layouts` - 1, the same at every call."""
+    """`orders` random orders of arrival of the layouts 0 to `layouts` - 1, the same at every call."""
     generator = np.random.default_rng(0)
     return [[int(number) for number in generator.permutation(layouts)] for _ in range(orders)]
 
 
 def annealing_gain(pool: Pool) -> float:
-    """Mean over the layouts of what rung-annealed training ends above one cosine, held out."""
+    """The mean held-out accuracy after rung-annealed training minus that after one cosine, over the layouts."""
     annealed, cosine = (pool.held_out[schedule] for schedule in SCHEDULES)
     return float(np.mean([annealed[number] - cosine[number] for number in annealed]))
 
@@ -37,12 +37,12 @@ def annealing_gain(pool: Pool) -> float:
 def report(
     setup: Setup, pools: Sequence[Pool], budgets: Sequence[int], workers: Sequence[int], orders: Sequence[Sequence[int]]
 ) -> Iterator[str]:
-    """The lines of all tables, then the JSON line; `budgets` are in full trainings."""
+    """The lines of all tables and then the JSON line; `budgets` are in full trainings."""
     gain = Estimate.of_mean([annealing_gain(pool) for pool in pools])
     ranks = over_pools([correlations(pool, setup) for pool in pools])
     size = len(orders[0]) // len(pools)
     yield f"{len(pools)} pools of {size} layouts on {setup.dataset}, rungs at {setup.rungs} epochs"
-    yield f"rung-annealed ends {percent(gain)} points above one cosine, held out"
+    yield f"rung-annealed training ends {percent(gain)} points above one cosine on held-out images"
     yield from ("", "Rank correlation of the accuracies at a rung with", "", *markdown(ranks, in_percent=False))
     figures: dict[str, object] = {"annealing_gain": gain, "rank_correlation": as_json(ranks)}
     for count in workers:
@@ -61,7 +61,7 @@ def report(
 
 
 def markdown(cells: Mapping[Cell, Estimate], in_percent: bool) -> Iterator[str]:
-    """The lines of a table of estimates; a cell that is not there is empty, epochs are whole."""
+    """The lines of a table of estimates; missing cells are empty, and epochs are rounded to whole numbers."""
     columns = list(dict.fromkeys(column for _, column in cells))
     yield f"| | {' | '.join(columns)} |"
     yield f"| --- |{' ---: |' * len(columns)}"
@@ -79,7 +79,7 @@ def markdown(cells: Mapping[Cell, Estimate], in_percent: bool) -> Iterator[str]:
 
 
 def percent(cell: Estimate) -> str:
-    """An estimate of an accuracy in percent, of a difference in points."""
+    """An estimate of an accuracy in percent, or of a difference in points."""
     return f"{100 * cell.value:.2f} ± {100 * cell.standard_error:.2f}"
 
 
@@ -89,17 +89,19 @@ def as_json(cells: Mapping[Cell, Estimate]) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains what is missing, replays, prints."""
+    """Trains what is missing, replays the strategies and prints the tables."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.early_stopping", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--dataset", choices=sorted(SETUPS), default="digits")
-    parser.add_argument("--seeds", type=int, default=5, help="pools")
-    parser.add_argument("--layouts", type=int, default=16, help="layouts of a pool")
-    parser.add_argument("--store", type=Path, required=True, help="file of the curves; what it holds is not trained")
-    parser.add_argument("--budgets", type=int, nargs="+", default=[3, 6, 12], help="in full trainings")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4], help="trials of ASHA at a time")
-    parser.add_argument("--orders", type=int, default=300, help="orders of arrival that are averaged")
+    parser.add_argument("--seeds", type=int, default=5, help="number of pools")
+    parser.add_argument("--layouts", type=int, default=16, help="layouts per pool")
+    parser.add_argument(
+        "--store", type=Path, required=True, help="file of the curves; it is extended if any are missing"
+    )
+    parser.add_argument("--budgets", type=int, nargs="+", default=[3, 6, 12], help="budgets in full trainings")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4], help="numbers of trials at a time in ASHA")
+    parser.add_argument("--orders", type=int, default=300, help="number of orders of arrival to average over")
     given = parser.parse_args(arguments)
     setup = SETUPS[given.dataset]
     try:

@@ -1,7 +1,7 @@
-"""Real learning curves of pools of layouts under two schedules, kept in a file of JSON lines and trained once.
+"""Real learning curves of pools of layouts under two schedules, trained once and kept in a file of JSON lines.
 
-Every layout is trained twice to the full length: rung-annealed and with one cosine. The first line of the file is the
-setup, every other line one training. What is in the file is not trained again, so an interrupted run goes on.
+Every layout is trained twice for the full length, rung-annealed and with one cosine. The first line of the file is the
+setup, and every other line is one training. Trainings in the file are not repeated, so an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ SCHEDULES: tuple[Schedule, ...] = ("rung-annealed", "cosine")
 
 @dataclass(frozen=True)
 class Setup:
-    """What is trained: a data set cut down to what one core affords, its layouts, its recipe and its ladder."""
+    """What is trained: a data set reduced to what one core can train on, its layouts, its recipe and its ladder."""
 
     dataset: str
-    """As `load_training_set` knows it."""
+    """Its name for `load_training_set`."""
     train_images: int
-    """Images trained on, stratified."""
+    """Training images, stratified."""
     val_images: int
-    """Images that the strategies decide by, drawn from the rest of the training set."""
+    """Images by which the strategies decide, drawn from the rest of the training set."""
     held_out_images: int
     """Further images of the rest, which no strategy sees."""
     rungs: tuple[int, ...]
     """Epochs at which trials are compared; the last is the full length."""
     reduction_factor: int
-    """One of so many trials passes a rung."""
+    """ASHA's eta: the best 1/eta of the trials pass a rung."""
     space: LayoutSpace
     """The layouts of the pools."""
     recipe: Recipe
-    """How they are trained; schedule, epochs and seed are set for each."""
+    """How they are trained; schedule, epochs and seed are set for each training."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-compatible values, defaults of space and recipe left out."""
+        """The fields as JSON-compatible values, without the defaults of space and recipe."""
         values = asdict(self)
         models = {"space": self.space, "recipe": self.recipe}
         values |= {name: model.model_dump(mode="json", exclude_defaults=True) for name, model in models.items()}
@@ -106,25 +106,25 @@ SETUPS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One training to the full length."""
+    """One training of the full length."""
 
     seed: int
-    """Of the pool and of the training."""
+    """Seed of the pool and of the training."""
     number: int
-    """Place of the layout in its pool, from 0."""
+    """Number of the layout in its pool, from 0."""
     layout: ResNetLayout
-    """What was trained."""
+    """The layout that was trained."""
     schedule: Schedule
-    """Course of its learning rate."""
+    """The schedule of its learning rate."""
     val_accuracy: tuple[float, ...]
-    """After each epoch, in [0, 1]; 0 from the epoch on in which the training diverged."""
+    """Validation accuracy after each epoch, in [0, 1]; 0 from the epoch in which the training diverged."""
     held_out_accuracy: float
-    """After the last epoch, in [0, 1], on images that no strategy sees."""
+    """Accuracy after the last epoch, in [0, 1], on images that no strategy sees."""
     train_time_s: float
-    """Seconds of all epochs, validation included."""
+    """Seconds of all epochs, including validation."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-compatible values, and the layout's parameters."""
+        """The fields as JSON-compatible values, with the layout's number of parameters."""
         own = {"layout": self.layout.to_dict(), "params": count_params(self.layout)}
         return {**asdict(self), **own, "val_accuracy": list(self.val_accuracy)}
 
@@ -137,17 +137,17 @@ class Curve:
 
 
 def split(setup: Setup, data: TrainingSet) -> tuple[TrainingSet, torch.Tensor]:
-    """`data` with the setup's validation images in the place of its own, and the positions held out, int64 (N,).
+    """`data` with the setup's validation images instead of its own, and the held-out positions, int64 (N,).
 
     Raises:
-        ValueError: there are not so many images that are not trained on.
+        ValueError: there are too few images that are not training images.
     """
     rest = np.setdiff1d(np.arange(len(data.labels)), data.train_indices)
     rest = np.random.default_rng(0).permutation(rest)
     if setup.val_images + setup.held_out_images > len(rest):
         raise ValueError(
             f"val_images + held_out_images: {setup.val_images + setup.held_out_images:,} given, "
-            f"{len(rest):,} images are not trained on; lower them"
+            f"but only {len(rest):,} images are not trained on; lower them"
         )
     held_out = rest[setup.val_images : setup.val_images + setup.held_out_images]
     return replace(data, val_indices=np.sort(rest[: setup.val_images])), torch.from_numpy(np.sort(held_out))
@@ -162,7 +162,7 @@ def train_curve(
     layout: ResNetLayout,
     schedule: Schedule,
 ) -> Curve:
-    """The curve of `layout` trained to the full length with `schedule`."""
+    """The curve of `layout`, trained for the full length with `schedule`."""
     recipe = setup.recipe.model_copy(update={"schedule": schedule})
     epochs = setup.rungs[-1]
     rungs = setup.rungs if schedule == "rung-annealed" else ()
@@ -190,7 +190,7 @@ def train_curve(
 
 
 def read_curves(setup: Setup, store: Path) -> list[Curve]:
-    """The curves in `store`; none when it is absent. A last line that was cut off is dropped.
+    """The curves in `store`, none if it does not exist; an incomplete last line is dropped.
 
     Raises:
         ValueError: they were trained with another setup.
@@ -199,18 +199,18 @@ def read_curves(setup: Setup, store: Path) -> list[Curve]:
     if not lines:
         return []
     if json.loads(lines[0]) != setup.to_dict():
-        raise ValueError(f"{store}: trained with another setup than {setup.dataset} has now; give another file")
+        raise ValueError(f"{store}: trained with another setup than that of {setup.dataset} now; give another file")
     return [Curve.from_dict(json.loads(line)) for line in lines[1:]]
 
 
 def pool(setup: Setup, seed: int, size: int, curves: list[Curve]) -> list[ResNetLayout]:
-    """The pool of `seed`: its layouts in `curves`, by number, then uniform draws of feasible ones not yet in it.
+    """The pool of `seed`: its layouts in `curves`, by number, then uniform draws of other feasible ones.
 
     Raises:
         ValueError: the space has fewer layouts.
     """
     if size > (feasible := count_feasible(setup.space)):
-        raise ValueError(f"layouts: {size:,} given, the space has {feasible:,}; lower it")
+        raise ValueError(f"layouts: {size:,} given, but the space has {feasible:,}; lower it")
     stored = {curve.number: curve.layout for curve in curves if curve.seed == seed}
     layouts = [stored[number] for number in sorted(stored)][:size]
     generator = np.random.default_rng(seed)
@@ -222,7 +222,7 @@ def pool(setup: Setup, seed: int, size: int, curves: list[Curve]) -> list[ResNet
 
 
 def complete(setup: Setup, store: Path, seeds: int, size: int) -> list[Curve]:
-    """The curves of `seeds` pools of `size` layouts, those that `store` lacks trained on one thread and appended."""
+    """The curves of `seeds` pools of `size` layouts; missing ones are trained on one thread and added to `store`."""
     curves = read_curves(setup, store)
     there = {(curve.seed, curve.number, curve.schedule) for curve in curves}
     wanted = [(seed, number, schedule) for number in range(size) for seed in range(seeds) for schedule in SCHEDULES]
@@ -233,7 +233,7 @@ def complete(setup: Setup, store: Path, seeds: int, size: int) -> list[Curve]:
         pools = {seed: pool(setup, seed, size, curves) for seed in {seed for seed, _, _ in missing}}
         store.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps(line) + "\n" for line in [setup.to_dict(), *(curve.to_dict() for curve in curves)])
-        store.write_text(text, encoding="utf-8")  # anew, so that a line that was cut off does not stay
+        store.write_text(text, encoding="utf-8")  # rewritten, to remove an incomplete last line
         for done, (seed, number, schedule) in enumerate(missing, 1):
             curve = train_curve(setup, data, held_out, seed, number, pools[seed][number], schedule)
             curves.append(curve)

@@ -1,4 +1,4 @@
-"""The strategies replayed on real learning curves: what their picks are worth, and how well rungs rank."""
+"""Replays the strategies on real learning curves: how good their picks are, and how well rungs rank layouts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ STRATEGIES: dict[str, Schedule] = {
     "full trainings": "cosine",
     "short, then the top": "cosine",
 }
-"""The schedule in which each trains a layout to the end."""
+"""The schedule with which each strategy trains a layout for the full length."""
 
 Cell = tuple[str, str]
 """A row and a column of a table."""
 
 
 class Estimate(NamedTuple):
-    """A figure of the curves of several pools, which are independent draws."""
+    """An estimate from the curves of several pools, which are independent draws."""
 
     value: float
     standard_error: float
@@ -36,14 +36,14 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of_mean(cls, values: Sequence[float]) -> Estimate:
-        """The mean of one value a pool."""
+        """The mean of one value per pool."""
         pools = len(values)
         error = float(np.std(values, ddof=1)) / pools**0.5 if pools > 1 else float("nan")
         return cls(float(np.mean(values)), error)
 
     @classmethod
     def jackknifed(cls, value: float, without: Sequence[float]) -> Estimate:
-        """`value` of all pools together, its error from the values `without` each of them in turn.
+        """`value` for all pools together, with the jackknife error from the values `without` each pool in turn.
 
         Source: Tukey, Bias and confidence in not-quite large samples, Ann. Math. Statist. 29 (1958).
         """
@@ -54,7 +54,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """The curves of some layouts, by a number that no two pools share."""
+    """The curves of some layouts, by numbers that are unique over all pools."""
 
     curves: Mapping[Schedule, Curves]
     """Validation accuracies by schedule."""
@@ -63,7 +63,7 @@ class Pool:
 
     @property
     def truth(self) -> dict[int, float]:
-        """By layout, the mean of the held-out accuracies over the schedules: the less noisy measure of a layout."""
+        """For each layout, the held-out accuracy averaged over the schedules, which is less noisy than a single one."""
         return {
             number: float(np.mean([self.held_out[schedule][number] for schedule in SCHEDULES]))
             for number in self.held_out[SCHEDULES[0]]
@@ -71,7 +71,7 @@ class Pool:
 
 
 def pools_of(curves: Sequence[Curve]) -> list[Pool]:
-    """The pools that `curves` make up, by seed; their layouts are numbered throughout."""
+    """The pools of `curves`, by seed; their layouts are numbered over all pools."""
     places = sorted({(curve.seed, curve.number) for curve in curves})
     numbers = {place: number for number, place in enumerate(places)}
     pools = []
@@ -87,7 +87,7 @@ def pools_of(curves: Sequence[Curve]) -> list[Pool]:
 
 
 def together(pools: Sequence[Pool]) -> Pool:
-    """All layouts of `pools` as one pool."""
+    """One pool of all layouts in `pools`."""
     return Pool(
         {s: {number: curve for pool in pools for number, curve in pool.curves[s].items()} for s in SCHEDULES},
         {s: {number: value for pool in pools for number, value in pool.held_out[s].items()} for s in SCHEDULES},
@@ -95,9 +95,9 @@ def together(pools: Sequence[Pool]) -> Pool:
 
 
 def picks(pool: Pool, setup: Setup, budget: int, workers: int, order: Sequence[int]) -> dict[str, Pick]:
-    """What each strategy picks from `pool` for `budget` epochs; `workers` are those of ASHA.
+    """The pick of each strategy from `pool` with `budget` epochs, where ASHA has `workers` workers.
 
-    The short training anneals to zero at the first rung, and so does rung-annealed training: they are one and the same.
+    The short training is the start of a rung-annealed one, because both anneal to zero at the first rung.
     """
     annealed, cosine = (pool.curves[schedule] for schedule in SCHEDULES)
     short = {number: curve[: setup.rungs[0]] for number, curve in annealed.items()}
@@ -111,10 +111,11 @@ def picks(pool: Pool, setup: Setup, budget: int, workers: int, order: Sequence[i
 
 
 def outcomes(pool: Pool, setup: Setup, budget: int, workers: int, orders: Sequence[Sequence[int]]) -> dict[Cell, float]:
-    """What each strategy's pick is worth: means over the orders of arrival, those of other layouts left out.
+    """How good each strategy's picks are, as means over the orders of arrival; layouts outside `pool` are skipped.
 
-    `validation` and `held out` are the final accuracies of the pick in the strategy's own schedule, `truth` is that of
-    `Pool.truth`. Then what ours is ahead of each rival, and as a measure any layout and the best one.
+    `validation` and `held out` are the final accuracies of the pick under the strategy's own schedule, and `truth` is
+    that of `Pool.truth`. They are followed by our lead over each other strategy, and by `truth` of the average and of
+    the best layout for comparison.
     """
     truth = pool.truth
     found: dict[Cell, list[float]] = defaultdict(list)
@@ -150,10 +151,10 @@ def replayed(
 
 
 def correlations(pool: Pool, setup: Setup) -> dict[Cell, float]:
-    """How well the accuracies at each rung rank the layouts, by rung and schedule, and the difference of the schedules.
+    """Rank correlations of the accuracies at each rung, by schedule, and the difference between the schedules.
 
-    Against the final validation accuracy of the same training, against `Pool.truth`, and against the held-out accuracy
-    of the training with the other schedule, which shares nothing with the rung but seed and layout.
+    They are with the final validation accuracy of the same training, with `Pool.truth`, and with the held-out accuracy
+    of the training with the other schedule, which has only seed and layout in common with the rung.
     """
     found: dict[Cell, float] = {}
     for epochs in setup.rungs:
@@ -174,7 +175,7 @@ def correlations(pool: Pool, setup: Setup) -> dict[Cell, float]:
 
 
 def rank_correlation(one: Mapping[int, float], other: Mapping[int, float]) -> float:
-    """Spearman's over the layouts, equals sharing their mean rank; 0 where one side does not tell layouts apart."""
+    """Spearman's rank correlation over the layouts, with mean ranks for ties; 0 if all values of one side are equal."""
     first, second = (pd.Series([side[number] for number in one]).rank().to_numpy() for side in (one, other))
     if min(np.ptp(first), np.ptp(second)) == 0:
         return 0.0
@@ -182,5 +183,5 @@ def rank_correlation(one: Mapping[int, float], other: Mapping[int, float]) -> fl
 
 
 def over_pools(tables: Sequence[Mapping[Cell, float]]) -> dict[Cell, Estimate]:
-    """The mean of each cell of one table a pool."""
+    """The mean of each cell over the pools' tables."""
     return {cell: Estimate.of_mean([table[cell] for table in tables]) for cell in tables[0]}

@@ -1,1 +1,1 @@
-"""What the driver costs per trial, from the first to the thousandth."""
+"""Measures the driver's cost per trial, from the first to the thousandth."""

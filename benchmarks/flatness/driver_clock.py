@@ -1,11 +1,11 @@
-"""A driver's process with clocks around its functions, over zero-work trials.
+"""Runs a driver with clocks around its functions, over trials that do no work.
 
 Usage: python -m benchmarks.flatness.driver_clock search FOLDER TRIALS SAMPLER
        python -m benchmarks.flatness.driver_clock resume FOLDER TRIALS
 
-The last line is one JSON object. Recording a report is all that this project does between a result and what Ray does
-next: the scheduler, then the searcher with the fsync of the record, at the last report of a trial also its ending and
-its checkpoint. Memory is the driver's resident set.
+The last line is one JSON object. "Recording a report" is all that this project does between a result and Ray's next
+action: the scheduler, then the searcher with the fsync of the record, and for the last report of a trial also its end
+and the removal of a checkpoint. Memory is the driver's resident set.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from search.runs.folder import change_config, write_run_file  # noqa: E402
 from search.runs.reuse import ReusableResults  # noqa: E402
 
 STRETCH = 100
-"""Trials of one row of figures."""
+"""Trials per row of figures."""
 SETTINGS = (
     "space.stages=[2,3]",
     "space.blocks=[1,6]",
@@ -53,18 +53,18 @@ SETTINGS = (
     "recipe.momentum={low=0.8,high=0.95}",
     "recipe.rotation_degrees=[0.0,10.0]",
 )
-"""Layouts and recipes for more trials than any search has."""
+"""A space with more layouts and recipes than any search has trials."""
 
 
 class Clock:
-    """Seconds of calls, by what they did, each with the number of trials that had ended."""
+    """The seconds of calls by their kind, each with the number of trials that had ended."""
 
     def __init__(self) -> None:
         self.ended = 0
         self.calls: dict[str, array[float]] = {}
-        """Trials ended and seconds, in turn: an array, because the clock must not weigh what it measures."""
+        """Ended trials and seconds, alternating; an array, so that the clock adds little to the memory it measures."""
         self.marks = [self._mark()]
-        """Wall-clock, processor time and memory at the start of the search, then after every stretch."""
+        """Wall-clock time, CPU time and memory at the start of the search and after every stretch."""
 
     def around(self, owner: type, name: str, what: str) -> None:
         """Times every call of the method `name` of `owner` as `what`."""
@@ -80,7 +80,7 @@ class Clock:
         setattr(owner, name, timed)
 
     def count_endings(self) -> None:
-        """Counts the trials that end, and marks every stretch."""
+        """Counts the trials that end, and adds a mark after every stretch."""
         end = RecordSearcher._end
 
         def counted(searcher: RecordSearcher, *arguments: Any) -> None:
@@ -95,16 +95,16 @@ class Clock:
         return time.perf_counter(), time.process_time(), resident_mib()
 
     def seconds(self, what: str, first: int, last: int) -> list[float]:
-        """Seconds of the calls while `first` to `last` trials had ended."""
+        """Seconds of the calls made while `first` to `last` trials had ended."""
         calls = self.calls.get(what, array("d"))
         return [s for ended, s in zip(calls[::2], calls[1::2], strict=True) if first <= ended < last]
 
     def milliseconds(self, what: str, quantile: float, first: int, last: int) -> float:
-        """A quantile of the calls while `first` to `last` trials had ended."""
+        """A quantile of the seconds of those calls, in milliseconds."""
         return round(1000 * float(np.quantile(self.seconds(what, first, last), quantile)), 2)
 
     def stretches(self) -> list[dict[str, float]]:
-        """One row for each stretch."""
+        """The figures of each stretch."""
         rows = []
         for number in range(1, len(self.marks)):
             first, last = (number - 1) * STRETCH, number * STRETCH
@@ -127,7 +127,7 @@ class Clock:
 
 
 def resident_mib() -> float:
-    """The process's resident set, MiB."""
+    """The process's resident set in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -138,7 +138,7 @@ def _ray_died(process: str) -> None:
 
 
 def search(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
-    """Runs a search from its start."""
+    """Runs a new search and returns its figures."""
     from ray.tune.execution.tune_controller import TuneController
 
     config = compose(
@@ -179,14 +179,14 @@ def _say(sentence: str) -> None:
 
 
 def _session(config: RunConfig, record: PatientRecord) -> None:
-    """A session of trials without work over `record`."""
+    """Runs a session of trials that do no work over `record`."""
     prepared = prepare(config, record.folder, record.state, record.folder.parent, None, say=_say, stored=[])
     reusable = ReusableResults(config, {}, {})
     session.run_session(prepared, record, None, reusable, SilentDisplay(Console(stderr=True)), _ray_died, ZeroWork)
 
 
 def recorded(clock: Clock, first: int, last: int) -> dict[str, float]:
-    """Milliseconds of recording a report: decision and record, for those that end a trial with the ending."""
+    """Milliseconds of recording a report: the decision and the record, and for a trial's last report also its end."""
     decisions = clock.seconds("decision", first, last)
     records = [s for what in ("report", "ending") for s in clock.seconds(what, first, last)]
     return {
@@ -196,7 +196,7 @@ def recorded(clock: Clock, first: int, last: int) -> dict[str, float]:
 
 
 def resume(folder: Path, trials: int) -> dict[str, Any]:
-    """Resumes a run and sees it through; times its way to the first suggestion."""
+    """Resumes a run until it ends, and times the steps to its first suggestion."""
     times: dict[str, float] = {}
     started = time.perf_counter()
     change = changed(read_config(folder), {"trials": trials})

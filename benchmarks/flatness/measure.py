@@ -1,11 +1,11 @@
-"""Whether a search of thousands of trials stays as fast and as small as its first hundred: real Ray, no training.
+"""Does a search of thousands of trials stay as fast and as small as in its first hundred? Real Ray, no training.
 
 Usage: python -m benchmarks.flatness [--trials 5000] [--sampler tpe] [--folder DIR]
 
-Runs a search of zero-work trials (`zero_work`) on digits through the driver of `search.run`, resumes it with one more
-trial, and asks for its leaderboard, each in a process of its own; the numbers of the search come from clocks around the
-driver's own functions (`driver_clock`). Prints some of its stretches of a hundred trials, and as the last line one JSON
-object. --folder keeps the run; it must not exist.
+Runs a search of trials that do no work (`zero_work`) on digits with the driver of `search.run`, resumes it with one
+more trial, and shows its leaderboard, each in its own process. The figures of the search come from clocks around the
+driver's own functions (`driver_clock`). Prints some of the stretches of a hundred trials and, as the last line, one
+JSON object. --folder keeps the run; it must not exist.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from statistics import median
 from typing import Any
 
 ROWS = 10
-"""Stretches of the search in the table."""
+"""Number of stretches in the table."""
 LEADERBOARDS = 5
-"""Cold processes of the leaderboard, of which the median counts."""
+"""Processes that show the leaderboard; the median is reported."""
 TABLES = ("trials.parquet", "epochs.parquet")
 
 
 def child(*arguments: str) -> tuple[float, str]:
-    """Seconds and standard output of a Python process of its own."""
+    """Seconds and standard output of a new Python process."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True)
     return time.perf_counter() - started, done.stdout
 
 
 def driver(command: str, folder: Path, *arguments: str) -> dict[str, Any]:
-    """What `driver_clock` says after `command` on the run in `folder`, with `process_s` of the whole."""
+    """The figures of `driver_clock` for `command` on the run in `folder`, with `process_s` of the whole process."""
     seconds, output = child("-m", "benchmarks.flatness.driver_clock", command, str(folder), *arguments)
     figures: dict[str, Any] = json.loads(output.splitlines()[-1])
     return figures | {"process_s": round(seconds, 2)}
 
 
 def leaderboard_s(folder: Path) -> dict[str, float]:
-    """Seconds of `python -m results.leaderboard`, the process's start included, on the wall and of the processor."""
+    """Wall-clock and CPU seconds of `python -m results.leaderboard`, including the start of the process."""
     arguments = ("-m", "results.leaderboard", folder.name, "--storage", str(folder.parent))
     before = os.times()
     wall_s = median(child(*arguments)[0] for _ in range(LEADERBOARDS))
@@ -54,14 +54,14 @@ def leaderboard_s(folder: Path) -> dict[str, float]:
 
 
 def measure(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
-    """All figures; the run stays in `folder`, with one more trial than `trials`."""
+    """Measures everything and returns the figures; the run stays in `folder`, with one more trial than `trials`."""
     search = driver("search", folder, str(trials), sampler)
     stretches = search.pop("stretches")
     current = leaderboard_s(folder)
     kept = {name: (folder / name).read_bytes() for name in TABLES}
     resumed = driver("resume", folder, str(trials + 1))
     for name, content in kept.items():
-        (folder / name).write_bytes(content)  # older than the record now
+        (folder / name).write_bytes(content)  # now older than the record
     stale = leaderboard_s(folder)
     print_stretches(stretches)
     return {
@@ -77,7 +77,7 @@ def measure(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
 
 
 def print_stretches(stretches: list[dict[str, Any]]) -> None:
-    """One row for each stretch of the search."""
+    """Prints one row for each of some stretches of the search."""
     names = list(stretches[0])
     sys.stdout.write("".join(f"{name:>15}" for name in names) + "\n")
     for row in [stretches[0], *stretches[1 :: max(1, len(stretches) // ROWS)], stretches[-1]]:
@@ -85,7 +85,7 @@ def print_stretches(stretches: list[dict[str, Any]]) -> None:
 
 
 def main() -> dict[str, Any]:
-    """The figures."""
+    """Parses the command line, measures and returns the figures."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.flatness", description=__doc__.splitlines()[0] if __doc__ else None
     )
@@ -94,7 +94,7 @@ def main() -> dict[str, Any]:
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     if given.trials < 300:
-        raise SystemExit(f"error: trials: {given.trials} given; 300 at least, three stretches of a hundred")
+        raise SystemExit(f"error: trials: {given.trials} given; use at least 300, three stretches of a hundred")
     if given.folder is not None:
         return measure(given.folder, given.trials, given.sampler)
     temporary = Path(tempfile.mkdtemp())

@@ -1,4 +1,4 @@
-"""A trial that trains nothing: what a search costs beside the training, run by real Ray actors."""
+"""A trial that trains nothing, so that real Ray actors show the cost of a search without its training."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ray import tune
 
 
 class ZeroWork(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
-    """Takes the configuration of `TrialTrainable` and gives its results at once, out of arithmetic.
+    """Takes the configuration of `TrialTrainable` and reports computed results immediately.
 
-    Its checkpoint is an empty file, so that the driver has as many of them to remove.
+    Its checkpoint is an empty file, so that the driver has the same number of files to remove.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -20,7 +20,7 @@ class ZeroWork(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         self._config, self._epoch = config, int(config["recorded_epochs"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next trial's configuration."""
+        """Takes the configuration of the next trial."""
         self.setup(new_config)
         return True
 
@@ -51,6 +51,6 @@ class ZeroWork(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
 
 
 def accuracy_of(trial: int, epoch: int) -> float:
-    """A number in (0, 1) that follows from the trial's number and rises with the epoch."""
+    """A number in (0, 1) that depends on the trial's number and rises with the epoch."""
     scattered = math.modf(trial * (math.sqrt(5) - 1) / 2)[0]  # the golden ratio spreads the trials evenly
     return 0.9 * scattered + 0.1 * epoch / (epoch + 1)

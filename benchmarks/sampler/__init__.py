@@ -1,1 +1,1 @@
-"""Samplers compared on problems whose optimum is known."""
+"""Compares samplers on problems whose optimum is known."""

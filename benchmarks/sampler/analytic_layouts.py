@@ -1,4 +1,4 @@
-"""An accuracy-like function of layouts, exact and free to evaluate, whose best layout is known by enumeration."""
+"""An accuracy-like function of layouts that costs nothing to evaluate and whose optimum is known by enumeration."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Floats = NDArray[np.float64]
 def analytic_accuracy(blocks: NDArray[Any], channels: NDArray[Any], params: NDArray[Any]) -> Floats:
     """The accuracy of layouts that all have S stages, in [0, 1], (N,); `blocks` and `channels` are (N, S).
 
-    No term is of one dimension alone: how many blocks a stage wants depends on its width, how wide a stage should be
-    on the stage before, how deep the whole should be on its last width; a ripple over the depth makes local optima.
-    The weights are set by hand to the spread the literature reports for layouts under one budget, a point or two.
+    No term depends on a single dimension: the best number of blocks of a stage depends on its width, its best width on
+    the stage before, and the best total depth on the last width. A ripple over the depth makes local optima. The
+    weights are set by hand to the spread that the literature reports for layouts under one budget, a point or two.
     """
     depth = np.log2(blocks.astype(np.float64))
     width = np.log2(channels.astype(np.float64))

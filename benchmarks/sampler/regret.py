@@ -1,4 +1,4 @@
-"""Runs on an objective whose optimum is known: regret by trial, and how one sampler compares with others by seed."""
+"""The regret of runs on an objective with a known optimum, and the comparison of samplers over seeds."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Run:
-    """What one sampler found with one seed."""
+    """The result of one sampler with one seed."""
 
     objective: str
     arm: str
     seed: int
     trials: int
     regrets: tuple[tuple[int, float], ...]
-    """Each trial that lowered the regret, from 1, and the regret from then on; (0, regret of the worst) is first."""
+    """Each trial, from 1, that lowered the regret, with the new regret; the first entry is (0, that of the worst)."""
     infeasible: int
-    """Trials outside the parameter window, repeats among them."""
+    """Trials outside the parameter window, including repeats."""
     duplicates: int
-    """Trials inside it of what an earlier trial had been."""
+    """Trials inside the window that repeat an earlier trial."""
     wall_time_s: float
 
     def curve(self) -> NDArray[np.float64]:
-        """The regret after each trial, (trials,); before the first feasible trial that of the worst feasible point."""
+        """The regret after each trial, (trials,); until a feasible trial, that of the worst feasible candidate."""
         curve = np.empty(self.trials)
         for trial, regret in self.regrets:
             curve[max(0, trial - 1) :] = regret
@@ -46,11 +46,11 @@ class Run:
 
 @dataclass
 class Tally:
-    """The counts of a run while it goes on."""
+    """The counts of a run in progress."""
 
     optimum: float
     worst: float
-    """The lowest value of a feasible point."""
+    """The lowest value of a feasible candidate."""
     regrets: list[tuple[int, float]] = field(init=False)
     infeasible: int = 0
     duplicates: int = 0
@@ -61,7 +61,7 @@ class Tally:
         self.regrets = [(0, self.optimum - self.worst)]
 
     def add(self, key: Hashable, value: float | None) -> None:
-        """Count a trial of what `key` names; None stands for an infeasible one."""
+        """Counts a trial of the candidate `key`; `value` is None if it is infeasible."""
         self.trials += 1
         if value is None:
             self.infeasible += 1
@@ -80,7 +80,7 @@ def mean_and_error(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
 
 
 def by_arm(runs: Iterable[Run]) -> dict[str, dict[int, Run]]:
-    """The runs by arm and seed, in their order."""
+    """The runs by arm and seed, in order."""
     grouped: dict[str, dict[int, Run]] = {}
     for run in runs:
         grouped.setdefault(run.arm, {})[run.seed] = run
@@ -88,10 +88,10 @@ def by_arm(runs: Iterable[Run]) -> dict[str, dict[int, Run]]:
 
 
 def figures(runs: Sequence[Run], reference: str, marks: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """The figures of each arm over its seeds, for runs on one objective, with regret in points (0.01 of accuracy).
+    """The figures of each arm over its seeds, for runs on one objective; regret is in points (0.01 of accuracy).
 
-    `won` counts the seeds on which `reference` has the lower regret at the last mark; `behind` is the mean of the
-    other's regret less the reference's over the common seeds, with its standard error.
+    `won` counts the seeds for which `reference` has the lower regret at the last mark. `behind` is the mean, over the
+    common seeds, of the arm's regret minus that of the reference, with its standard error.
     """
     grouped = by_arm(runs)
     found: dict[str, dict[str, Any]] = {}
@@ -121,7 +121,7 @@ def figures(runs: Sequence[Run], reference: str, marks: Sequence[int]) -> dict[s
 
 
 def markdown(found: dict[str, dict[str, Any]], labels: dict[str, str], marks: Sequence[int]) -> str:
-    """The figures as a table, a line an arm."""
+    """The figures as a Markdown table, with one line per arm."""
     heads = [
         "arm",
         *[f"regret at {mark}" for mark in marks],

@@ -1,1 +1,1 @@
-"""Our training loop against the usual one and against the machine."""
+"""Compares our training loop with a conventional one and with what the machine can do."""

@@ -1,7 +1,7 @@
-"""Training loops in processes of their own, so that each has the settings it is run with and all take turns.
+"""Training loops that take turns, each in its own process with its own settings.
 
-An arm is `ours` (blocks eager), `ours-compiled` or `reference`; ours start in the environment that a search gives its
-trials, the reference in the caller's. Only one arm trains at a time, the others wait at a pipe.
+An arm is `ours` (blocks not compiled), `ours-compiled` or `reference`. Ours run in the environment that a search gives
+its trials, the reference in that of the caller. Only one arm trains at a time; the others wait at a pipe.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from trainables.training import Trainer
 
 ARMS = ("ours", "ours-compiled", "reference")
 NOISE = "noise"
-"""The data set that needs no file: every class is a brightness, under noise."""
+"""A data set that needs no file: each class is a brightness, with noise on top."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an arm trains and how."""
+    """What an arm trains, and how."""
 
     layout: dict[str, Any]
     recipe: dict[str, Any]
@@ -41,21 +41,23 @@ class Job:
     dataset: str
     data_dir: str | None
     images: int
-    """Images of an epoch; a tenth of it more is validated."""
+    """Training images per epoch; a ninth as many are validated."""
     threads: int
     workers: int
-    """Loader processes of the reference."""
+    """Processes of the reference's data loader."""
     device: str
 
 
 def training_set(name: str, data_dir: str | None, images: int) -> TrainingSet:
-    """So many training images of the data set, and a ninth of them to validate, as in a real split."""
+    """`images` training images of the data set, and a ninth as many validation images, as in a real split."""
     data = noise(images) if name == NOISE else load_training_set(name, data_dir, train_images=images)
     return replace(data, val_indices=data.val_indices[: max(1, images // 9)])
 
 
 def noise(images: int) -> TrainingSet:
-    """32 x 32 x 3 images whose brightness tells one of 10 classes, under noise; one more in nine to validate."""
+    """`images` training images of 32 x 32 x 3 noise, whose brightness is that of one of 10 classes, and a ninth as many
+    validation images.
+    """
     draw, total = np.random.default_rng(0), images + max(1, images // 9)
     labels = draw.integers(0, 10, total)
     pixels = draw.integers(0, 120, (total, 32, 32, 3)) + 15 * labels[:, None, None, None]
@@ -76,7 +78,7 @@ def noise(images: int) -> TrainingSet:
 
 
 class Arm:
-    """One loop in its process."""
+    """One loop in its own process."""
 
     def __init__(self, name: str, job: Job) -> None:
         self.name = name
@@ -84,13 +86,13 @@ class Arm:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         with with_environment(ours):
-            # not a daemon: the reference's loader has processes of its own
+            # not a daemon, because the reference's data loader starts processes
             self._process = context.Process(target=_serve, args=(name, job, theirs))
             self._process.start()
         theirs.close()
 
     def epoch(self) -> dict[str, Any]:
-        """Trains one epoch: `images`, `train_loss`, `train_time_s`, `eval_time_s`, `phases`.
+        """Trains one epoch; returns `images`, `train_loss`, `train_time_s`, `eval_time_s` and `phases`.
 
         Raises:
             RuntimeError: the loop failed; the message is its traceback.
@@ -144,7 +146,7 @@ def _serve(name: str, job: Job, pipe: Connection) -> None:
                 }
             )
     except EOFError:
-        return  # the driver is gone
+        return  # the parent process has ended
     except Exception:
         with contextlib.suppress(OSError):
             pipe.recv()
@@ -152,13 +154,13 @@ def _serve(name: str, job: Job, pipe: Connection) -> None:
 
 
 def _images(images: int, batch: int) -> int:
-    """What our loop trains on in an epoch: full batches."""
+    """The images that our loop trains on in an epoch, which are those in full batches."""
     return min(max(1, images // batch) * batch, images)
 
 
 @contextlib.contextmanager
 def with_environment(values: dict[str, str]) -> Iterator[None]:
-    """These environment variables for the processes that are started in the body."""
+    """Sets these environment variables for processes that are started in the body."""
     before = dict(os.environ)
     os.environ.update(values)
     try:

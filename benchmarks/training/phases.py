@@ -1,7 +1,7 @@
-"""Where the time of a training step goes, by hooks of network and optimizer that any loop calls: no change of the loop.
+"""Measures the phases of a training step by hooks of network and optimizer, so that any loop works unchanged.
 
-Data is what lies between a step of the optimizer and the next forward pass, backward what lies between the forward
-pass and the optimizer, loss included. On a GPU the marks are CUDA events, so that nothing waits within an epoch.
+`data` is the time between a step of the optimizer and the next forward pass, and `backward`, with the loss, the time
+between the forward pass and the optimizer. On a GPU the marks are CUDA events, so that nothing waits during an epoch.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 PHASES = ("data", "forward", "backward", "optimizer")
-"""The phases of a step, in their order."""
+"""The phases of a step, in order."""
 
 
 class PhaseClock:
-    """Seconds of each phase of the steps that `network` and `optimizer` take on `device`."""
+    """Measures the seconds of each phase of the steps of `network` and `optimizer` on `device`."""
 
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         self._on_gpu = device.type == "cuda"
@@ -39,10 +39,10 @@ class PhaseClock:
         """Seconds of each phase since `begin`.
 
         Raises:
-            RuntimeError: the marks are not those of whole steps.
+            RuntimeError: the marks are not those of complete steps.
         """
         if len(self._marks) < 2 or (len(self._marks) - 1) % len(PHASES):
-            raise RuntimeError(f"{len(self._marks)} marks; steps of other hooks than forward, optimizer were taken")
+            raise RuntimeError(f"{len(self._marks)} marks; complete steps have {len(PHASES)} each after the first mark")
         if self._on_gpu:
             torch.cuda.synchronize()
         totals = dict.fromkeys(PHASES, 0.0)
@@ -51,7 +51,7 @@ class PhaseClock:
         return totals
 
     def remove(self) -> None:
-        """Takes the hooks away."""
+        """Removes the hooks."""
         for handle in self._handles:
             handle.remove()
 

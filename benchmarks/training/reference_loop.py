@@ -1,7 +1,8 @@
-"""The training loop that student projects write, afresh: torchvision's transforms on every image, workers, float32.
+"""A training loop as student projects write it: torchvision's transforms on every image, worker processes, float32.
 
-Pillow images, `torchvision.transforms`, a `DataLoader`, contiguous tensors, `torch.optim`, a loss and a count of right
-answers read at every step, in the default settings of torch. Recipe and network are those of our loop.
+It uses Pillow images, `torchvision.transforms`, a `DataLoader`, contiguous tensors and `torch.optim` with torch's
+default settings, and reads the loss and the number of correct predictions at every step. Recipe and network are those
+of our loop.
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ from trainables.data import TrainingSet
 from trainables.recipe import Recipe
 
 LOOKAHEAD = 2
-"""Batches a worker prepares ahead: the DataLoader's default."""
+"""Batches that a worker prepares ahead, the DataLoader's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopReport:
-    """What one epoch of a loop came to."""
+    """The results of one epoch of a loop."""
 
     images: int
     """Images trained on."""
     train_loss: float
     """Mean training loss of the epoch, nats."""
     train_time_s: float
-    """Seconds of the training part, data included."""
+    """Seconds of training, including data loading."""
     eval_time_s: float
     """Seconds of validation."""
 
 
 class Cutout:
-    """A square of `side` pixels around a random centre set to zero, (C, H, W). Source: arXiv 1708.04552."""
+    """Sets a square of side `side` around a random centre to zero, (C, H, W). Source: arXiv 1708.04552."""
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -54,7 +55,7 @@ class Cutout:
 
 
 class PillowImages(Dataset[tuple[Tensor, int]]):
-    """The images at `indices`, each through `transform` whenever it is asked for."""
+    """The images at `indices`, each passed through `transform` at every access."""
 
     def __init__(self, data: TrainingSet, indices: np.ndarray, transform: transforms.Compose) -> None:
         self.data, self.indices, self.transform = data, indices, transform
@@ -68,7 +69,7 @@ class PillowImages(Dataset[tuple[Tensor, int]]):
 
 
 class ReferenceLoop:
-    """Trains `layout` by the parts of `recipe` that such loops have: sgd or nesterov at a constant rate."""
+    """Trains `layout` with the parts of `recipe` that such loops have: sgd or nesterov at a constant learning rate."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class ReferenceLoop:
         shared = {
             "batch_size": recipe.batch_size,
             "num_workers": workers,
-            "persistent_workers": workers > 0,  # in favour of this loop: otherwise each epoch starts its workers anew
+            "persistent_workers": workers > 0,  # in favour of this loop; otherwise each epoch starts new workers
             "pin_memory": device.type == "cuda",
         }
         self.train_batches = DataLoader(train, shuffle=True, drop_last=True, **shared)  # type: ignore[arg-type]
@@ -111,7 +112,7 @@ class ReferenceLoop:
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def train_epoch(self) -> LoopReport:
-        """One pass over the training images and one over the validation images."""
+        """Trains one pass over the training images and validates."""
         started = time.perf_counter()
         self.network.train()
         total, correct, images = 0.0, 0, 0

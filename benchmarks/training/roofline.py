@@ -1,9 +1,10 @@
-"""What a machine can do, measured, and the least time that a training step takes on it.
+"""Measures what a machine can do, and computes a lower bound on the time of a training step (a roofline).
 
-The bound runs a step's kernels one after the other, each as long as its arithmetic at the rate of a matrix multiply or
-its traffic at the rate of a copy, whichever is longer. A kernel is a convolution or an element-wise pass: a norm reads
-its input twice forward (statistics, then values) and writes once, and twice with its gradient backward; the ReLU
-behind it is fused into it; the addition of a block reads two tensors and writes one, forward and backward.
+The bound runs a step's kernels one after the other. Each takes the time of its arithmetic at the rate of a matrix
+multiply, or of its memory traffic at the rate of a copy, whichever is longer. A kernel is a convolution or an
+element-wise pass. In the forward pass a norm reads its input twice (statistics, then values) and writes once; in the
+backward pass it reads input and gradient twice; the ReLU after it is fused. The addition of a block reads two tensors
+and writes one, forward and backward.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from model_zoo import ResNetLayout
 from model_zoo.complexity import has_skip, pixels_by_level
 
 NORM_FORWARD, NORM_BACKWARD, ADD_FORWARD, ADD_BACKWARD = 3, 5, 3, 2
-"""Tensors that a norm with its ReLU and an addition move, in units of their output."""
+"""Tensors that a norm with its ReLU, or an addition, reads and writes, in units of its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,13 @@ class MachineRates:
     """The rates of a device."""
 
     flops_per_s: float
-    """Of a matrix multiply in the training's arithmetic."""
+    """Rate of a matrix multiply in the arithmetic of the training."""
     bytes_per_s: float
-    """Read and written by a copy."""
+    """Bytes read and written per second by a copy."""
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
-    """FLOP/s of the fastest square matrix multiply in `dtype` of some sizes, each run for about `seconds`."""
+    """FLOP/s of the fastest of some square matrix multiplies in `dtype`, each size run for about `seconds`."""
     best = 0.0
     for side in (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048, 4096):
         a = torch.randn(side, side, device=device).to(dtype)
@@ -42,14 +43,14 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) 
 
 
 def copy_rate(device: torch.device, seconds: float = 1.0) -> float:
-    """Bytes read and written in a second by the fastest copy of 64 MiB, on a GPU of 1 GiB, within about `seconds`."""
+    """Bytes read and written per second by the fastest copy of 64 MiB (1 GiB on a GPU) within about `seconds`."""
     size = 2**30 if device.type == "cuda" else 2**26
     source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
     return 2 * size / _fastest(lambda: target.copy_(source), device, seconds)
 
 
 def step_seconds(layout: ResNetLayout, image_size: int, batch: int, rates: MachineRates, value_bytes: int = 4) -> float:
-    """The least seconds of a training step of BasicBlocks, by the bound of this module."""
+    """The lower bound on the seconds of a training step of a network of basic blocks."""
     total = 0.0
 
     def kernel(flops: float, values: float) -> None:
@@ -59,7 +60,7 @@ def step_seconds(layout: ResNetLayout, image_size: int, batch: int, rates: Machi
     def conv_norm(c_in: int, c_out: int, side: int, stride: int, pixels_in: int, pixels: int) -> None:
         flops = 2 * c_in * c_out * side**2 * pixels * batch
         read, written, weights = c_in * pixels_in * batch, c_out * pixels * batch, c_in * c_out * side**2
-        for _ in range(3):  # forward, and backward the gradients of input and weights: each touches all three tensors
+        for _ in range(3):  # the forward pass and the gradients of input and weights; each touches all three tensors
             kernel(flops, read + written + weights)
         kernel(0, NORM_FORWARD * written)
         kernel(0, NORM_BACKWARD * written)

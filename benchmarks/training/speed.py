@@ -1,11 +1,12 @@
-"""Images a second of our training loop against the loop student projects write, and what the machine itself can do.
+"""How many images per second does our training loop train, compared with the loop of student projects and the machine?
 
 Usage: python -m benchmarks.training [--threads N] [--images N] [--rounds N] [--device D] [--compile off blocks]
 
-Three networks: seed A's ResNet-12 (195,738 parameters), seed B's ResNet-24 (4,918,602), and the layout of median FLOPs
-of the default space. Both loops train the same network by the same recipe on the same images, one epoch each in turn,
-and every figure is the median over the rounds; the first round warms up. Needs neither Ray nor Optuna. The last line
-is one JSON object; exit code 1 where the loops do not train alike.
+There are three networks: the first student project's ResNet-12 (195,738 parameters), the second's ResNet-24
+(4,918,602), and the layout with the median FLOPs of the default space. Both loops train the same network with the same
+recipe on the same images, in alternating epochs, and every figure is the median over the rounds; the first round warms
+up. Needs neither Ray nor Optuna. The last line is one JSON object; the exit code is 1 if the results of the loops
+differ.
 """
 
 from __future__ import annotations
@@ -33,35 +34,35 @@ from trainables.recipe import Recipe
 SMALL, LARGE, MEDIAN = "arora-resnet12", "cerberus-resnet24", "median"
 LEAST_BATCHES = 4
 EPOCH_IMAGES = 50_000
-"""Images of the epoch whose seconds are extrapolated: the seeds trained on as many or 45,000."""
+"""Images of the epoch whose seconds are extrapolated; the student projects trained on 50,000 or 45,000."""
 TRAINING_PASSES = 3
 LOSS_APART = 0.5
-"""Nats between the loops' last training losses from which on they do not train alike; they draw other augmentations and
-orders, and ours multiplies in bfloat16 where the device does."""
+"""Nats from which the difference of the loops' last training losses is too large; they draw different augmentations and
+orders, and ours computes in bfloat16 if the device has it natively."""
 
 
 def median_layout() -> ResNetLayout:
-    """The layout of median FLOPs of 501 drawn uniformly from the default space."""
+    """The layout with the median FLOPs among 501 drawn uniformly from the default space."""
     layouts = list(sample_uniform(LayoutSpace(), 501, np.random.default_rng(0)))
     return sorted(layouts, key=count_flops)[len(layouts) // 2]
 
 
 def networks() -> dict[str, ResNetLayout]:
-    """The layouts that are measured, by name."""
+    """The layouts to measure, by name."""
     return {SMALL: PRESETS[SMALL], LARGE: PRESETS[LARGE], MEDIAN: median_layout()}
 
 
 def images_of(layout: ResNetLayout, images: int, batch: int) -> int:
-    """Full batches of an epoch: `images` for the small network, in proportion to the FLOPs fewer for larger ones."""
+    """The images of an epoch, in full batches: `images` for the small network, fewer in proportion for larger FLOPs."""
     share = count_flops(PRESETS[SMALL]) / count_flops(layout)
     return max(LEAST_BATCHES, int(images * min(1.0, share)) // batch) * batch
 
 
 def compared(layout: ResNetLayout, arms: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one network: of each arm, and the ratios of the reference's seconds to those of ours.
+    """Measures one network; returns the figures of each arm and the ratios of the reference's seconds to ours.
 
     Raises:
-        SystemExit: the loops trained on other numbers of images, or to losses that are not comparable.
+        SystemExit: the loops trained on different numbers of images, or to losses that are not comparable.
     """
     recipe = Recipe(
         schedule="constant",
@@ -109,24 +110,22 @@ def compared(layout: ResNetLayout, arms: Sequence[str], options: argparse.Namesp
 
 
 def require_alike(last: dict[str, dict[str, Any]], images: int) -> None:
-    """Nothing, when all arms trained on `images` images and their losses are comparable.
+    """Checks that all arms trained on `images` images and that their losses are comparable.
 
     Raises:
-        SystemExit: they did not.
+        SystemExit: they did not, or the losses are not.
     """
     for name, report in last.items():
         if report["images"] != images:
-            raise SystemExit(f"error: {name} trained on {report['images']} images of {images}")
+            raise SystemExit(f"error: {name} trained on {report['images']} images instead of {images}")
     losses = [report["train_loss"] for report in last.values()]
     if not all(map(math.isfinite, losses)) or max(losses) - min(losses) >= LOSS_APART:
-        told = ", ".join(f"{name} {report['train_loss']:.3f}" for name, report in last.items())
-        raise SystemExit(
-            f"error: the loops do not train alike, losses {told}; less than {LOSS_APART} apart is expected"
-        )
+        listed = ", ".join(f"{name} {report['train_loss']:.3f}" for name, report in last.items())
+        raise SystemExit(f"error: the loops' losses differ: {listed}; expected a difference below {LOSS_APART}")
 
 
 def figures(epochs: Sequence[dict[str, Any]], forward_flops: int) -> dict[str, Any]:
-    """The medians of an arm's epochs: rates, seconds of 50,000 images, and the shares of its time."""
+    """The medians over an arm's epochs: rates, seconds for 50,000 images, and the shares of its time."""
     rate = statistics.median(epoch["images"] / epoch["train_time_s"] for epoch in epochs)
     whole = [epoch["train_time_s"] + epoch["eval_time_s"] for epoch in epochs]
     shares = {
@@ -143,7 +142,7 @@ def figures(epochs: Sequence[dict[str, Any]], forward_flops: int) -> dict[str, A
 
 
 def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """The device's own rates, in as many threads as the loops use."""
+    """The device's own rates, with the same number of threads as the loops use."""
     device = torch.device(options.device)
     torch.set_num_threads(options.threads)
     half = resolve_precision(Recipe(precision=options.precision), device) == torch.bfloat16
@@ -159,7 +158,7 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def distances(found: dict[str, Any], layout: ResNetLayout, batch: int, facts: dict[str, Any], arm: str) -> None:
-    """Adds to the figures of `arm` its shares of the matrix multiply's rate and of the roofline's."""
+    """Adds to the figures of `arm` its share of the matrix multiply's rate and of the roofline."""
     rate = facts[f"{facts['precision']}_gflops_per_s"]
     rates = MachineRates(rate * 1e9, facts["copy_gb_per_s"] * 1e9)
     bound = batch / step_seconds(layout, 32, batch, rates, 2 if facts["precision"] == "bfloat16" else 4)
@@ -169,7 +168,7 @@ def distances(found: dict[str, Any], layout: ResNetLayout, batch: int, facts: di
 
 
 def main(given: Sequence[str] | None = None) -> dict[str, Any]:
-    """The figures of all networks asked for."""
+    """Measures all requested networks and returns the figures."""
     options = _arguments(given)
     compile_ = options.compile or (["off", "blocks"] if options.device.startswith("cuda") else ["off"])
     arms = [arm for arm, setting in zip(ARMS, ("off", "blocks"), strict=False) if setting in compile_]
@@ -188,7 +187,7 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def load() -> float:
-    """The mean number of processes at work here in the last minute."""
+    """The machine's load average over the last minute."""
     return round(os.getloadavg()[0], 1)
 
 
@@ -196,15 +195,22 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").splitlines()[0])
     default = "cuda" if torch.cuda.is_available() else "cpu"
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--threads", type=count, default=cpus, help="CPU threads of a loop")
-    parser.add_argument("--workers", type=int, default=2, help="loader processes of the reference")
-    parser.add_argument("--images", type=count, default=2560, help="images an epoch of the small network")
-    parser.add_argument("--rounds", type=count, default=5, help="alternating epochs that are timed")
-    parser.add_argument("--batch", type=count, default=128, help="images a step")
+    parser.add_argument("--threads", type=count, default=cpus, help="CPU threads per loop")
+    parser.add_argument("--workers", type=int, default=2, help="data loader processes of the reference")
+    parser.add_argument("--images", type=count, default=2560, help="images per epoch of the small network")
+    parser.add_argument("--rounds", type=count, default=5, help="number of timed epochs per loop")
+    parser.add_argument("--batch", type=count, default=128, help="images per step")
     parser.add_argument("--device", default=default, help="cpu or cuda")
-    parser.add_argument("--compile", nargs="+", choices=("off", "blocks"), help="of our blocks; on CUDA both")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="of our loop")
-    parser.add_argument("--dataset", default="cifar10", help="a data set of 32 x 32 x 3 images, or noise")
+    parser.add_argument(
+        "--compile",
+        nargs="+",
+        choices=("off", "blocks"),
+        help="whether our blocks are compiled; on CUDA both by default",
+    )
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="arithmetic of our loop"
+    )
+    parser.add_argument("--dataset", default="cifar10", help="data set of 32 x 32 x 3 images, or noise")
     parser.add_argument("--data-dir", help="folder of the prepared data sets")
     parser.add_argument("--networks", nargs="+", choices=(SMALL, LARGE, MEDIAN), default=[SMALL, LARGE, MEDIAN])
     return parser.parse_args(given)

@@ -177,7 +177,7 @@ def test_the_images_that_decide_and_those_held_out_are_not_trained_on() -> None:
     assert len(set(together.tolist())) == len(together)
     assert set(together.tolist()) <= set(range(len(data.labels)))
     rest = len(data.labels) - TINY.train_images
-    with pytest.raises(ValueError, match=rf"{rest + 1:,} given, {rest:,} images are not trained on; lower them"):
+    with pytest.raises(ValueError, match=rf"{rest + 1:,} given, but only {rest:,} images are not trained on; lower"):
         tiny_data(replace(TINY, val_images=rest + 1 - TINY.held_out_images))
 
 
@@ -203,7 +203,7 @@ def test_pools_are_distinct_feasible_layouts_and_grow_without_changing() -> None
     assert all(TINY.space.contains(layout) for layout in layouts)
     assert pool(TINY, 3, 2, []) == layouts[:2]
     assert pool(TINY, 4, 5, []) != layouts
-    with pytest.raises(ValueError, match=r"layouts: 1,000 given, the space has \d+; lower it"):
+    with pytest.raises(ValueError, match=r"layouts: 1,000 given, but the space has \d+; lower it"):
         pool(TINY, 3, 1_000, [])
 
 
@@ -231,7 +231,7 @@ def _layouts(curves: list[Curve]) -> dict[tuple[int, int], ResNetLayout]:
 def test_a_store_of_another_setup_is_refused(tmp_path: Path) -> None:
     store = tmp_path / "curves.jsonl"
     store.write_text(json.dumps(replace(TINY, rungs=(2, 3)).to_dict()) + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="trained with another setup than digits has now; give another file"):
+    with pytest.raises(ValueError, match="trained with another setup than that of digits now; give another file"):
         read_curves(TINY, store)
 
 

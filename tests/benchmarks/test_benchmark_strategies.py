@@ -133,9 +133,9 @@ def test_short_trainings_spend_what_the_top_leaves_and_one_of_the_top_is_picked(
 
 
 def test_budgets_that_hold_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 epochs given, the first rung was not reached; use at least 4"):
+    with pytest.raises(ValueError, match="3 epochs given, but the first rung is later; use at least 4"):
         halving(HAND, [0, 1], (4,), 2, 3)
-    with pytest.raises(ValueError, match="3 epochs given, a full training has 4; raise it"):
+    with pytest.raises(ValueError, match="3 epochs given, but a full training has 4; raise it"):
         full_trainings(HAND, [0, 1], 3)
-    with pytest.raises(ValueError, match="4 epochs given, a short and a full training have 5; raise it"):
+    with pytest.raises(ValueError, match="4 epochs given, but a short and a full training have 5; raise it"):
         short_then_top({number: curve[:1] for number, curve in HAND.items()}, HAND, [0, 1], 4)

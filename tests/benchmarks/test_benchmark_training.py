@@ -110,10 +110,10 @@ def test_larger_networks_have_fewer_images_in_full_batches() -> None:
 def test_loops_that_do_not_train_alike_are_refused() -> None:
     same = {"ours": {"images": 64, "train_loss": 1.0}, "reference": {"images": 64, "train_loss": 1.2}}
     training.require_alike(same, 64)
-    with pytest.raises(SystemExit, match="trained on 64 images of 65"):
+    with pytest.raises(SystemExit, match="trained on 64 images instead of 65"):
         training.require_alike(same, 65)
     for loss in (2.0, float("nan")):
-        with pytest.raises(SystemExit, match="do not train alike"):
+        with pytest.raises(SystemExit, match="the loops' losses differ"):
             training.require_alike(same | {"reference": {"images": 64, "train_loss": loss}}, 64)
 
 

@@ -158,9 +158,9 @@ def spoil_checkpoint(folder: Path) -> None:
         (edit(repeat_report), "epochs: trial 3 reported epoch 1 twice"),
         (edit(repeat_point), "trials: suggested twice"),
         (edit(start_twice), "sessions: trial 5 started twice in session"),
-        (edit(start_two), "sessions: trials [0, 5] at work"),
+        (edit(start_two), "sessions: trials [0, 5] running"),
         (edit(drop_ending), "trials: 5 not ended"),
-        (edit(change_accuracy), "epochs.parquet: not the reports of the record"),
+        (edit(change_accuracy), "epochs.parquet: differs from the reports in the record"),
         (spoil_checkpoint, "not readable as a checkpoint"),
     ],
     ids=[
@@ -236,7 +236,7 @@ def test_more_epochs_redone_than_trials_at_a_time_are_a_problem(killed: tuple[Pa
     open_trials = {n: Saved(0, 0, None, launched=True) for n in sorted(state.reports)[:2]}
     kill = replace(kills[1], record=b"", trials=open_trials, slots=1, notes=[], hung=True)
     settle_accounts([kill], state, b"")
-    assert kill.notes == ["2 epochs redone, 1 trials at a time", "the driver did not end by itself"]
+    assert kill.notes == ["2 epochs redone, but 1 trials at a time", "the driver did not end by itself"]
 
 
 @pytest.mark.search
@@ -246,10 +246,10 @@ def test_an_ending_that_is_not_the_expected_one_is_named(killed: tuple[Path, lis
     assert wrong_ending(folder, "sigterm", stopped, 130, "") == []
     assert wrong_ending(folder, "sigterm", stopped, 0, "") == ["the driver's exit code is 0, expected 130"]
     assert wrong_ending(folder, "sigterm", stopped, 15, "") == ["the driver's exit code is 15, expected 130"]
-    assert wrong_ending(folder, "epoch", stopped, -9, "Traceback") == ["the driver showed a traceback"]
+    assert wrong_ending(folder, "epoch", stopped, -9, "Traceback") == ["the driver printed a traceback"]
     assert wrong_ending(folder, "gcs", stopped, -9, "") == [
         "the driver's exit code is -9, expected 1",
-        'the driver did not say "Ray\'s gcs_server died"',
+        'the driver did not print "Ray\'s gcs_server died"',
     ]
 
 
