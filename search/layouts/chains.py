@@ -34,7 +34,7 @@ Keys = NDArray[np.int64]
 """Chains of a half that meet at one width: parameters, then the choices' code in the low bits; ascending."""
 
 MOST_KEPT = 2**16
-"""Parameters of a stage that a chain counts once and keeps (512 KiB), one for each width before it and each choice."""
+"""Most parameter counts of a stage that a chain keeps (512 KiB): one for each width before it and each choice."""
 
 UNREACHABLE = 2**61
 """Stands for the parameters of what cannot follow a width; above any sum that widths of 16 bits give."""
