@@ -19,7 +19,7 @@ from model_zoo.blocks.kind import BlockClass, BlockShape, Kind
 
 @functools.cache
 def block_class() -> BlockClass:
-    """The torch module; torch is imported here, so that counting needs none of it."""
+    """The torch module, in a function because counting must not import torch."""
     from torch import Tensor, nn
 
     from model_zoo.blocks.parts import activated, squeeze

@@ -33,7 +33,7 @@ Keys = NDArray[np.int64]
 """Chains of a half that meet at one width, ascending: the parameters, and in the low bits the code of the choices."""
 
 MOST_KEPT = 2**16
-"""Most parameter counts of a stage that a chain keeps (512 KiB), one per width before the stage and choice."""
+"""Most parameter counts of a stage that a chain keeps (512 KiB): one for each width before it and each choice."""
 
 UNREACHABLE = 2**61
 """Parameter count of a rest that cannot follow a width; larger than any sum for widths of 16 bits."""
