@@ -13,7 +13,7 @@ from results.errors import ResultsError
 from results.ranking.rendering import OutputFormat, format_of, write_board
 from results.record.folders import is_run
 
-DEFAULT_TOP: Final = 10  # rows of the formats for people
+DEFAULT_TOP: Final = 10  # rows of the table and Markdown formats
 
 EXAMPLES: Final = """\b
 Example:

@@ -76,7 +76,7 @@ def summarise(
 
 
 def _everything_tried(config: RunConfig, state: RunState) -> bool:
-    """Whether the trials are as many as the candidates; False also where only a walk over the space could tell."""
+    """Whether there are no more candidates than trials; False also if only a walk over the space could tell."""
     recipes = config.recipe.size
     if recipes is None or recipes > len(state.trials):
         return False
@@ -84,7 +84,7 @@ def _everything_tried(config: RunConfig, state: RunState) -> bool:
 
 
 def shown_name(folder: Path, storage: Path) -> str:
-    """The name of the run for a command line, or its path where it is not in `storage`; quoted for a shell."""
+    """The name of the run, or its path if it is not in `storage`, quoted for a shell."""
     return shlex.quote(folder.name if folder.parent == storage else str(folder))
 
 

@@ -36,10 +36,10 @@ def mean_over_seeds(board: pa.Table) -> pa.Table:
     those of them that were measured on the test set. Times are sums over all trainings. Rows are ranked by the rule for
     trials; rows without a ranked training come last.
     """
-    points: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in board.to_pylist():
-        points.setdefault(tuple(row[name] for name in ("run", "layout_id", *_RECIPE)), []).append(row)
-    rows = sorted(map(_row, points.values()), key=_rank_key)
+        groups.setdefault(tuple(row[name] for name in ("run", "layout_id", *_RECIPE)), []).append(row)
+    rows = sorted(map(_row, groups.values()), key=_rank_key)
     for rank, row in enumerate(rows, start=1):
         row["rank"] = rank if row["seeds"] else None
     return pa.Table.from_pylist(rows, SEEDS_SCHEMA)

@@ -108,10 +108,10 @@ def load_kept_of(
 
 
 def require_same_images(kept: KeptNetwork, trial: int, dataset: str, train_sha256: str) -> None:
-    """Nothing, when the network of the trial called `trial` was trained on the images of that hash.
+    """Checks that the network of `trial` was trained on the images whose `TrainingSet.sha256` is `train_sha256`.
 
-    Other images have other statistics and perhaps classes in another order, and those of a flat image folder are split
-    anew: images of the test set may be among those that the network was trained on.
+    Other images have other statistics and perhaps classes in another order. A flat image folder that has changed is
+    also split again, so that the network may have been trained on images of the new test set.
 
     Raises:
         SearchError: it was trained on other images.

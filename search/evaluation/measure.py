@@ -13,9 +13,9 @@ from trainables.training import evaluate
 
 
 def measure(checkpoint: Path, trial: int, data: dict[str, object], flip: bool = False) -> tuple[float, float, int]:
-    """Test accuracy in [0, 1], mean cross-entropy in nats, and the epoch of the weights, of the `trial`'s checkpoint.
+    """Test accuracy in [0, 1], mean cross-entropy in nats, and epoch of the weights, for the checkpoint of `trial`.
 
-    With `flip` each image is judged together with its mirror image.
+    With `flip` the outputs are averaged over each image and its mirror image.
 
     Raises:
         SearchError: the images have changed since the trial was trained.

@@ -80,5 +80,5 @@ def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -
 def _budgets(config: RunConfig) -> list[str]:
     """Sentences on the budgets that may end a session before all trials have ended."""
     time = [] if config.time_budget_s is None else [f"a session ends after {clock(config.time_budget_s)} at the latest"]
-    epochs = [] if config.epoch_budget is None else [f"the search ends after {config.epoch_budget:,} epochs in all"]
+    epochs = [] if config.epoch_budget is None else [f"the search ends after {config.epoch_budget:,} epochs in total"]
     return [*time, *epochs]

@@ -26,7 +26,7 @@ RUN_FILE = "run.json"
 RUN_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MOST_OF_STEM = 70
-"""Letters of a data set's name in the name of a run, which has a time behind it and at most 100 in all."""
+"""Most characters of a data set's name in a run's default name, which ends in a time and has at most 100 characters."""
 
 
 def new_run_folder(storage: Path, name: str | None, dataset: str) -> Path:

@@ -52,7 +52,7 @@ def open_part(
             except DamagedError as error:
                 if folder.exists():
                     _refuse_foreign(folder)
-                    say(f"{name}: the stored copy is damaged ({error}); preparing it anew")
+                    say(f"{name}: the stored copy is damaged ({error}); preparing it again")
             _prepare(root, key, name, prepare, say)
             return read_part(folder, part, full=full)
     except OSError as error:

@@ -140,7 +140,7 @@ def test_a_plan_says_what_ends_it_early(tmp_path: Path) -> None:
     limited = compose(None, None, {"time_budget_s": 90, "epoch_budget": 2000}, [])
     assert planned(limited, tmp_path)["budgets"] == [
         "a session ends after 1:30 at the latest",
-        "the search ends after 2,000 epochs in all",
+        "the search ends after 2,000 epochs in total",
     ]
 
 
