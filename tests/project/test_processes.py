@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.chaos.processes import find_process, processes_of, wait_until
+from benchmarks.chaos.processes import Process, find_process, processes_of, wait_until
 from tests.support.cli import environment
 from tests.support.processes import END_S, session
 
@@ -23,13 +23,20 @@ with session(["sleep", "600"]) as process:
 """
 
 
-def test_a_session_ends_with_a_test_that_fails() -> None:
-    with pytest.raises(ZeroDivisionError), session(FAMILY, stdout=subprocess.PIPE) as leader:
+def fail_beside(family: list[Process]) -> None:
+    """Starts a family, adds its three processes to `family`, and fails."""
+    with session(FAMILY, stdout=subprocess.PIPE) as leader:
         assert leader.stdout is not None
         leader.stdout.readline()
         assert wait_until(lambda: len(processes_of(leader.pid)) == 3, END_S)
-        family = processes_of(leader.pid)
-        1 / 0  # noqa: B018
+        family += processes_of(leader.pid)
+        raise ZeroDivisionError
+
+
+def test_a_session_ends_with_a_test_that_fails() -> None:
+    family: list[Process] = []
+    with pytest.raises(ZeroDivisionError):
+        fail_beside(family)
     assert [find_process(process.pid) for process in family] == [None] * 3
 
 
