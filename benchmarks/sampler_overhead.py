@@ -65,7 +65,9 @@ def study_with(sampler: BaseSampler, candidates: JointSpace, trials: int) -> opt
 
 def main() -> dict[str, Any]:
     """The figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sampler_overhead", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--proposals", type=int, default=40)
     given = parser.parse_args()

@@ -1,11 +1,15 @@
 """Parameters and FLOPs of a layout in closed form, without building a weight.
 
 Both are sums of one term for the stem, one a stage and one for the head. Every term is arithmetic that holds for ints
-and, element by element, for NumPy arrays of ints, so a search counts millions of layouts by the same formulas. What
-the convolutions of a block are is said by its kind (`model_zoo.blocks`).
+and, element by element, for NumPy arrays of ints, so a search counts millions of layouts by the same formulas.
+Which convolutions a block has is up to its kind (`model_zoo.blocks`).
 """
 
 from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable
 
 from model_zoo.blocks import KINDS, PLAIN, BlockForm, Ints
 from model_zoo.layout import ResNetLayout
@@ -31,16 +35,15 @@ def stage_params(
     A convolution has `c_in * c_out * kernel**2 / groups` weights and perhaps `c_out` biases, its norm `2 * c_out`.
     """
     kind = KINDS[form.block]
-    first = sum(conv.params(bias) for conv in kind.convolutions(c_in, width, kernel, form))
-    later = sum(conv.params(bias) for conv in kind.convolutions(width, width, kernel, form))
-    total = first + (blocks - 1) * later
+    first, later = (kind.convolutions(c, width, kernel, form) for c in (c_in, width))
+    params = total(conv.params(bias) for conv in first) + (blocks - 1) * total(conv.params(bias) for conv in later)
     if form.squeeze:
-        total = total + blocks * ((2 * width + 1) * (width // form.squeeze) + width)  # two linear layers with biases
-    return total + has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + bias + 2 * kind.skip_norm) * width
+        params = params + blocks * ((2 * width + 1) * (width // form.squeeze) + width)  # two linear layers with biases
+    return params + has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + (bias + 2 * kind.skip_norm)) * width
 
 
 def stage_norms(c_in: int, width: int, blocks: int, stride: int, form: BlockForm = PLAIN) -> tuple[int, int]:
-    """Norms of a stage and their channels; a norm behind a block's addition counts as the block's."""
+    """The number of a stage's norms and of their channels; a norm after a block's addition counts as the block's."""
     kind = KINDS[form.block]
     first = [conv.c_out for conv in kind.convolutions(c_in, width, 1, form) if conv.norm]
     later = [conv.c_out for conv in kind.convolutions(width, width, 1, form) if conv.norm]
@@ -81,12 +84,13 @@ def stage_flops(
     pixels: Ints,
     form: BlockForm = PLAIN,
 ) -> Ints:
-    """FLOPs of a stage whose input and output have so many pixels per channel."""
-    kind = KINDS[form.block]
-    macs = has_skip(c_in, width, stride) * c_in * width * skip_kernel**2 * pixels
-    for conv in kind.convolutions(c_in, width, kernel, form):
-        macs = macs + conv.weights * (pixels_in if conv.before_stride else pixels)
-    macs = macs + (blocks - 1) * pixels * sum(conv.weights for conv in kind.convolutions(width, width, kernel, form))
+    """FLOPs of a stage whose input has `pixels_in` per channel and whose output has `pixels`."""
+    first, later = (KINDS[form.block].convolutions(c, width, kernel, form) for c in (c_in, width))
+    weights = total(conv.weights for conv in first) + (blocks - 1) * total(conv.weights for conv in later)
+    macs = (weights + has_skip(c_in, width, stride) * (c_in * width * skip_kernel**2)) * pixels
+    for conv in first:
+        if conv.before_stride:
+            macs = macs + conv.weights * (pixels_in - pixels)
     if form.squeeze:
         macs = macs + blocks * 2 * width * (width // form.squeeze)
     return 2 * macs
@@ -102,16 +106,21 @@ def has_skip(c_in: Ints, width: Ints, stride: Ints) -> Ints:
     return (stride != 1) | (c_in != width)
 
 
+def total(terms: Iterable[Ints]) -> Ints:
+    """The sum of at least one term; unlike `sum` it adds no 0 to an array."""
+    return functools.reduce(operator.add, terms)
+
+
 def count_params(layout: ResNetLayout) -> int:
     """The number of trainable parameters, equal to `sum(p.numel() for p in build(layout).parameters())`."""
     bias, c_in = layout.conv_bias, layout.stem_channels
-    total = stem_params(layout.in_channels, c_in, bias) + head_params(layout.channels[-1], layout.classes)
+    params = stem_params(layout.in_channels, c_in, bias) + head_params(layout.channels[-1], layout.classes)
     for blocks, width, kernel, stride in zip(
         layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True
     ):
-        total += stage_params(c_in, width, blocks, kernel, stride, layout.skip_kernel, bias, layout.form)
+        params += stage_params(c_in, width, blocks, kernel, stride, layout.skip_kernel, bias, layout.form)
         c_in = width
-    return int(total)
+    return int(params)
 
 
 def count_norms(layout: ResNetLayout) -> tuple[int, int]:
@@ -129,11 +138,11 @@ def count_norms(layout: ResNetLayout) -> tuple[int, int]:
 
 def count_param_tensors(layout: ResNetLayout) -> int:
     """The number of parameters as tensors: of convolutions, norms, and linear layers with their biases."""
-    c_in, total = layout.stem_channels, outer_param_tensors(layout.conv_bias)
+    c_in, tensors = layout.stem_channels, outer_param_tensors(layout.conv_bias)
     for blocks, width, stride in zip(layout.blocks, layout.channels, layout.strides, strict=True):
-        total += stage_param_tensors(c_in, width, blocks, stride, layout.conv_bias, layout.form)
+        tensors += stage_param_tensors(c_in, width, blocks, stride, layout.conv_bias, layout.form)
         c_in = width
-    return total
+    return tensors
 
 
 def count_flops(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> int:
@@ -144,14 +153,14 @@ def count_flops(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) ->
     """
     areas = pixels_by_level(image_size, layout.stages)
     level, c_in = 0, layout.stem_channels
-    total = stem_flops(layout.in_channels, c_in, areas[0]) + head_flops(layout.channels[-1], layout.classes)
+    flops = stem_flops(layout.in_channels, c_in, areas[0]) + head_flops(layout.channels[-1], layout.classes)
     for blocks, width, kernel, stride in zip(
         layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True
     ):
         before, level = areas[level], level + stride - 1
-        total += stage_flops(c_in, width, blocks, kernel, stride, layout.skip_kernel, before, areas[level], layout.form)
+        flops += stage_flops(c_in, width, blocks, kernel, stride, layout.skip_kernel, before, areas[level], layout.form)
         c_in = width
-    return int(total)
+    return int(flops)
 
 
 def pixels_by_level(image_size: int | tuple[int, int], levels: int) -> tuple[int, ...]:

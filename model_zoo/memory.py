@@ -3,16 +3,17 @@
 In units of one float32 value per image. A block saves for backward what its convolutions, norms and activations read:
 every convolution's output, every activation's (ReLU is in place, SiLU and GELU need their input too), the skip
 convolution's where a norm reads it, and what a squeeze scales. Backward adds gradients in flight. As in
-`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64, and a block's
-convolutions are what its kind says.
+`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64, and
+which convolutions a block has is up to its kind.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
-from model_zoo.blocks import FEWEST_STRIDED, KINDS, PLAIN, BlockForm, Convolution, Ints, Kind
-from model_zoo.complexity import has_skip, pixels_by_level
+from model_zoo.blocks import FEWEST_STRIDED, KINDS, PLAIN, BlockForm, Convolution, Ints
+from model_zoo.complexity import has_skip, pixels_by_level, total
 from model_zoo.layout import ResNetLayout
 
 BYTES_PER_VALUE = 4
@@ -25,12 +26,12 @@ def _kept(form: BlockForm) -> int:
 
 
 def _for_reader(conv: Convolution, form: BlockForm) -> int:
-    """1 where the result behind a convolution is kept only because something reads it; ReLU keeps its result itself."""
+    """1 where the result after a convolution is kept only because something reads it; ReLU keeps its result itself."""
     return 0 if conv.activated and form.activation == "relu" else 1
 
 
-def _behind(conv: Convolution, form: BlockForm) -> int:
-    """Tensors kept behind a convolution: what its norm reads, what its activation keeps, and what is read next."""
+def _kept_after(conv: Convolution, form: BlockForm) -> int:
+    """Tensors of its output's size kept after a convolution: for its norm, its activation and what reads the result."""
     return conv.norm + conv.activated + _for_reader(conv, form)
 
 
@@ -50,27 +51,28 @@ def stage_saved(
     form: BlockForm = PLAIN,
     last: Ints = 0,
 ) -> Ints:
-    """Values saved by a stage whose input and output have so many pixels per channel.
+    """Values saved by a stage whose input has `pixels_in` per channel and whose output has `pixels`.
 
-    What lies behind a block's addition counts as the block's, also where the next block begins with it. `last` is 1 for
-    the network's last stage: what its last activation gives is read by the mean alone, which saves nothing, so that
-    only ReLU keeps it.
+    A norm and an activation after a block's addition count as the block's. `last` is 1 for the network's last stage:
+    the result of its last activation is read by the mean alone, which saves nothing, so that only ReLU keeps it.
     """
     kind = KINDS[form.block]
     first, later = (kind.convolutions(c, width, 1, form) for c in (c_in, width))
-    values = _block_saved(first, pixels_in, pixels, form) + (blocks - 1) * _block_saved(later, pixels, pixels, form)
-    if form.squeeze:
-        values = values + blocks * _squeeze_saved(width, pixels, form)
-    every_other = (stride != 1) & (skip_kernel == 1) & (c_in < FEWEST_STRIDED)
-    skip = has_skip(c_in, width, stride) * width * kind.skip_norm
-    return values + (skip + every_other * c_in - last * _for_reader(later[-1], form) * width) * pixels
+    channels = _channels_saved(first, form) + (blocks - 1) * _channels_saved(later, form)
+    channels = channels + has_skip(c_in, width, stride) * (width * kind.skip_norm)
+    channels = channels + ((stride != 1) & (skip_kernel == 1) & (c_in < FEWEST_STRIDED)) * c_in  # every other pixel
+    if _for_reader(later[-1], form):
+        channels = channels - last * width
+    values = channels * pixels
+    for conv in first:
+        if conv.before_stride:
+            values = values + _kept_after(conv, form) * conv.c_out * (pixels_in - pixels)
+    return values + blocks * _squeeze_saved(width, pixels, form) if form.squeeze else values
 
 
-def _block_saved(convolutions: Sequence[Convolution], pixels_in: Ints, pixels: Ints, form: BlockForm) -> Ints:
-    """Values saved by the residual path of a block, squeeze left out."""
-    return sum(
-        _behind(conv, form) * conv.c_out * (pixels_in if conv.before_stride else pixels) for conv in convolutions
-    )
+def _channels_saved(convolutions: Sequence[Convolution], form: BlockForm) -> Ints:
+    """Channels saved by the residual path of a block, squeeze left out."""
+    return total(_kept_after(conv, form) * conv.c_out for conv in convolutions)
 
 
 def _squeeze_saved(width: Ints, pixels: Ints, form: BlockForm) -> Ints:
@@ -96,47 +98,45 @@ def stage_peak(
 ) -> Ints:
     """Most values alive in a stage's backward beyond those saved before it, for `pixels_in` and then `pixels`.
 
-    At its last activation, where all is still saved and the gradient exists on both sides; inside its last block, where
-    that is wider than its output; or inside a first block whose input is larger than its output, while the skip's
-    gradient of the input waits.
+    The peak is at the last activation, where everything is still saved and the gradient exists on both sides; or inside
+    the last block, if that is wider inside than at its ends; or inside a first block whose input is larger than its
+    output, while the skip's gradient of the input waits.
     """
-    kind = KINDS[form.block]
-    first, later = (kind.convolutions(c, width, 1, form) for c in (c_in, width))
     skip, before, after = has_skip(c_in, width, stride), c_in * pixels_in, width * pixels
     saved = stage_saved(c_in, width, blocks, stride, skip_kernel, pixels_in, pixels, form, last)
-    peak = _larger(saved + 2 * after, skip * (before + _inside(first, pixels_in, pixels, form, kind)))
-    if not kind.is_wide(form):
+    peak = _larger(saved + 2 * after, skip * (before + _inside(c_in, width, pixels_in, pixels, form)))
+    if not KINDS[form.block].is_wide(form):
         return peak
-    of_last = _block_saved(later, pixels, pixels, form) - last * _for_reader(later[-1], form) * after
-    if form.squeeze:
-        of_last = of_last + _squeeze_saved(width, pixels, form)
-    in_last = (blocks > skip) * (saved - of_last + _inside(later, pixels, pixels, form, kind, after))
-    return _larger(peak, in_last)
+    of_last = stage_saved(width, width, 1, 1, skip_kernel, pixels, pixels, form, last)
+    return _larger(peak, (blocks > skip) * (saved - of_last + _inside(width, width, pixels, pixels, form, after)))
 
 
-def _inside(
-    convolutions: Sequence[Convolution], pixels_in: Ints, pixels: Ints, form: BlockForm, kind: Kind, waiting: Ints = 0
-) -> Ints:
+def _inside(c_in: Ints, width: Ints, pixels_in: Ints, pixels: Ints, form: BlockForm, waiting: Ints = 0) -> Ints:
     """Most values alive in the backward of a block's residual path beyond what was saved before the block.
 
-    `waiting` is the gradient of the block's output, which an identity skip holds until the path's own is there; where
-    the path's backward begins, the two are one tensor.
+    `waiting` is the gradient of the block's output where an identity skip keeps it until the path's own gradient is
+    there. At the path's end, where backward begins, both are one tensor.
     """
-    held, most, read = 0, 0, pixels_in
-    for conv in convolutions[:-1]:
+    kind = KINDS[form.block]
+    *inner, last = kind.convolutions(c_in, width, 1, form)
+    held, read, peaks = waiting, pixels_in, []
+    for conv in inner:
         made = pixels_in if conv.before_stride else pixels
         out = conv.c_out * made
-        # At a norm its input, a gradient on each side, and one more because torch 2.15 allocates the norm's result
-        # twice on the CPU; at an activation its tensor and two gradients; at the convolution a gradient on each side.
-        behind = 4 if conv.norm else 3 if conv.activated else 2
-        most = _larger(most, held + waiting + out + _larger((behind - 1) * out, conv.c_in * read))
-        held, read = held + _behind(conv, form) * out, made
-    conv = convolutions[-1]
-    out, normed = conv.c_out * pixels, conv.norm and not kind.last_norm
-    # At a squeeze's product its input and three gradients and, where there is one, the last norm's input.
-    end = (4 if normed else 1) if not form.squeeze else (5 if normed else 4)
-    at_conv = conv.c_in * read + (waiting if normed or form.squeeze else 0)
-    return _larger(most, held + out + _larger((end - 1) * out, at_conv))
+        # At a norm: its input, a gradient on each side, and one more because torch 2.15 allocates the norm's result
+        # twice on the CPU. At an activation: a tensor that it keeps and two gradients. At a convolution: two gradients.
+        after = 4 if conv.norm else 3 if conv.activated else 2
+        peaks.append(held + (out + _larger((after - 1) * out, conv.c_in * read)))
+        held, read = held + _kept_after(conv, form) * out, made
+    out, at_conv = width * pixels, held + last.c_in * read
+    normed = last.norm and not kind.last_norm
+    if normed or form.squeeze:
+        # At a squeeze's product: its input, three gradients and, where there is one, the last norm's input.
+        end = normed + 4 if form.squeeze else 4
+        peaks += [held - waiting + end * out, at_conv + out]
+    else:
+        peaks.append(at_conv + (out - waiting))
+    return functools.reduce(_larger, peaks)
 
 
 def head_peak(width: Ints, classes: Ints) -> Ints:

@@ -23,7 +23,7 @@ def width_problems(form: BlockForm, stem: int, widths: Sequence[int]) -> list[st
     for width in sorted(set(widths)):
         found.append(kind.width_problem(width, form))
         if form.squeeze > width:
-            found.append(f"squeeze: {form.squeeze} exceeds the {width} channels of a stage; use at most so many")
+            found.append(f"squeeze: {form.squeeze} exceeds the {width} channels of a stage; use at most {width}")
     if stem not in widths:
         found.append(kind.stem_problem(stem, form))
     return [problem for problem in found if problem is not None]

@@ -1,4 +1,4 @@
-"""How every command line of the project runs: a user's mistake is one line on stderr and exit code 2."""
+"""Runs every command line of the project, and turns a user's mistake into one line on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from results.wording import remedy_of
 
 __all__ = ["UserError", "VersionOption", "run_app"]
 
-# typer's own copy of click is private and, up to some version, is click: its base error is found through a public class
+# typer's copy of click is private, and in older versions it is click itself, so its base error is found this way
 _CommandLineError: Final[type[Exception]] = next(
     base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
 )
@@ -26,7 +26,7 @@ DISTRIBUTION: Final = "parambudget"
 
 
 def version_of(distribution: str, folder: Path) -> str:
-    """The version of an installed distribution, else that in the pyproject.toml of `folder`, else `unknown`."""
+    """The version of an installed distribution, else the one in the pyproject.toml of `folder`, else `unknown`."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -48,14 +48,14 @@ def _print_version(wanted: bool) -> None:
 VersionOption = Annotated[
     bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
 ]
-"""The parameter of every command that prints the version."""
+"""The parameter that lets a command print the version."""
 
 
 def run_app(app: typer.Typer, argv: list[str] | None = None, *, user_errors: tuple[type[Exception], ...] = ()) -> int:
-    """Runs a command line and returns its exit code: what the command returns or raises as `typer.Exit`, 0 for nothing.
+    """Runs a command line and returns its exit code: what the command returns or raises as `typer.Exit`, or else 0.
 
-    `argv` is without the program's name and defaults to the process's. A usage error, a UserError or one of
-    `user_errors` is one line `error: ...` on stderr and 2, Ctrl-C is 130, a reader that closed the pipe is 0. Other
+    `argv` does not include the program's name and defaults to the process's arguments. A usage error, a UserError or
+    one of `user_errors` gives one line `error: ...` on stderr and 2, Ctrl-C gives 130, and a closed pipe gives 0. Other
     exceptions pass through.
     """
     command = typer.main.get_command(app)
@@ -72,7 +72,7 @@ def run_app(app: typer.Typer, argv: list[str] | None = None, *, user_errors: tup
     except BrokenPipeError:
         return _leave_pipe()
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # typer turns it into an exit with 1
+        if isinstance(error.__context__, BrokenPipeError):  # typer turns it into an exit with code 1
             return _leave_pipe()
         raise
     return result if isinstance(result, int) else 0
@@ -85,7 +85,7 @@ def _fail(message: str, code: int) -> int:
 
 def _usage_message(error: Any) -> str:
     message = error.format_message().rstrip(".")
-    if hasattr(error.__cause__, "errors"):  # typer converts values with pydantic, whose message leaves out the value
+    if hasattr(error.__cause__, "errors"):  # typer converts values with pydantic, whose message omits the value
         (item, *_) = error.__cause__.errors()
         place = " / ".join(error.param.opts) if error.param is not None else "value"
         remedy = remedy_of(item).rstrip(".")
@@ -103,7 +103,7 @@ def _usage_message(error: Any) -> str:
 
 
 def _leave_pipe() -> int:
-    """Points stdout at nothing, so that the interpreter's last flush does not complain, and returns 0."""
+    """Redirects stdout to /dev/null, so that the interpreter's last flush does not fail, and returns 0."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

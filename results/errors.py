@@ -1,6 +1,6 @@
-"""The errors of the package, one small tree.
+"""The errors of the package.
 
-UserError                  a mistake of the person at the keyboard: one line on stderr and exit code 2
+UserError                  a mistake of the user: one line on stderr and exit code 2
 └── ResultsError           (also a ValueError) results that cannot be read, filtered or shown
     ├── RecordError        an event that the record refuses
     │   └── RecordLockedError  another live driver writes to the run
@@ -20,7 +20,7 @@ class ResultsError(UserError, ValueError):
 
 
 class RecordError(ResultsError):
-    """An event that the record refuses; the message names the field or the order that is wrong."""
+    """An event that the record refuses; the message says which field or which order is wrong."""
 
 
 class RecordLockedError(RecordError):
@@ -28,7 +28,7 @@ class RecordLockedError(RecordError):
 
 
 class RunNotFoundError(ResultsError):
-    """No run of that name; the message names the runs that are there."""
+    """No run of that name; the message names existing runs."""
 
 
 class FilterError(ResultsError):

@@ -21,7 +21,7 @@ Example:
   python -m results.leaderboard my-run --where "params < 1e6 and status = 'completed'"
   python -m results.leaderboard --sort -params --format csv --output leaderboard.csv
 """
-"""The end of the help, for an application that mounts the command: `app.command(epilog=EXAMPLES)`."""
+"""The end of the help text, also for an application that mounts the command: `app.command(epilog=EXAMPLES)`."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -53,7 +53,7 @@ def leaderboard_command(
     ] = False,
     given_format: Annotated[
         OutputFormat | None,
-        typer.Option("--format", help="Output format.", show_default="what FILE's suffix says, else table"),
+        typer.Option("--format", help="Output format.", show_default="that of FILE's suffix, else table"),
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")] = None,
     curves: Annotated[
@@ -62,7 +62,7 @@ def leaderboard_command(
     version: VersionOption = False,
 ) -> None:
     """Show the best trials of one run, of several, or of all runs."""
-    # pandas, pyarrow and duckdb take most of a second to import, which --help need not wait for
+    # imported here, because pandas, pyarrow and duckdb take most of a second, which would delay --help
     from results.ranking.query import count_outside, left_out, rank_table
     from results.record.reading import read_runs
 
@@ -88,12 +88,16 @@ def leaderboard_command(
 
 
 def _require_outside_runs(output: Path | None, curves: Path | None) -> None:
-    """Nothing, unless a file to write is the other one, or would lie among the files of a run."""
+    """Checks that the two files to write differ and are not in a run's folder.
+
+    Raises:
+        ResultsError: they do not, or one is.
+    """
     if output is not None and curves is not None and output.resolve() == curves.resolve():
-        raise ResultsError(f"curves: {curves} is --output as well; name two files")
+        raise ResultsError(f"curves: {curves} is also --output; name two different files")
     for name, path in (("output", output), ("curves", curves)):
         if path is not None and is_run(path.resolve().parent):
-            raise ResultsError(f"{name}: {path} is among the files of a run; name one elsewhere")
+            raise ResultsError(f"{name}: {path} is in the folder of a run; name a file in another folder")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Wording shared by the commands: numbers of things, and what to give instead of a value that pydantic refuses."""
+"""Wording shared by the commands: numbers of things, and remedies for values that pydantic refuses."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BROKEN: Final = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_e
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 trial`, `2,000 trials`."""
+    """The number with its noun: `1 trial`, `2,000 trials`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def remedy_of(item: Mapping[str, Any]) -> str:
-    """What to do about one of a ValidationError's `errors()`, such as `use at least 1`; else its message."""
+    """The remedy for one of a ValidationError's `errors()`, such as `use at least 1`, or else its message."""
     kind: str = item["type"]
     if kind in _BROKEN:
         name = _BROKEN[kind]

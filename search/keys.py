@@ -13,7 +13,7 @@ from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from results.console import run_app  # noqa: E402
+from results.console import VersionOption, run_app  # noqa: E402
 from search.config.reference import all_keys, as_markdown  # noqa: E402
 from search.run import key_flags  # noqa: E402
 
@@ -24,6 +24,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def keys_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown file to write or to check.")],
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if FILE is not current.")] = False,
+    version: VersionOption = False,
 ) -> int:
     """Write the reference of every configuration key as Markdown.
 
@@ -36,7 +37,8 @@ def keys_command(
     if not check:
         file.write_text(page, encoding="utf-8")
     elif not file.exists() or file.read_text(encoding="utf-8") != page:
-        typer.echo(f"error: {file} is not current; run make docs", err=True)
+        found = "is not current" if file.exists() else "does not exist"
+        typer.echo(f"error: {file} {found}; run make docs", err=True)
         return 1
     return 0
 

@@ -49,7 +49,7 @@ def space_command(
     Example:
       python -m search.space
       python -m search.space --max-params 300000 --min-params 250000
-      python -m search.space --set space.stages=[3] --set space.kernels=[3,5] --samples 10
+      python -m search.space --set 'space.stages=[3]' --set 'space.kernels=[3,5]' --samples 10
     """
     usual = None if config is not None else "cifar10"
     given = {"dataset": dataset or usual, "space.max_params": max_params, "space.min_params": min_params}

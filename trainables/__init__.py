@@ -1,1 +1,1 @@
-"""Training: data sets, recipes, the training loop, and one trial as Ray Tune runs it."""
+"""Training: data sets, recipes, the training loop, and the class that runs one trial under Ray Tune."""

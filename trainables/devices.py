@@ -1,4 +1,4 @@
-"""Where a training runs and in which arithmetic."""
+"""The device and the arithmetic of a training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.recipe import Recipe
 
 
 def pick_device(accelerator: bool = True) -> torch.device:
-    """The CUDA device of this process, else MPS, else the CPU; the CPU at once without `accelerator`."""
+    """The CUDA device of this process, else MPS, else the CPU; always the CPU without `accelerator`."""
     if accelerator and torch.cuda.is_available():
         return torch.device("cuda")
     if accelerator and torch.backends.mps.is_available():
@@ -20,9 +20,9 @@ def pick_device(accelerator: bool = True) -> torch.device:
 
 
 def resolve_precision(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16: the recipe's, or for `auto` bfloat16 where the device multiplies it natively.
+    """float32 or bfloat16: that of the recipe, or for `auto` bfloat16 if the device computes it natively.
 
-    On an AVX-512-BF16 core it trains ResNet-12 1.57 times as fast as float32 (docs/measurements.md).
+    On an AVX-512-BF16 core bfloat16 trains ResNet-12 1.57 times as fast as float32 (docs/measurements.md).
     """
     if recipe.precision != "auto":
         return torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
@@ -36,19 +36,19 @@ def resolve_precision(recipe: Recipe, device: torch.device) -> torch.dtype:
 
 
 def autocast(precision: torch.dtype, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """The context in which a forward pass computes in `precision`."""
+    """A context in which a forward pass computes in `precision`."""
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, precision)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory, the device's or the host's, could not be had."""
-    # torch has a class for its devices' memory; on the CPU it raises a RuntimeError of this wording (2.11 to 2.15).
+    """Whether `error` means that memory of the device or of the host ran out."""
+    # torch has a class for device memory; on the CPU it raises a RuntimeError with this wording (2.11 to 2.15).
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator: " in str(error)
 
 
 def _cpu_has(feature: str) -> bool:
-    # torch.cpu's feature tests have no public name; without them float32 is right everywhere.
+    # torch.cpu's feature tests are not public; without them float32 works everywhere.
     test = getattr(torch.cpu, feature, None)
     return bool(test and test())

@@ -1,4 +1,4 @@
-"""What a recipe does to a network: its first weights, stochastic depth and dropout."""
+"""What a recipe does to a network: initial weights, stochastic depth and dropout."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from model_zoo.network import ResNet
 from trainables.recipe import Recipe
 
 HEAD_STREAM = (1,)
-"""Key of the stream of random numbers that a head_init of the recipe draws from, beside those of the epochs."""
+"""Spawn key of the random stream from which `head_init` draws; the streams of the epochs have none."""
 
 
 class Scaled(nn.Module):
-    """Multiplies each image, or each of its features, by a factor set before; in evaluation it changes nothing."""
+    """Multiplies each image, or each of its features, by `factors`, set beforehand; does nothing in evaluation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,18 +25,18 @@ class Scaled(nn.Module):
         if not self.training:
             return x
         if self.factors is None:
-            raise RuntimeError("factors: none drawn for this step; draw them, or evaluate by network.eval()")
+            raise RuntimeError("factors: none drawn for this step; draw them, or evaluate with network.eval()")
         factors = self.factors.to(x.dtype)
         return x * factors.view(*factors.shape, *[1] * (x.dim() - factors.dim()))
 
 
 class Dropping:
-    """Puts into `network`, on `device`, what `recipe` drops; no parameter, no buffer and no name changes by it.
+    """Adds the stochastic depth and the dropout of `recipe` to `network` on `device`, without new parameters or names.
 
-    The residual path of block l of L is dropped with probability l / L times the recipe's `stochastic_depth`, an image
-    by itself, and kept paths are divided by the probability to be kept, as in torchvision's mode "row". The features in
-    front of the linear layer are dropped one by one with the probability `dropout`, the kept ones divided alike. Both
-    passes of SAM drop the same.
+    The residual path of block l of L is dropped for each image with probability l / L times `stochastic_depth`, and the
+    paths that are kept are divided by the probability of being kept, as in torchvision's mode "row". Each feature in
+    front of the linear layer is dropped with probability `dropout`, and the others are divided in the same way. Both
+    passes of SAM drop the same paths and features.
 
     Source: Huang et al., Deep Networks with Stochastic Depth, arXiv 1603.09382; the division is that of dropout.
     """
@@ -58,7 +58,7 @@ class Dropping:
             network.dropout = self._features = Scaled()
 
     def draw(self, images: int, generator: torch.Generator) -> None:
-        """Draws what a step of so many images drops, by the epoch's generator; without dropping, nothing."""
+        """Draws what a step of `images` images drops from the epoch's generator, if anything is dropped at all."""
         if self._paths:
             draws = torch.rand(len(self._paths), images, generator=generator, device=generator.device)
             for path, factors in zip(self._paths, (draws < self._kept) / self._kept, strict=True):
@@ -69,9 +69,10 @@ class Dropping:
 
 
 def starting_network(layout: ResNetLayout, recipe: Recipe, seed: int) -> ResNet:
-    """The network of `layout` on the CPU with initial weights that follow from `recipe` and `seed` alone.
+    """The network of `layout` on the CPU, with initial weights that depend only on `recipe` and `seed`.
 
-    Source: Xavier-normal is Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks.
+    Source: for Xavier normal, Glorot & Bengio, Understanding the difficulty of training deep feedforward neural
+    networks.
     """
     network = build(layout, seed)
     if recipe.head_init == "xavier-normal":

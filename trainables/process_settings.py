@@ -1,6 +1,7 @@
-"""How a process executes trainings: what changes their speed and not what they come to on a CPU.
+"""Settings of a process that change the speed of its trainings but, on a CPU, not their results.
 
-Nothing here is part of a training's identity. Torch is imported by the calls, for `ENVIRONMENT` must be set before.
+Nothing here is part of a training's identity. The functions import torch themselves, because `ENVIRONMENT` must be set
+before that.
 """
 
 from __future__ import annotations
@@ -18,61 +19,61 @@ if TYPE_CHECKING:
 Compile = Literal["auto", "off", "blocks"]
 
 ENVIRONMENT: Final = {
-    # glibc gives the memory of a large tensor back when it is freed and faults it in anew, page by page, at the next
-    # step. Kept, and in huge pages, ResNet-12 trains about 1.2 times as fast on a CPU (docs/measurements.md).
+    # glibc returns the memory of a freed large tensor to the system, so that the next step faults it in again, page by
+    # page. If it keeps it, in huge pages, ResNet-12 trains about 1.2 times as fast on a CPU (docs/measurements.md).
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184",
     # libgomp's threads spin 300,000 rounds at a barrier before they sleep, on a core that another process may need. A
-    # tenth loses nothing on a quiet machine, where not to spin at all costs a quarter (docs/decisions.md).
+    # tenth of that loses nothing on an idle machine, where not spinning at all costs a quarter (docs/decisions.md).
     "GOMP_SPINCOUNT": "30000",
 }
-"""Settings of the C libraries, read when a process starts; on systems without them they change nothing."""
+"""Settings of the C libraries, read when a process starts; systems without these libraries ignore them."""
 
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
-"""Where torch looks up the folder of what it compiled."""
+"""The environment variable with torch's folder of compiled code."""
 
 BLOCK_SHAPES: Final = 64
-"""Compilations that torch keeps of one function: each shape of a block in training, in evaluation, on a last batch."""
+"""Compilations that torch keeps per function: one per shape of a block in training, in evaluation, in a last batch."""
 
 
 def environment() -> dict[str, str]:
-    """`ENVIRONMENT` for processes that are started from this one; what its user has set stays as it is."""
+    """`ENVIRONMENT` for child processes of this one, without the variables that the user has set."""
     return {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
 
 
 def prepare_process(threads: int, device: torch.device) -> None:
-    """Makes this process ready to train on `device` with so many CPU threads; what it no longer needs is given back."""
+    """Prepares this process to train on `device` with `threads` CPU threads, and returns memory it no longer needs."""
     import torch
 
     torch.set_num_threads(threads)
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; otherwise a large trial's memory stays for good
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; without it a large trial's memory is never freed
     if trim is not None:
         trim(0)
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # an earlier trial's, which others on the same GPU may need
-        # All batches of a training have one shape, so that trying cuDNN's algorithms once pays. Not yet measured.
+        torch.cuda.empty_cache()  # memory of an earlier trial, which others on the same GPU may need
+        # All batches of a training have one shape, so trying cuDNN's algorithms once should pay off. Not yet measured.
         torch.backends.cudnn.benchmark = True
 
 
 def compiles(setting: Compile, device: torch.device) -> bool:
     """Whether a training on `device` compiles its blocks.
 
-    `auto` is no: on a CPU compiled blocks train ResNet-12 at about half the speed and take minutes to compile
-    (docs/measurements.md), and on a GPU it is not yet measured.
+    `auto` does not: on a CPU compiled blocks train ResNet-12 at about half the speed and take minutes to compile
+    (docs/measurements.md), and on a GPU it has not been measured yet.
     """
     return setting == "blocks"
 
 
 def compile_blocks(network: nn.Module, cache: Path) -> None:
-    """Compiles each residual block of `network` at its first call; equal shapes share one compilation.
+    """Makes each residual block of `network` compile at its first call; equal shapes share one compilation.
 
-    What is compiled is kept in the folder `cache`, for other trials and later runs. Names, parameters and buffers of
-    the network stay as they are.
+    The compiled code is kept in the folder `cache`, for other trials and later runs. Names, parameters and buffers of
+    the network do not change.
     """
     import torch._dynamo
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-    # Torch puts its default into the environment when some of its modules are imported; what a user has set stays.
+    # Torch writes its default into the environment when some of its modules are imported; a user's folder is kept.
     if os.environ.get(CACHE_VARIABLE, default_cache_dir()) == default_cache_dir():
         os.environ[CACHE_VARIABLE] = str(cache)
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, BLOCK_SHAPES)
@@ -82,7 +83,7 @@ def compile_blocks(network: nn.Module, cache: Path) -> None:
 
 
 def compile_cache() -> Path:
-    """The folder of compiled blocks, beside that of the data sets, absolute; it need not exist."""
+    """The absolute path of the folder of compiled blocks, beside that of the data sets; it need not exist."""
     from trainables.data.cache import cache_root
 
     return cache_root().with_name("compiled")

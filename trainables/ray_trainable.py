@@ -1,4 +1,4 @@
-"""One trial as Ray Tune runs it: one step is one epoch, and the trial's own checkpoint is its only state."""
+"""The class that runs a trial under Ray Tune: a step is an epoch, and the trial's own checkpoint is its only state."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from trainables.recipe import Recipe
 
 
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
-    """Trains the trial of its configuration and reports every epoch.
+    """Trains the trial in its configuration and reports every epoch.
 
-    Configuration: `trial`, `layout` and `recipe` as dicts, `seed`, `rungs`, `data` (the arguments of
-    `load_training_set`), `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`, `compile`. A
-    result has the fields of `EpochReport`, `done`, and at its end `outcome` (completed, stopped by the recipe's
-    patience, diverged, out-of-memory, failed) and `error`.
+    The configuration has `trial`, `layout` and `recipe` as dicts, `seed`, `rungs`, `data` (the arguments of
+    `load_training_set`), `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator` and `compile`. A result has
+    the fields of `EpochReport`, `done`, `outcome` (None, or at the end completed, stopped by the recipe's patience,
+    diverged, out-of-memory or failed) and `error`.
 
-    An exception of the training itself becomes a result with outcome `failed`; only the death of the process, or of
-    its device, reaches Ray, which starts the trial again from its checkpoint in a new process.
+    An exception in the training becomes a result with outcome `failed`. Only the death of the process or of its device
+    reaches Ray, and the searcher then restarts the trial from its checkpoint in a new process.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Keeps `config`; Ray may set up an actor and throw it away, so nothing is loaded or written here."""
+        """Keeps `config` without loading or writing anything, because Ray may set up an actor and discard it."""
         self._config = config
         self._trainer: Any = None
         self._images: Any = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next trial's configuration; the data stays loaded when it is the same."""
+        """Takes the configuration of the next trial; the data stays loaded if it is the same."""
         if new_config["data"] != self._config["data"]:
             self._images = None
         self._config = new_config
@@ -41,13 +41,13 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         return True
 
     def step(self) -> dict[str, Any]:
-        """The report of one epoch."""
+        """Trains one epoch and returns its report."""
         try:
             return self._epoch()
         except DivergedError as error:
             return self._ending("diverged", str(error))
-        except Exception as error:  # whatever a layout, recipe or device can raise belongs in the trial's row
-            if type(error).__name__ == "AcceleratorError":  # torch's: a CUDA context once broken fails whatever follows
+        except Exception as error:  # whatever a layout, recipe or device raises belongs in the trial's row
+            if type(error).__name__ == "AcceleratorError":  # torch's; everything fails in a broken CUDA context
                 raise
             from trainables.devices import is_out_of_memory
 
@@ -60,7 +60,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             self._trainer = self._begin(checkpoint)
             if self._trainer.epoch > self._config["recorded_epochs"] or self._trainer.finished:
                 # The driver died between this epoch's checkpoint and its report, or between the last report and the
-                # trial's end: report it, do not train it again.
+                # trial's end: report the epoch instead of training it again.
                 return self._result(self._trainer.last_report)
         report = self._trainer.train_epoch()
         self._trainer.save(checkpoint)
@@ -97,7 +97,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         return result | {"done": done, "outcome": ending if done else None, "error": None}
 
     def _ending(self, outcome: str, error: str) -> dict[str, Any]:
-        # Ray insists on the metric in every result; 0.0 at the last finished epoch reaches no new rung.
+        # Ray requires the metric in every result; 0.0 at the last finished epoch reaches no new rung.
         epoch = self._trainer.epoch if self._trainer is not None else 0
-        self._trainer = None  # its memory is the next trial's
+        self._trainer = None  # frees its memory for the next trial
         return {"epoch": epoch, "val_accuracy": 0.0, "done": True, "outcome": outcome, "error": error}

@@ -42,11 +42,11 @@ READ_WITH: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "policy_operations": ("policy", ("randaugment",)),
     "policy_magnitude": ("policy", ("randaugment",)),
 }
-"""For each field that not every recipe reads, the field and its values that a recipe reads it with; none: all but 0."""
+"""For each field that only some recipes read, another field and its values with which it is read; (): all but 0."""
 
 
 USUAL_RATE: Final[dict[str, float]] = {"adam": 0.001, "adamw": 0.001}
-"""Learning rates of the optimizers that take much smaller ones than SGD, whose rate is the default; torch's own."""
+"""torch's default learning rates of optimizers that need much smaller ones than SGD, for which our default is."""
 
 
 def reads(name: str, value: Any) -> bool:
@@ -56,11 +56,11 @@ def reads(name: str, value: Any) -> bool:
 
 
 class Recipe(BaseModel):
-    """How a network is trained: with a layout, a number of epochs, a seed and a data set it decides a training.
+    """How a network is trained; together with a layout, epochs, a seed and a data set it determines a training.
 
     Raises:
-        pydantic.ValidationError: values outside their range, or, where each is within, that contradict each other; it
-            lists all of them.
+        pydantic.ValidationError: values are outside their ranges or, if none is, contradict each other; it lists all
+            problems.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -152,26 +152,26 @@ class Recipe(BaseModel):
 
     @property
     def unread(self) -> frozenset[str]:
-        """Names of the fields that change nothing under this recipe's other fields."""
+        """Names of the fields that have no effect with the other fields of this recipe."""
         return frozenset(name for name, (other, _) in READ_WITH.items() if not reads(name, getattr(self, other)))
 
     def canonical(self) -> Recipe:
-        """The recipe with every unread field at its default: recipes that train alike by their fields are equal."""
+        """The recipe with every unread field at its default, so that recipes whose fields train the same are equal."""
         unread = self.unread
         return Recipe(**self.model_dump(exclude=set(unread))) if unread else self
 
     def first_fall(self, epochs: int) -> int:
-        """Epochs after which the learning rate has fallen for the first time, of `epochs` in all."""
+        """The epoch at which the learning rate has fallen for the first time in a training of `epochs` epochs."""
         period = self.cosine_epochs if self.schedule in COSINES else 0
         if self.schedule == "cosine-restarts":
             period = self.restart_epochs
         return min(period or epochs, epochs)
 
     def problems_over(self, epochs: int) -> list[str]:
-        """What contradicts a training of `epochs` epochs, as sentences."""
+        """Sentences on what contradicts a training of `epochs` epochs."""
         falling = self.first_fall(epochs)
         if self.schedule in WARMED and self.warmup_epochs >= falling:
-            return [f"warmup_epochs: {self.warmup_epochs:g} given for {falling} epochs; lower it below them"]
+            return [f"warmup_epochs: {self.warmup_epochs:g} given for {falling} epochs; use less than {falling}"]
         left = (1 - self.cooldown_share) * epochs
         if self.schedule != "warmup-stable-decay" or self.warmup_epochs <= left:
             return []
@@ -186,7 +186,7 @@ class Recipe(BaseModel):
         if self.gradient_clipping and self.adaptive_clipping:
             problems.append(
                 f"gradient_clipping: {self.gradient_clipping:g} given with adaptive_clipping "
-                f"{self.adaptive_clipping:g}, and a gradient is clipped one way; set one of them to 0"
+                f"{self.adaptive_clipping:g}, but a gradient is clipped in one way only; set one of them to 0"
             )
         if self.patience_epochs and self.schedule == "rung-annealed":
             problems.append(
@@ -202,7 +202,7 @@ class Recipe(BaseModel):
         if others:
             problems.append(
                 f"{first[0]}: {first[1]:g} given with {' and '.join(f'{name} {value:g}' for name, value in others)}, "
-                f"and a batch is mixed one way; set {'one' if len(others) == 1 else 'two'} of them to 0"
+                f"but a batch is mixed in one way only; set {'one' if len(others) == 1 else 'two'} of them to 0"
             )
         if self.flip_order == "alternating" and not self.flip:
             problems.append(

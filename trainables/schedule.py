@@ -1,4 +1,4 @@
-"""Learning rates and momenta as pure functions of the step, so that a resumed training needs no scheduler's state."""
+"""Learning rates and momenta as pure functions of the step, so that a resumed training needs no scheduler state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ADAM_BETA = 0.9
 def rung_epochs(
     grace_epochs: int, reduction_factor: int, max_epochs: int, earlier: Iterable[int] = ()
 ) -> tuple[int, ...]:
-    """The epochs at which ASHA compares trials: grace * factor**k below the last, and the last.
+    """The epochs at which ASHA compares trials: grace * factor**k below the last one, and the last one.
 
-    `earlier` are other last rungs that the trials were trained under: each stays a rung, and the powers start anew
-    from it, so that the ladder grows without a rung that moves. Those above `max_epochs` are left out.
+    `earlier` are other last rungs under which the trials were trained. Each stays a rung, and the powers start again
+    from it, so that a longer ladder moves no rung. Those above `max_epochs` are left out.
 
     Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, arXiv 1810.05934.
 
     Raises:
-        ValueError: the grace period is not within 1 to max_epochs and all of `earlier`, or the factor is below 2.
+        ValueError: the grace period is below 1 or above `max_epochs` or one of `earlier`, or the factor is below 2.
     """
     ends = sorted({*earlier, max_epochs})
     if not 1 <= grace_epochs <= ends[0]:
@@ -48,33 +48,34 @@ def rung_epochs(
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[int, ...]) -> float:
-    """The learning rate of step `step`, counted from 0 over the whole training.
+    """The learning rate of step `step`, counted from 0 over the whole training; `rungs` ends with the last epoch.
 
-    Rung-annealed, cosine, linear and warmup-stable-decay use the step's end, so that the rate is exactly zero at the
-    last step of a fall and nowhere else; the others follow torch's schedulers, which use the step's start. `rungs` ends
-    with the last epoch.
+    Rung-annealed, cosine, linear and warmup-stable-decay use the end of the step, so that the rate is exactly zero at
+    the last step of a fall and nowhere else. The others follow torch's schedulers, which use the start of the step.
 
-    With `cosine_epochs`, cosine is torch's CosineAnnealingLR stepped once a step: zero at the end of that many epochs,
-    whatever the warm-up took of them, the peak at the end of twice as many, and so on; at an epoch's start it has the
-    rate of torch's stepped once an epoch. Cosine-step is the product of cosine and step. Torch's two schedulers
-    chained give it too, but only to the first rise from zero after a drop: there torch forgets the drops before.
-    Cosine-restarts is torch's CosineAnnealingWarmRestarts stepped once a step, but for the last step of a fall, which
-    has zero where torch's has begun anew. A fall that the training's end cuts off does not reach zero.
+    With `cosine_epochs`, cosine is torch's CosineAnnealingLR stepped once per step: it is zero at the end of that many
+    epochs, including the warm-up, at the peak again after twice as many, and so on. At the start of an epoch it has the
+    rate of torch's scheduler stepped once per epoch. Cosine-step is the product of cosine and step. Chaining torch's
+    two schedulers gives the same until the first rise from zero after a drop, where torch forgets the earlier drops.
+    Cosine-restarts is torch's CosineAnnealingWarmRestarts stepped once per step, except that the rate is zero at the
+    last step of a fall, where torch has already restarted. A fall that the end of training cuts off does not reach
+    zero.
 
-    Source: budgeted training, arXiv 1905.04753 (annealing to zero makes truncated runs comparable; linear); restarts,
-    arXiv 1608.03983; warm-up, stable, decay, arXiv 2405.18392.
+    Source: arXiv 1905.04753, budgeted training (annealing to zero makes truncated runs comparable; linear); arXiv
+    1608.03983, restarts; arXiv 2405.18392, warmup-stable-decay.
     """
     total = rungs[-1] * steps_per_epoch
     return recipe.learning_rate * _FACTORS[recipe.schedule](recipe, step, steps_per_epoch, total, rungs)
 
 
 def momentum(recipe: Recipe, step: int, total: int) -> float:
-    """The momentum of step `step` of `total`, counted from 0: beta 1 of adam and adamw, and 0 of adadelta.
+    """The momentum of step `step` of `total`, counted from 0; for adam and adamw it is beta 1, for adadelta 0.
 
-    One-cycle lowers it by 0.1, at most to 0, while the learning rate rises and raises it again while that falls: from
-    the recipe's, and for adam and adamw, whose recipe has none, from 0.95 as torch's OneCycleLR does.
+    One-cycle lowers it by 0.1, but not below 0, while the learning rate rises, and raises it again while the rate
+    falls. It starts from the recipe's momentum, or for adam and adamw, which have none, from 0.95 as in torch's
+    OneCycleLR.
 
-    Source: Smith, arXiv 1803.09820, section 4.2 (a rising learning rate goes with a falling momentum).
+    Source: Smith, arXiv 1803.09820, section 4.2 (a rising learning rate needs a falling momentum).
     """
     if recipe.optimizer == "adadelta":
         return 0.0
@@ -138,7 +139,7 @@ def _constant(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs
 
 
 def _warmup(recipe: Recipe, steps_per_epoch: int, fall: int) -> float:
-    """Steps of the warm-up in front of a fall of `fall` steps in all: half of these where it would leave none."""
+    """Steps of the warm-up that begins a fall of `fall` steps, or half of these if it would leave none to fall."""
     warmup = recipe.warmup_epochs * steps_per_epoch
     return warmup if warmup < fall else fall / 2
 

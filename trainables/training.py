@@ -31,23 +31,23 @@ EVAL_BATCH = 512
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What one epoch of training came to."""
+    """The results of one epoch of training."""
 
     epoch: int
     """Epochs trained so far, from 1."""
     rung: int | None
-    """Number, from 1, of the rung that ends with this epoch, one more if patience ends it; None between rungs."""
+    """Number, from 1, of the rung at the end of this epoch, or of the next rung if patience ends here; else None."""
     val_accuracy: float
     """Share of the validation images classified correctly, in [0, 1]."""
     best_accuracy: float
     """Highest `val_accuracy` of the epochs so far."""
     best_epoch: int
-    """The first epoch that had it."""
+    """The first epoch with `best_accuracy`."""
     val_loss: float
     """Mean cross-entropy over the validation images, nats, without label smoothing."""
     train_accuracy: float
     """Share of the augmented training images classified correctly, in [0, 1]; a mixed image counts by the share of
-    the label that the answer names."""
+    the predicted label."""
     train_loss: float
     """Mean training loss, nats, with label smoothing and mixed labels."""
     learning_rate: float
@@ -59,12 +59,12 @@ class EpochReport:
 
 
 class Trainer:
-    """Trains one layout by one recipe for `epochs` epochs; `train_epoch` until it is `finished`.
+    """Trains one layout with one recipe for `epochs` epochs: call `train_epoch` until it is `finished`.
 
-    Order, augmentation and initial weights follow from `seed` and the epoch's number alone, so a trainer that loads a
-    checkpoint continues exactly as the one that saved it, to the last bit on a CPU with as many threads. `rungs` are
-    the epochs at which the schedule anneals; none means the last epoch alone. `compile` changes the speed, and the last
-    bits.
+    Order, augmentation and initial weights depend only on `seed` and the epoch's number, so a trainer that loads a
+    checkpoint continues exactly like the one that saved it, to the last bit on a CPU with the same number of threads.
+    `rungs` are the epochs at which the schedule anneals; by default only the last one. `compile` changes the speed and
+    the last bits.
 
     Raises:
         ValueError: the rungs do not ascend to `epochs`.
@@ -91,7 +91,7 @@ class Trainer:
         self.epoch = 0
         self.last_report: EpochReport | None = None
         self.best_weights: dict[str, Tensor] = {}
-        """The network's weights and buffers, as validated, after its best epoch, for a recipe that keeps those."""
+        """The weights and buffers that were validated in the best epoch, for a recipe that keeps them."""
         self.data = data.identity
         self.precision = resolve_precision(recipe, device)
         # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
@@ -113,12 +113,12 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in the training images; at least one, then a smaller one."""
+        """The number of full batches in the training images, or 1 for a smaller batch if there is none."""
         return max(1, len(self.train_indices) // self.recipe.batch_size)
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are trained, or the recipe's patience is at an end."""
+        """Whether all epochs are trained or the recipe's patience is exhausted."""
         return self.last_report is not None and self._ends(self.epoch, self.last_report.best_epoch)
 
     def _ends(self, epoch: int, best_epoch: int) -> bool:
@@ -126,10 +126,10 @@ class Trainer:
         return epoch >= self.epochs or 0 < patience <= epoch - best_epoch
 
     def train_epoch(self) -> EpochReport:
-        """One pass over the training images and one over the validation images.
+        """Trains one pass over the training images and validates.
 
         Raises:
-            DivergedError: a loss is not finite; on the CPU it is raised at the step, elsewhere at the epoch's end.
+            DivergedError: a loss is not finite; raised at the step on a CPU, at the end of the epoch elsewhere.
             ValueError: the training is finished.
         """
         if self.finished:
@@ -178,7 +178,7 @@ class Trainer:
         return self.last_report
 
     def _train_step(self, step: int, index: Tensor, draw: torch.Generator, host_draw: np.random.Generator) -> Tensor:
-        """Summed loss and number of correct answers of one step, (2,), on the device."""
+        """Takes one step; returns its summed loss and number of correct predictions, (2,), on the device."""
         recipe = self.recipe
         flipped = None if self.first_flips is None else self.first_flips[index] ^ bool(self.epoch % 2)
         x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw, host_draw, flipped)
@@ -205,10 +205,10 @@ class Trainer:
             )
 
     def save(self, path: Path) -> None:
-        """Writes weights, averaged ones too, optimizer state and the last report to `path`, whole or not at all.
+        """Writes weights, averaged weights, optimizer state and the last report to `path`, completely or not at all.
 
         Raises:
-            ValueError: no epoch was trained yet.
+            ValueError: no epoch has been trained yet.
         """
         if self.last_report is None:
             raise ValueError("epoch 0: nothing to save; train an epoch first")
@@ -218,7 +218,7 @@ class Trainer:
         )
 
     def load(self, path: Path) -> None:
-        """Continues from what `save` wrote, also under other epochs and rungs that share its past.
+        """Continues from the file that `save` wrote, even with other epochs and rungs if their past is the same.
 
         Raises:
             CheckpointError: the file is damaged or belongs to another layout, recipe, ladder of rungs or data set.
@@ -230,7 +230,7 @@ class Trainer:
         try:
             self.last_report = EpochReport(**report)
         except TypeError as error:
-            raise CheckpointError(f"{path}: its report is of another version ({str(error)!r}); remove it") from error
+            raise CheckpointError(f"{path}: its report has another version ({str(error)!r}); remove it") from error
         self.epoch = self.last_report.epoch
         self.best_weights = {name: value.to(self.device) for name, value in best.items()}
 
@@ -241,7 +241,7 @@ class Trainer:
 def epoch_seed(seed: int, epoch: int) -> int:
     """The seed, below 2**32, of the order and the augmentation of `epoch`, counted from 0.
 
-    Mixed into 32 bits, because torch's CPU generator ignores all above them. Source: numpy.random.SeedSequence.
+    Both are mixed into 32 bits, because torch's CPU generator ignores the rest. Source: numpy.random.SeedSequence.
     """
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
@@ -257,12 +257,12 @@ def evaluate(
     precision: torch.dtype,
     flip: bool = False,
 ) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, as they are.
+    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, not augmented.
 
-    With `flip`, logits are the mean of the image's and its mirror image's: test-time augmentation.
+    With `flip`, the logits are averaged over the image and its mirror image (test-time augmentation).
     """
     network.eval()
-    totals = torch.zeros(2, device=images.device)  # correct, summed loss; read once, so that no batch waits
+    totals = torch.zeros(2, device=images.device)  # correct, summed loss; read once at the end, so no batch waits
     for index in torch.split(indices, EVAL_BATCH):
         x, y = images[index], labels[index]
         with autocast(precision, images.device):

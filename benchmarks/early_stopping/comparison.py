@@ -90,7 +90,9 @@ def as_json(cells: Mapping[Cell, Estimate]) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains what is missing, replays, prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.early_stopping", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--dataset", choices=sorted(SETUPS), default="digits")
     parser.add_argument("--seeds", type=int, default=5, help="pools")
     parser.add_argument("--layouts", type=int, default=16, help="layouts of a pool")

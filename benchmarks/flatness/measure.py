@@ -86,7 +86,9 @@ def print_stretches(stretches: list[dict[str, Any]]) -> None:
 
 def main() -> dict[str, Any]:
     """The figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.flatness", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--trials", type=int, default=5000)
     parser.add_argument("--sampler", choices=("tpe", "random"), default="tpe")
     parser.add_argument("--folder", type=Path)

@@ -18,18 +18,18 @@ def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tupl
 
 
 def width_problem(width: int, form: BlockForm) -> str | None:
-    """Groups that do not divide the width, which both convolutions write."""
+    """The groups must divide `width`, which both convolutions write."""
     return undivided(form, width, f"{width} channels")
 
 
 def stem_problem(stem: int, form: BlockForm) -> str | None:
-    """Groups that do not divide the stem, which the first convolution reads."""
+    """The groups must divide `stem`, which the first convolution reads."""
     return undivided(form, stem, f"{stem} channels of the stem")
 
 
 @functools.cache
 def block_class() -> BlockClass:
-    """The torch module; torch is imported here, so that counting needs none of it."""
+    """The torch module, in a function because counting must not import torch."""
     from torch import Tensor, nn
 
     from model_zoo.blocks.parts import activated, squeeze

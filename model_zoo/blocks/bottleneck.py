@@ -27,7 +27,7 @@ def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tupl
 
 
 def width_problem(width: int, form: BlockForm) -> str | None:
-    """A width without an inner channel, or groups that do not divide the inner width."""
+    """The inner width must be at least 1, and the groups must divide it."""
     inner = width // EXPANSION
     if inner < 1:
         return f"channels: {width} given; a bottleneck needs at least {EXPANSION}"
@@ -35,13 +35,13 @@ def width_problem(width: int, form: BlockForm) -> str | None:
 
 
 def stem_problem(stem: int, form: BlockForm) -> str | None:
-    """None, because the convolution that reads the stem has no groups."""
+    """Every width will do: the convolution that reads the stem has no groups."""
     return None
 
 
 @functools.cache
 def block_class() -> BlockClass:
-    """The torch module; torch is imported here, so that counting needs none of it."""
+    """The torch module, in a function because counting must not import torch."""
     from torch import Tensor, nn
 
     from model_zoo.blocks.parts import activated, squeeze

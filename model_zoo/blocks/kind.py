@@ -45,7 +45,9 @@ class Convolution(NamedTuple):
     @property
     def fan_in(self) -> Ints:
         """Weights of each output channel."""
-        return self.kernel**2 if self.depthwise else self.c_in // self.groups * self.kernel**2
+        if self.depthwise:
+            return self.kernel**2
+        return (self.c_in if self.groups == 1 else self.c_in // self.groups) * self.kernel**2
 
     @property
     def weights(self) -> Ints:

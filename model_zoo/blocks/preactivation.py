@@ -1,8 +1,8 @@
 """The preactivation block: two kxk convolutions, each behind its norm and activation, and a skip that nothing follows.
 
-A projection reads what conv1 reads and has no norm. The stem's norm and activation are those of the network's first
-block, and one more pair follows the last sum. So a block's norms count as those of its convolutions' outputs: the norm
-of its sum is the next block's first, or the network's last.
+Its convolutions are those of the basic block. A projection reads what conv1 reads and has no norm. The stem's norm and
+activation are those of the network's first block, and one more pair follows the last sum. So a block's norms count as
+those of its convolutions' outputs: the norm of its sum is the next block's first, or the network's last.
 
 Source: He et al., Identity Mappings in Deep Residual Networks, arXiv 1603.05027, figure 4e and appendix; grouped as in
 Xie et al., arXiv 1611.05431.
@@ -13,28 +13,13 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from model_zoo.blocks.form import BlockForm
-from model_zoo.blocks.kind import BlockClass, BlockShape, Convolution, Ints, Kind, undivided
-
-
-def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
-    """Both are kxk and grouped; the first has the stride."""
-    return Convolution(c_in, width, kernel, form.groups), Convolution(width, width, kernel, form.groups)
-
-
-def width_problem(width: int, form: BlockForm) -> str | None:
-    """Groups that do not divide the width, which both convolutions write."""
-    return undivided(form, width, f"{width} channels")
-
-
-def stem_problem(stem: int, form: BlockForm) -> str | None:
-    """Groups that do not divide the stem, which the first convolution reads."""
-    return undivided(form, stem, f"{stem} channels of the stem")
+from model_zoo.blocks.basic import KIND as BASIC
+from model_zoo.blocks.kind import BlockClass, BlockShape, Kind
 
 
 @functools.cache
 def block_class() -> BlockClass:
-    """The torch module; torch is imported here, so that counting needs none of it."""
+    """The torch module, in a function because counting must not import torch."""
     from torch import Tensor, nn
 
     from model_zoo.blocks.parts import activated, squeeze
@@ -63,10 +48,10 @@ def block_class() -> BlockClass:
 
 KIND: Final = Kind(
     summary="two kxk convolutions, each behind its norm and activation",
-    convolutions=convolutions,
+    convolutions=BASIC.convolutions,
     block_class=block_class,
-    width_problem=width_problem,
-    stem_problem=stem_problem,
+    width_problem=BASIC.width_problem,
+    stem_problem=BASIC.stem_problem,
     skip_norm=False,
     last_norm=True,
 )

@@ -1,1 +1,1 @@
-"""The leaderboard below its command: the rule, the question, filters, means over seeds, and how rows are written."""
+"""The leaderboard below its command: the ranking rule, the query, filters, means over seeds, and output formats."""

@@ -1,4 +1,4 @@
-"""Learning curves as a spreadsheet: one row an epoch of the trials that a leaderboard has."""
+"""Learning curves as a CSV file, with one row per epoch of the trials on a leaderboard."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 def write_curves(storage: Path, runs: Sequence[str | Path], board: pd.DataFrame, output: Path) -> None:
     """Writes the epochs of the trials of `board` to the CSV file `output`, with the columns of `EPOCHS_SCHEMA`.
 
-    `storage` and `runs` are what the board was read from; a null is an empty cell. Of a board over seeds it is all the
-    trainings.
+    `storage` and `runs` are those from which the board was read; a null is an empty cell. For a board over seeds, the
+    file has the epochs of all trainings.
 
     Raises:
-        RunNotFoundError: a run is absent by now.
+        RunNotFoundError: a run no longer exists.
         ResultsError: the file cannot be written.
     """
     trials = board["trials"] if "trials" in board.columns else [[trial] for trial in board["trial"]]

@@ -1,4 +1,4 @@
-"""The leaderboard: the trials of runs, filtered, ranked and sorted."""
+"""The leaderboard: filters, ranks and sorts the trials of runs."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def rank_trials(
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path.
 
-    The options are those of `rank_table`. A damaged file is a UserWarning, its run left out or rebuilt, and so is
-    a driver that died.
+    The options are those of `rank_table`. A damaged file gives a UserWarning, and its run is left out or rebuilt; a
+    driver that died also gives one.
 
     Raises:
-        RunNotFoundError: a named run is absent, or `storage` holds none.
+        RunNotFoundError: a named run does not exist, or there is none in `storage`.
         FilterError: `where` is not one boolean expression.
-        ResultsError: no run is readable, `sort` is no column, or `top` is below 1.
+        ResultsError: no run is readable, `sort` is not a column, or `top` is below 1.
     """
     table, notes = read_runs(storage, runs)
     for note in notes:
@@ -73,23 +73,23 @@ def rank_table(
     all_trials: bool = False,
     over_seeds: bool = False,
 ) -> pd.DataFrame:
-    """The trials by `RANKING_RULE`, with their `rank` as the first column.
+    """The trials in the order of `RANKING_RULE`, with their `rank` as the first column.
 
-    `where` and `full_fidelity` (completed trials alone) select the rows first; ranks count the rows they leave. Trials
-    that are suggested, failed, diverged or before their first rung come last, their rank null, and so do, with
-    `all_trials`, those outside the present limits of their run, which are left out otherwise. `sort` is a column to
-    order by, `-column` for the largest first; ranks stay those of the rule, nulls come last. `top` keeps as many rows.
-    With `over_seeds` a row is a layout and recipe, as `mean_over_seeds` says.
+    `where` and `full_fidelity` (only completed trials) select the rows first, and ranks count the rows that remain.
+    Trials that are suggested, failed, diverged or before their first rung come last, with a null rank. So do trials
+    outside the present limits of their run with `all_trials`; otherwise they are left out. `sort` is a column to order
+    by, `-column` for the largest first; it does not change the ranks, and nulls come last. `top` keeps that many rows.
+    With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`.
 
     Raises:
         FilterError: `where` is not one boolean expression.
-        ResultsError: `sort` is no column, or `top` is below 1.
+        ResultsError: `sort` is not a column, or `top` is below 1.
     """
     if top is not None and top < 1:
         raise ResultsError(f"top {top} shows nothing; use at least 1")
     if where is not None:
         from results.ranking.filtering import (
-            filter_table,  # DuckDB, which a leaderboard without a condition need not wait for
+            filter_table,  # imports DuckDB, which a leaderboard without a condition does not need
         )
 
         trials = filter_table(trials, where)
@@ -128,7 +128,7 @@ def left_out(outside: int) -> str:
 
 
 def arrow_table(board: pd.DataFrame) -> pa.Table:
-    """A leaderboard as an Arrow table of `RANKED_SCHEMA`, one over seeds of `SEEDS_SCHEMA`."""
+    """A leaderboard as an Arrow table with `RANKED_SCHEMA`, or over seeds with `SEEDS_SCHEMA`."""
     schema = RANKED_SCHEMA if "trial" in board.columns else SEEDS_SCHEMA
     return pa.Table.from_pandas(board, schema=schema, preserve_index=False).replace_schema_metadata(None)
 
@@ -149,6 +149,6 @@ def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
         near = nearest_columns(name, list(board.columns))
         raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")
     key = board[name].map(tuple) if name in LIST_COLUMNS else board[name]
-    # the stable sort keeps the rule's order among equals
+    # a stable sort keeps the order of the ranking rule among equal values
     order = key.sort_values(ascending=not sort.startswith("-"), na_position="last", kind="stable").index
     return board.loc[order].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""A leaderboard in each of its output formats."""
+"""Writes a leaderboard in any of its output formats."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ _SUFFIXES: Final = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet
 
 
 def format_of(output: Path | None) -> OutputFormat:
-    """The format that the file's suffix stands for, a table without a file or a suffix.
+    """The format of the file's suffix; a table without a file or a suffix.
 
     Raises:
-        ResultsError: the suffix stands for none.
+        ResultsError: the suffix is not that of a format.
     """
     suffix = output.suffix.lower() if output is not None else ""
     if suffix and suffix not in _SUFFIXES:
-        raise ResultsError(f"output: {suffix} stands for no format; use {', '.join(_SUFFIXES)}, or give --format")
+        raise ResultsError(f"output: {suffix} is not a known suffix; use {', '.join(_SUFFIXES)}, or give --format")
     return OutputFormat(_SUFFIXES.get(suffix, "table"))
 
 
 def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = None, top: int | None = None) -> None:
-    """Writes the first `top` rows of the leaderboard, all by default, to the file `output`, or to stdout if it is None.
+    """Writes the first `top` rows of the leaderboard, by default all, to the file `output`, or to stdout for None.
 
     Raises:
-        ResultsError: Parquet for a terminal, or a file that cannot be written.
+        ResultsError: Parquet would go to a terminal, or the file cannot be written.
     """
     if output is None and kind is OutputFormat.table:
         from rich.console import Console
@@ -68,7 +68,7 @@ def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = N
         except OSError as error:
             raise ResultsError(f"{output}: {error.strerror or error}; name another --output") from None
     elif kind is OutputFormat.parquet and sys.stdout.isatty():
-        raise ResultsError("parquet is binary and stdout is a terminal; add --output FILE or a pipe")
+        raise ResultsError("format: parquet is binary, but stdout is a terminal; add --output FILE or use a pipe")
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(payload)
@@ -76,7 +76,7 @@ def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = N
 
 
 def render_board(board: pd.DataFrame, kind: OutputFormat, top: int | None = None) -> bytes:
-    """The first `top` rows of the leaderboard, all by default, as the bytes of a file, text in UTF-8."""
+    """The first `top` rows of the leaderboard, by default all, as the bytes of a file; text is in UTF-8."""
     shown = _shown(board, top)
     if kind is OutputFormat.parquet:
         return _parquet(shown)

@@ -1,4 +1,4 @@
-"""The leaderboard over seeds: one row a layout and recipe, with the means of its trainings."""
+"""The leaderboard over seeds, with one row per layout and recipe and the means of its trainings."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SEEDS_SCHEMA: Final = pa.schema(
 
 
 def mean_over_seeds(board: pa.Table) -> pa.Table:
-    """One row a run, layout and recipe of a leaderboard in the order of its ranks, with the columns of `SEEDS_SCHEMA`.
+    """One row per run, layout and recipe of a leaderboard that is ordered by rank, with the columns of `SEEDS_SCHEMA`.
 
-    `trials` are all its trainings. `seeds` counts those with a rank at the last rung that any of them reached: accuracy
-    and loss are their means, `val_accuracy_error` the standard error (null for one). `tests` counts those of them that
-    were measured on the test set. Times are sums over all trainings. Rows are ranked by the rule that ranks trials;
-    those without a ranked training come last.
+    `trials` are all trainings of the row. `seeds` counts those with a rank at the last rung that any of them reached;
+    accuracy and loss are means over these, and `val_accuracy_error` is the standard error, null for one. `tests` counts
+    those of them that were measured on the test set. Times are sums over all trainings. Rows are ranked by the rule for
+    trials; rows without a ranked training come last.
     """
     points: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in board.to_pylist():
@@ -46,7 +46,7 @@ def mean_over_seeds(board: pa.Table) -> pa.Table:
 
 
 def _row(trainings: list[dict[str, Any]]) -> dict[str, Any]:
-    first = trainings[0]  # the best one, so of the last rung that any of them reached
+    first = trainings[0]  # the best one, so it is at the last rung that any of them reached
     used = [row for row in trainings if row["rank"] is not None and row["rung_epoch"] == first["rung_epoch"]]
     tests = [row["test_accuracy"] for row in used if row["test_accuracy"] is not None]
     val_accuracy, val_accuracy_error = _mean([row["val_accuracy"] for row in used])
@@ -62,7 +62,7 @@ def _row(trainings: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Mean and standard error; None where there is none, and of values of which one is missing."""
+    """Mean and standard error; None if they are undefined or a value is missing."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None, None

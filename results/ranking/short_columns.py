@@ -1,4 +1,4 @@
-"""The short columns of a leaderboard as text, for people."""
+"""The short columns of a leaderboard as text, for readers of tables."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShortColumn:
-    """A column of the tables for people."""
+    """A column of the table and Markdown formats."""
 
     title: str
     source: str
-    """The leaderboard's column that it shows."""
+    """The column of the leaderboard that it shows."""
     text: Callable[[Any], str]
     """The text of a value that is not null."""
     number: bool = False
-    """Whether it is aligned to the right."""
+    """Whether it is right-aligned."""
     importance: int = 0
-    """Narrow terminals lose the least important columns first."""
+    """On a narrow terminal the least important columns are left out first."""
     needed: Callable[[pd.DataFrame, pd.DataFrame], bool] = lambda shown, board: True
-    """Whether the column tells anything about the rows shown, out of all those of the leaderboard."""
+    """Whether the column is informative, given the rows shown and all rows of the leaderboard."""
 
 
 def dashed(values: Any) -> str:
@@ -50,7 +50,7 @@ def _thousands(value: Any) -> str:
 
 
 def _extras(value: Any) -> str:
-    """What a layout's id says beyond blocks, channels and the data set: `3-5-3x64-128-256+stem32+in1` has `stem32`."""
+    """The fields in a layout's id except blocks, channels and data set: `stem32` of `3-5-3x64-128-256+stem32+in1`."""
     marks = str(value).split("+")[1:]
     return _plain(" ".join(mark for mark in marks if not mark.startswith(("in", "out"))))
 
@@ -109,9 +109,9 @@ SHORT_COLUMNS: Final = (
 
 
 def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortColumn, list[str]]]:
-    """The short columns that tell anything about the rows shown, each with its cells; null is an empty cell.
+    """The short columns that are informative for the rows shown, each with its cells; null is an empty cell.
 
-    What differs between the recipes or seeds of the leaderboard's rows stands behind the parameters.
+    Fields of the recipe and seeds that differ between the rows of the leaderboard follow the parameters.
     """
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
@@ -138,7 +138,7 @@ def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
 
 
 def _title(name: str) -> str:
-    """The heading of a recipe's column; the epochs that a trial has trained are another column."""
+    """The heading of a recipe's column; `epochs` is the heading of the epochs that a trial has trained."""
     return "of epochs" if name == "recipe_epochs" else name.removeprefix("recipe_").replace("_", " ")
 
 

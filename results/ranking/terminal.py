@@ -1,4 +1,4 @@
-"""The leaderboard as a table for a terminal, readable from 60 columns on."""
+"""The leaderboard as a table for a terminal of at least 60 columns."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> None:
-    """Prints the rows shown of the leaderboard, with the rule that ranks it.
+    """Prints the rows `shown` of the leaderboard `board`, and below them the ranking rule.
 
     Columns are left out, the least important first, until the rest fits the console's width.
     """
     columns = short_columns(shown, board)
     dropped: list[ShortColumn] = []
-    unlimited = console.options.update(max_width=10_000)  # measured within the real width, every table fits
+    unlimited = console.options.update(max_width=10_000)  # within the real width, every table would seem to fit
     while len(columns) > 1 and console.measure(_table(columns), options=unlimited).maximum > console.width:
-        least = min(reversed(columns), key=lambda pair: pair[0].importance)  # of equals the last
+        least = min(reversed(columns), key=lambda pair: pair[0].importance)  # the last one of equal importance
         columns.remove(least)
         dropped.append(least[0])
     console.print(_table(columns))
@@ -34,7 +34,7 @@ def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> N
 
 
 def fidelity_line(shown: pd.DataFrame) -> str | None:
-    """The warning that the rows were trained for different numbers of epochs; None when they were not."""
+    """The warning that the rows were trained for different numbers of epochs; None if they were not."""
     epochs = sorted({int(epoch) for epoch in shown.loc[shown["rank"].notna(), "rung_epoch"].dropna()})
     if len(epochs) < 2:
         return None
@@ -47,7 +47,7 @@ def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
     for column, _ in columns:
         table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
     for row in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*map(Text, row))  # Text: a run named `[red]` is no markup
+        table.add_row(*map(Text, row))  # as Text, because a run may be named like markup, `[red]`
     return table
 
 

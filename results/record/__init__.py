@@ -1,1 +1,1 @@
-"""The durable record of a run: its events, what they add up to, its tables, its lock and its files."""
+"""The durable record of a run: its events, the state that they add up to, its tables, its lock and its files."""

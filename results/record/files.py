@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also after a power cut."""
+"""Writes files that are complete or absent, even after a power cut."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from results.errors import ResultsError
 
 
 def replace_file(path: Path, payload: bytes) -> None:
-    """Writes the file through a temporary neighbour, so that a reader sees the old content or the new.
+    """Writes the file through a temporary file beside it, so that a reader sees the old content or the new.
 
-    The neighbour's name is fixed: what a killed writer leaves is overwritten by the next one, and there is one writer.
+    There is one writer at a time, so the temporary file has a fixed name: the next writer overwrites what a killed one
+    left.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -22,13 +23,13 @@ def replace_file(path: Path, payload: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)  # on a full disk others wait for its bytes
+        temporary.unlink(missing_ok=True)  # on a full disk, others may wait for this space
         raise
     sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the folder's names (created, replaced) durable."""
+    """Makes created and replaced names in the folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -37,17 +38,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether `error` says that the disk, or the user's share of it, is full."""
+    """Whether `error` means that the disk is full or the user's quota is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def require_writable(key: str, output: Path, *, force: bool) -> None:
-    """Nothing, when the file `output` that `key` names can be written, and is not there unless `force` replaces it.
+    """Checks that the file `output`, given by `key`, can be written, and does not exist unless `force` replaces it.
 
     Raises:
-        ResultsError: it is there, or cannot be.
+        ResultsError: it exists, or cannot be written.
     """
     if output.exists() and not force:
         raise ResultsError(f"{key}: {output} exists; name another file, or replace it with --force")
     if output.is_dir() or not output.absolute().parent.is_dir():
-        raise ResultsError(f"{key}: {output} cannot be a file there; name a file in a folder that exists")
+        raise ResultsError(f"{key}: {output} cannot be written; name a file in a folder that exists")

@@ -1,4 +1,4 @@
-"""Where runs are: a run is a folder that holds a record or a trials table."""
+"""Finds runs; a run is a folder with a record or a trials table."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _NAMES_SHOWN: Final = 10
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder holds a record or a trials table."""
+    """Whether the folder has a record or a trials table."""
     return any((folder / name).is_file() for name in _SIGNS)
 
 
 def run_names(storage: Path) -> list[str]:
-    """The sorted names of the runs directly below `storage`, empty when there is no such folder."""
+    """The sorted names of the runs directly below `storage`; empty if that folder does not exist."""
     if not storage.is_dir():
         return []
     return sorted(folder.name for folder in storage.iterdir() if is_run(folder))
 
 
 def find_runs(storage: Path, names: Sequence[str | Path] = ()) -> dict[str, Path]:
-    """Folders of runs by the name to show, all below `storage` or those named, in that order.
+    """The folders of all runs in `storage`, or of the named ones in that order, by the name to show.
 
-    A name is a run's in `storage` or the path of a run's folder. Folders of the same name are shown by their paths.
+    A name is that of a run in `storage` or the path of a run's folder. Folders with the same name are shown by path.
 
     Raises:
-        RunNotFoundError: a named run is absent, or `storage` holds none.
+        RunNotFoundError: a named run does not exist, or there is none in `storage`.
     """
     if names:
         folders = [_find_run(storage, name) for name in names]
@@ -48,14 +48,14 @@ def find_runs(storage: Path, names: Sequence[str | Path] = ()) -> dict[str, Path
 
 
 def run_not_found(name: str | Path, storage: Path) -> RunNotFoundError:
-    """The error for a run that is absent, naming the runs in `storage`, the nearest first."""
+    """The error for a run that does not exist; it names the runs in `storage`, those with similar names first."""
     names = run_names(storage)
     if not names:
         return RunNotFoundError(f"no run {str(name)!r}, and no runs in {storage}; {START_A_SEARCH}")
     near = get_close_matches(Path(name).name, names, n=_NAMES_SHOWN, cutoff=0.3)
     shown = (near + [other for other in names if other not in near])[:_NAMES_SHOWN]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-    return RunNotFoundError(f"no run {str(name)!r}; in {storage} there are {', '.join(shown)}{more}")
+    return RunNotFoundError(f"no run {str(name)!r}; {storage} has {', '.join(shown)}{more}")
 
 
 def _find_run(storage: Path, name: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""One live driver per run folder: a lock that ends with its process."""
+"""The lock of a run's folder, which allows one live driver and ends with its process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from results.errors import RecordLockedError
 
 
 class RunLock:
-    """An exclusive `flock` on the folder's file `lock`, which names its holder.
+    """An exclusive `flock` on the file `lock` in the folder, which names its holder.
 
-    The kernel drops it when the holder dies, so the file is never deleted and its content alone means nothing.
+    The kernel releases it when the holder dies. The file is therefore never deleted, and its content alone does not
+    mean that the run is locked.
 
     Raises:
         RecordLockedError: a live driver holds it.
@@ -28,20 +29,20 @@ class RunLock:
             holder = _holder(os.read(self._handle, 4096))
             os.close(self._handle)
             raise RecordLockedError(
-                f"{folder} is in use by {holder}; wait for it, end it, or name another run"
+                f"{folder} is in use by {holder}; wait for it, stop it, or name another run"
             ) from None
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
 
     def release(self) -> None:
-        """Gives the lock back."""
+        """Releases the lock."""
         os.close(self._handle)
 
 
 def dead_holder(folder: Path) -> int | None:
-    """The process number of the last driver of the run in `folder`, if it was on this machine and is no more.
+    """The process id of the last driver of the run in `folder`, if it ran on this machine and no longer exists.
 
-    None also where that cannot be known; the lock is not touched, so that no driver is refused meanwhile.
+    None also if that cannot be determined. The lock is not taken, so no driver is refused meanwhile.
     """
     try:
         fields = json.loads((folder / "lock").read_bytes())
@@ -58,5 +59,5 @@ def _holder(content: bytes) -> str:
     try:
         fields = json.loads(content)
         return f"process {fields['pid']} on {fields['host']}"
-    except (ValueError, TypeError, KeyError):  # between another driver's flock and its write the file is empty
+    except (ValueError, TypeError, KeyError):  # the file is empty between another driver's flock and its write
         return "another process"

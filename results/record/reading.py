@@ -1,4 +1,4 @@
-"""Reading runs: the Parquet tables where they are sound and current, the record where not."""
+"""Reads runs: from the Parquet tables if they are intact and current, otherwise from the record."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class RunTables:
     """The tables of one run."""
 
     trials: pa.Table
-    """One row a trial, schema `TRIALS_SCHEMA`."""
+    """One row per trial, schema `TRIALS_SCHEMA`."""
     make_epochs: Callable[[], pa.Table]
-    """Makes `epochs`, which a leaderboard does not need: rebuilt, it is the larger table."""
+    """Makes `epochs` on demand, because a leaderboard does not need it and it is the larger table to rebuild."""
     notes: list[str]
-    """A sentence for each damaged or foreign file, and on a driver that died; empty when there is nothing to say."""
+    """A sentence for each damaged or foreign file and for a driver that died; empty if there is nothing to report."""
 
     @cached_property
     def epochs(self) -> pa.Table:
-        """One row a reported epoch, schema `EPOCHS_SCHEMA`."""
+        """One row per reported epoch, schema `EPOCHS_SCHEMA`."""
         return self.make_epochs()
 
 
@@ -55,12 +55,12 @@ class _Stored:
 
 
 def read_run(folder: Path, run: str | None = None) -> RunTables:
-    """The tables of the run in `folder`, with `run` (its present name by default) in their column `run`.
+    """The tables of the run in `folder`, with `run` (by default the folder's present name) in their column `run`.
 
     A table that is missing, damaged or older than the record is rebuilt in memory from the record; nothing is written.
 
     Raises:
-        RunNotFoundError: the folder is absent or no run.
+        RunNotFoundError: the folder does not exist or is not a run.
         ResultsError: neither its tables nor its record are usable.
     """
     folder = Path(folder)
@@ -91,12 +91,12 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
 
 
 def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) -> tuple[pa.Table, list[str]]:
-    """The trials of all runs below `storage`, or of those named by name or path, and notes on damaged files.
+    """The trials of all runs below `storage`, or of those named by name or path, with notes on damaged files.
 
-    A damaged run is noted and left out.
+    A damaged run is left out, with a note.
 
     Raises:
-        RunNotFoundError: a named run is absent, or `storage` holds none.
+        RunNotFoundError: a named run does not exist, or there is none in `storage`.
         ResultsError: no run is readable.
     """
     tables: list[pa.Table] = []
@@ -117,12 +117,12 @@ def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) ->
 def _tables(folder: Path, trials: pa.Table, make_epochs: Callable[[], pa.Table], notes: list[str]) -> RunTables:
     if pc.any(pc.equal(trials["status"], "running")).as_py() and (driver := dead_holder(folder)) is not None:
         resume = f"python -m search.run --resume {shlex.quote(str(folder))}"
-        notes = [*notes, f"{folder}: its driver, process {driver}, is no more; `{resume}` goes on with what ran"]
+        notes = [*notes, f"{folder}: its driver, process {driver}, has died; `{resume}` continues its trials"]
     return RunTables(trials, make_epochs, notes)
 
 
 def _few(sentences: list[str]) -> list[str]:
-    """The first sentences, the others counted: a trial whose suggestion is lost loses a line an epoch."""
+    """The first sentences and the number of others; a trial whose suggestion is lost loses one line per epoch."""
     more = len(sentences) - NOTES_SHOWN
     return sentences if more <= 1 else [*sentences[:NOTES_SHOWN], f"and {more} more such lines"]
 
@@ -140,16 +140,16 @@ def _record_bytes(folder: Path, notes: list[str]) -> int | None:
 
 
 def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
-    """The table in the file, None when there is none or when it is damaged or foreign, which is noted."""
+    """The table in the file; None if it does not exist, or with a note if it is damaged or foreign."""
     try:
-        # ParquetFile, not read_table: that one takes a folder named `rate=0.1` for a partition and adds a column
+        # not read_table, which takes a folder named `rate=0.1` for a partition and adds a column
         with path.open("rb") as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             metadata = parquet.schema_arrow.metadata or {}
             version = metadata.get(SCHEMA_KEY, b"no version").decode("ascii", "replace")
             expected = schema.metadata[SCHEMA_KEY].decode()
             if version != expected or not parquet.schema_arrow.equals(schema):
-                other = "its columns are not those" if version == expected else f"its schema is {version}, not that"
-                notes.append(f"{path}: {other} of {expected}")
+                other = "its columns are not those of" if version == expected else f"its schema is {version} instead of"
+                notes.append(f"{path}: {other} {expected}")
                 return None
             table = parquet.read().replace_schema_metadata(schema.metadata)
             return _Stored(table, int(metadata[RECORD_BYTES_KEY]))

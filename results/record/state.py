@@ -1,4 +1,4 @@
-"""What a record's events add up to: the trials, their reports, the sessions."""
+"""The state that a record's events add up to: the trials, their reports, the sessions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Event = Mapping[str, Any]
 
 @dataclass(slots=True)
 class RunState:
-    """The fold of a record's events."""
+    """The state of a run, built by applying the events of its record in order."""
 
     trials: dict[int, TrialState] = field(default_factory=dict)
     reports: dict[int, list[Report]] = field(default_factory=dict)
     sessions: dict[int, SessionState] = field(default_factory=dict)
     epochs: int = 0
-    """Epochs that the run's trials trained; those reused from earlier runs are not among them."""
+    """Epochs that the run's trials trained, without those reused from earlier runs."""
     skipped: list[str] = field(default_factory=list)
     """A sentence for each line of the record that was not a valid event."""
     limits: Limits | None = None
-    """The run's present limits; None in a record from before there were any."""
+    """The run's present limits; None in a record of a version without limits."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether no event has been folded in."""
+        """Whether there is neither a session nor a trial."""
         return not self.sessions and not self.trials
 
     @property
@@ -39,20 +39,20 @@ class RunState:
 
     @property
     def ended(self) -> int:
-        """How many trials have ended."""
+        """The number of trials that have ended."""
         return sum(trial.ended for trial in self.trials.values())
 
     def left(self, trials: int) -> int:
-        """How many of `trials` have not ended, whether they are suggested or not."""
+        """The number of `trials` that have not ended, whether or not they have been suggested."""
         return max(0, trials - self.ended)
 
     def rung_reports(self, trial: int) -> list[Report]:
-        """The reports of `trial` at rungs within the limits, in their order."""
+        """The reports of `trial` at rungs within the limits, in order."""
         last = self.limits.max_epochs if self.limits else None
         return [r for r in self.reports[trial] if r.rung is not None and (last is None or r.epoch <= last)]
 
     def accepts(self, event: Event) -> bool:
-        """Whether the checked event adds something: False for a repeated end or epoch, or the limits there are.
+        """Whether the checked event changes the state: not for a repeated end or epoch, or for unchanged limits.
 
         Raises:
             RecordError: the event cannot follow the ones before it.
@@ -61,7 +61,7 @@ class RunState:
         if name == "session":
             if event["session"] in self.sessions:
                 raise RecordError(
-                    f"session {event['session']} is in the record already; number it {self._next_session()}"
+                    f"session {event['session']} is already in the record; number it {self._next_session()}"
                 )
             return True
         if "session" in event and event["session"] not in self.sessions:
@@ -72,7 +72,7 @@ class RunState:
             return self.sessions[event["session"]].reason is None
         if name == "suggested":
             if event["trial"] in self.trials:
-                raise RecordError(f"trial {event['trial']} is suggested already; number it {max(self.trials) + 1}")
+                raise RecordError(f"trial {event['trial']} is already in the record; number it {max(self.trials) + 1}")
             return True
         trial = self.trials.get(event["trial"])
         if trial is None:
@@ -84,13 +84,15 @@ class RunState:
         if name == "report" and event["epoch"] <= trial.epochs:
             return False
         if name in ("started", "report", "retried") and trial.ended:
-            raise RecordError(f"{name}: trial {trial.trial} is {trial.status} already; suggest a new trial")
+            raise RecordError(f"{name}: trial {trial.trial} is already {trial.status}; suggest a new trial")
         if name == "report" and event["rung"] is not None and event["rung"] <= trial.rung:
-            raise RecordError(f"report: trial {trial.trial} is past rung {event['rung']}; report rung {trial.rung + 1}")
+            raise RecordError(
+                f"report: trial {trial.trial} has already reached rung {trial.rung}; report rung {trial.rung + 1}"
+            )
         return True
 
     def apply(self, event: Event) -> bool:
-        """Folds a checked event in and returns whether it added something.
+        """Applies a checked event and returns whether it changed the state.
 
         Raises:
             RecordError: the event cannot follow the ones before it; nothing is changed.
@@ -105,7 +107,7 @@ class RunState:
 
     def _session(self, event: Event) -> None:
         names = ("session", "concurrency", "pid", "resources")
-        self._interrupt()  # of a driver that died without a word
+        self._interrupt()  # the previous driver may have died without ending its session
         self.sessions[event["session"]] = SessionState(**_pick(event, names), started_s=event["time_s"])
 
     def _session_ended(self, event: Event) -> None:
@@ -115,7 +117,7 @@ class RunState:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """No driver is at work: what ran is interrupted."""
+        """Marks running trials as interrupted, because their driver no longer runs."""
         for trial in self.trials.values():
             if trial.status == "running":
                 trial.status = "interrupted"
@@ -172,7 +174,7 @@ class RunState:
             self._conclude(trial)
 
     def _hold(self, trial: TrialState) -> None:
-        """Takes the limits for what they say of the trial itself."""
+        """Applies the limits to the trial: whether it is within them, and the epochs of its recipe."""
         if self.limits is None:
             return
         trial.within_limits = self.limits.min_params <= trial.params <= self.limits.max_params
@@ -180,7 +182,7 @@ class RunState:
             trial.recipe = {**trial.recipe, "epochs": self.limits.max_epochs}
 
     def _measure(self, trial: TrialState) -> None:
-        """Takes the trial's measures from its last rung within the limits, and the test of that very network."""
+        """Takes the trial's results from its last rung within the limits, and the test result of that same epoch."""
         last = next(reversed(self.rung_reports(trial.trial)), None)
         before = trial.rung_epoch
         if last is None:
@@ -194,7 +196,7 @@ class RunState:
             trial.test_epoch = trial.rung_epoch if trial.rung_epoch in trial.tests else None
 
     def _conclude(self, trial: TrialState) -> None:
-        """The status of an ended trial: under other limits it may have reached its last rung, or no longer have."""
+        """Sets the status of an ended trial, which under new limits may be completed, or no longer completed."""
         if trial.ending is None:
             return
         trial.status, trial.error = trial.ending

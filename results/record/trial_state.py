@@ -1,4 +1,4 @@
-"""One trial, its reports, and the sessions and limits of its run, as a record tells them."""
+"""The state of a trial, its reports, and the sessions and limits of its run, according to the record."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 OPEN_STATUSES: Final = ("suggested", "running", "interrupted")
-"""Statuses of trials that go on: proposed, at work, and left open by a driver that stopped or died."""
+"""Statuses of trials that have not ended: proposed, running, and left open by a driver that stopped or died."""
 
 
-class Report(NamedTuple):  # made in a sixth of a frozen dataclass's time, and a record has one an epoch
+class Report(NamedTuple):  # six times faster to make than a frozen dataclass, and a record has one per epoch
     """What a trial reported at the end of one epoch."""
 
     epoch: int
@@ -25,13 +25,13 @@ class Report(NamedTuple):  # made in a sixth of a frozen dataclass's time, and a
     eval_time_s: float
     session: int
     reused: str | None
-    """The trial RUN/NUMBER of an earlier run that was trained instead; None for one that this run trained."""
+    """RUN/NUMBER of the earlier trial whose result was reused; None if this run trained the epoch."""
     time_s: float
 
 
 @dataclass(slots=True)
 class SessionState:
-    """One driver's run over the record."""
+    """One session of a run: the work of one driver."""
 
     session: int
     concurrency: int
@@ -39,26 +39,26 @@ class SessionState:
     resources: dict[str, Any]
     started_s: float
     reason: str | None = None
-    """How it ended; None while it runs and after a crash."""
+    """Why it ended; None while it runs and after a crash."""
     wall_time_s: float | None = None
     ended_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run's trials are held to since its last start."""
+    """The limits of a run's trials since its last start."""
 
     min_params: int
     max_params: int
     max_epochs: int
-    """The last rung; every trial's recipe has so many epochs."""
+    """The last rung, and the number of epochs in every trial's recipe."""
 
 
 @dataclass(slots=True)
 class TrialState:
-    """One trial, as far as the record tells and within the run's present limits.
+    """One trial according to the record, under the run's present limits.
 
-    Its measures are those of the last rung within the limits, and it is completed if that is the last rung of all.
+    Its results are those at its last rung within the limits, and it is completed if that is the last rung of the run.
     """
 
     trial: int
@@ -67,7 +67,7 @@ class TrialState:
     params: int
     flops: int
     depth: int | None
-    """Weighted layers on the longest path; None in a record that is older than the field."""
+    """Weighted layers on the longest path; None in a record of a version without this field."""
     recipe: dict[str, Any]
     seed: int
     proposal: dict[str, Any]
@@ -81,13 +81,13 @@ class TrialState:
     rung_epoch: int | None = None
     """Epoch of the last rung reached."""
     val_accuracy: float | None = None
-    """Validation accuracy at the last rung reached, in [0, 1]; one measured between rungs is not annealed."""
+    """Validation accuracy at the last rung reached, in [0, 1]; accuracies between rungs are not annealed."""
     val_loss: float | None = None
     """Validation loss at the last rung reached."""
     test_accuracy: float | None = None
     test_loss: float | None = None
     test_flip: bool | None = None
-    """Whether each test image was judged together with its mirror image."""
+    """Whether the outputs were averaged over each test image and its mirror image."""
     test_epoch: int | None = None
     """The epoch whose weights were measured on the test set."""
     train_time_s: float = 0.0
@@ -100,24 +100,24 @@ class TrialState:
     """Unix seconds of the end."""
     error: str | None = None
     reused: str | None = None
-    """The trial RUN/NUMBER of an earlier run whose results stand for the last of its epochs that were not trained."""
+    """RUN/NUMBER of the earlier trial from which the last of its reused epochs come."""
     retried: dict[str, int] = field(default_factory=dict)
-    """How often it was started again, by reason: out-of-memory, lost."""
+    """How often it was retried, by reason: out-of-memory, lost."""
     within_limits: bool = True
     """Whether its parameters are within the run's present limits."""
     ending: tuple[str, str | None] | None = None
-    """Status and error of its last end, under the limits of that time."""
+    """Status and error with which it last ended, under the limits at that time."""
     tests: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
-    """Test accuracy, loss and whether with mirror images, by the epoch of the network that was measured."""
+    """Test accuracy, test loss and `test_flip` by the epoch whose weights were measured."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of the trial's `Recipe` that the record has; a line that is older than a field leaves it null."""
+        """The fields of the trial's `Recipe` without those that are null because the record is older than the field."""
         return {name: value for name, value in self.recipe.items() if value is not None and name != "epochs"}
 
     @property
     def retries(self) -> int:
-        """How often it was started again, whatever the reason."""
+        """How often it was retried for any reason."""
         return sum(self.retried.values())
 
     @property

@@ -85,7 +85,7 @@ class RunConfig(BaseModel):
     compile: Compile = "auto"
     """Whether the residual blocks are compiled: blocks or off; auto compiles them where that is known to be faster."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Stop after this many seconds (the flag also takes 1h30m); the run can be resumed, with the same budget again."""
+    """Stop after this time in seconds, as a flag also 1h30m; the run can be resumed, with the same budget again."""
     epoch_budget: Annotated[int, Field(ge=1)] | None = None
     """Stop when the trials of the run have trained this many epochs in total; the run can be resumed with more."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 3

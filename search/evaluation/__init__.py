@@ -1,1 +1,1 @@
-"""A trial's network after the search: measured on the test set, asked for predictions, exported."""
+"""A trial's network after the search: measured on the test set, used for predictions, exported."""

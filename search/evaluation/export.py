@@ -1,4 +1,4 @@
-"""A trial's network as a file that torch opens without this project: the images come in, logits go out."""
+"""Export of a trial's network to a file that torch opens without this project: from images to logits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from trainables.augmentation.batch import normalise
 from trainables.data import load_training_set
 
 FACTS_NAME: Final = "parambudget.json"
-"""The file inside the exported one that says what the network is."""
-EXAMPLE_BATCH: Final = 2  # of one image torch.export would make the batch's size a constant
+"""The file inside the exported one that describes the network."""
+EXAMPLE_BATCH: Final = 2  # with one image, torch.export would make the batch size a constant
 
 
 class Deployed(nn.Module):
-    """A classifier that normalises its images itself: uint8 (N, H, W, C), as decoded, to logits (N, classes)."""
+    """A classifier that normalises its images itself, from decoded uint8 (N, H, W, C) to logits (N, classes)."""
 
     mean: Tensor
     std: Tensor
@@ -41,18 +41,18 @@ class Deployed(nn.Module):
 
 
 def write_export(storage: Path, run: str, trial: int | None, output: Path) -> str:
-    """Writes the network of `trial`, or of the best one, to `output` by torch.export; a sentence on what was written.
+    """Writes the network of `trial`, or of the best one, to `output` by torch.export; returns a sentence that says so.
 
-    It is a `Deployed` and takes any number of images at once. `FACTS_NAME` in the file is a JSON object: run, trial,
-    layout, parameters, epoch of the weights, validation accuracy then, shape of an image, names of the classes. Nothing
-    is added to the run's record, and no test set is opened.
+    The exported module is a `Deployed` and takes any number of images at once. `FACTS_NAME` in the file is a JSON
+    object: run, trial, layout, parameters, epoch of the weights, validation accuracy at that epoch, shape of an image,
+    names of the classes. The run's record is not changed, and no test set is opened.
 
     Raises:
         SearchError: `output` does not end in .pt2, there is no such run or trial, or its checkpoint was not kept.
         TrainablesError: the data set or the checkpoint cannot be used.
     """
     if output.suffix != ".pt2":
-        raise SearchError(f"export: {output} given; the file is one of torch.export, so call it {output.stem}.pt2")
+        raise SearchError(f"export: {output} given, but files of torch.export end in .pt2; call it {output.stem}.pt2")
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)

@@ -1,4 +1,4 @@
-"""The trial of a run that is evaluated, and the network its checkpoint keeps for that."""
+"""The trial of a run to evaluate, and the network in its checkpoint."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class KeptNetwork:
     epoch: int
     """The epoch after which it had these weights."""
     precision: torch.dtype
-    """The arithmetic its recipe asks for on that device."""
+    """The arithmetic of its recipe on that device."""
     data_sha256: str
-    """Of the images it was trained on, as `TrainingSet.sha256`."""
+    """The `TrainingSet.sha256` of the images that it was trained on."""
 
 
 def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
@@ -47,12 +47,13 @@ def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
             raise SearchError(f"{run}: no trial has reached a rung; continue it with --resume {run}")
         return best[0]
     if number not in state.trials:
-        raise SearchError(f"trial: {number} given, {run} has {counted(len(state.trials), 'trial')}, from 0")
+        trials = counted(len(state.trials), "trial")
+        raise SearchError(f"trial: {number} given, but {run} has {trials}, numbered from 0")
     return state.trials[number]
 
 
 def kept_checkpoint(folder: Path, state: RunState, trial: TrialState, keep: int) -> Path:
-    """The checkpoint of `trial` of the run in `folder`, which keeps those of its `keep` best.
+    """The checkpoint of `trial` of the run in `folder`, which keeps those of its `keep` best trials.
 
     Raises:
         SearchError: it was not kept, or is not the network whose accuracy is ranked.
@@ -60,19 +61,19 @@ def kept_checkpoint(folder: Path, state: RunState, trial: TrialState, keep: int)
     """
     checkpoint = checkpoint_path(folder, trial.trial)
     if not checkpoint.exists():
-        reused = f"; its results are those of {trial.reused}, so evaluate that run" if trial.reused else ""
+        reused = f"; its results were reused from {trial.reused}, so evaluate that run" if trial.reused else ""
         other = with_weights(folder, state)
-        instead = "" if other is None else f"; give --trial {other.trial}"
+        instead = "" if other is None else f"; evaluate one of them, such as --trial {other.trial}"
         raise SearchError(
-            f"trial {trial.trial}: its checkpoint was not kept ({trial.status}): the {keep} best finished ones within "
-            f"the limits keep theirs, and what a narrower budget once left out has lost it{reused or instead}"
+            f"trial {trial.trial} ({trial.status}) has no checkpoint: a run keeps those of its {keep} best finished "
+            f"trials within the limits{reused or instead}"
         )
     require_ranked_epoch(folder, ranked(state), trial)
     return checkpoint
 
 
 def require_ranked_epoch(folder: Path, best: list[TrialState], chosen: TrialState) -> None:
-    """Nothing, when the trial's checkpoint is the network whose accuracy is ranked.
+    """Checks that the trial's checkpoint is of the epoch whose accuracy is ranked.
 
     Raises:
         SearchError: it is of another epoch; the message names a trial that can be evaluated, if there is one.
@@ -86,20 +87,20 @@ def require_ranked_epoch(folder: Path, best: list[TrialState], chosen: TrialStat
     epoch = epoch_of(chosen)
     if epoch == chosen.rung_epoch:
         return
-    ranked_at = "it has no rank yet" if chosen.rung_epoch is None else f"its accuracy is of epoch {chosen.rung_epoch}"
+    ranked_at = "it has no rank yet" if chosen.rung_epoch is None else f"it is ranked at epoch {chosen.rung_epoch}"
     other = next((trial.trial for trial in best if epoch_of(trial) == trial.rung_epoch), None)
     remedy = f"continue with --resume {folder.name}" if other is None else f"give --trial {other}"
-    raise SearchError(f"trial {chosen.trial}: its checkpoint is of epoch {epoch}, {ranked_at}; {remedy}")
+    raise SearchError(f"trial {chosen.trial}: its checkpoint is of epoch {epoch}, but {ranked_at}; {remedy}")
 
 
 def load_kept_of(
     folder: Path, state: RunState, trial: TrialState, keep: int, data: TrainingSet, device: torch.device
 ) -> KeptNetwork:
-    """The network of `trial` of the run in `folder`, which keeps its `keep` best and was trained on `data`.
+    """The network of `trial` of the run in `folder`, which was trained on `data` and keeps its `keep` best trials.
 
     Raises:
-        SearchError: it was not kept, is not the network whose accuracy is ranked, or the images have changed since.
-        CheckpointError: it is damaged.
+        SearchError: its checkpoint was not kept, is of another epoch than the ranked one, or the images have changed.
+        CheckpointError: its checkpoint is damaged.
     """
     kept = load_kept(kept_checkpoint(folder, state, trial, keep), device)
     require_same_images(kept, trial.trial, data.name, data.sha256)
@@ -120,7 +121,7 @@ def require_same_images(kept: KeptNetwork, trial: int, dataset: str, train_sha25
 
 
 def load_kept(checkpoint: Path, device: torch.device) -> KeptNetwork:
-    """The network of `checkpoint` with its last epoch's weights, or its best one's where the recipe keeps those.
+    """The network of `checkpoint` with the weights of its last epoch, or of its best epoch if the recipe keeps those.
 
     Raises:
         CheckpointError: the checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""The measurement on the test set: the only code that opens one."""
+"""The measurement on the test set; no other code opens it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def measure(checkpoint: Path, trial: int, data: dict[str, object], flip: bool = 
     Raises:
         SearchError: the images have changed since the trial was trained.
         CheckpointError: the checkpoint is damaged.
-        DatasetError: the data set cannot be had.
+        DatasetError: the data set cannot be loaded.
     """
     device = pick_device()
     kept = load_kept(checkpoint, device)

@@ -1,4 +1,4 @@
-"""Predictions of a trial's network for images without labels, as a CSV file; no test set is opened for them."""
+"""Predictions of a trial's network for images without labels, as a CSV file; no test set is opened."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ COLUMNS = ("id", "label", "class", "probability")
 
 
 def write_predictions(storage: Path, run: str, trial: int | None, images: Path, output: Path) -> str:
-    """Writes `output` with one row for each of `images`, a folder or a .npy file; a sentence on what was done.
+    """Writes `output` with one row per image of `images`, a folder or a .npy file; returns a sentence that says so.
 
-    The network is that of `trial`, or of the best one. Nothing is added to the run's record.
+    The network is that of `trial`, or of the best one. The run's record is not changed.
 
     Raises:
         SearchError: there is no such run or trial, or its checkpoint was not kept.
@@ -57,7 +57,7 @@ def write_predictions(storage: Path, run: str, trial: int | None, images: Path, 
 def predict(
     kept: KeptNetwork, given: UnlabelledImages, data: TrainingSet, device: torch.device
 ) -> tuple[list[int], list[float]]:
-    """The most probable class of each image and its probability in [0, 1], as the network has them.
+    """The class that the network gives the highest probability for each image, and that probability in [0, 1].
 
     Raises:
         DatasetError: a file is not a readable image.

@@ -1,4 +1,4 @@
-"""The space of layouts: its choices and windows as data, counted, numbered, walked and drawn exactly."""
+"""The space of layouts: its choices and limits as data, counted, numbered, enumerated and sampled exactly."""
 
 from search.layouts.enumeration import count_feasible, enumerate_layouts, require_feasible, sample_uniform
 from search.layouts.space import LayoutSpace

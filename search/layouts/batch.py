@@ -1,4 +1,4 @@
-"""Many layouts at once, as columns of integers: counted and judged without an object for each."""
+"""Many layouts at once as columns of integers, so that their costs are computed without an object per layout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Column = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayoutBatch:
-    """N layouts of up to S stages; a stage that a layout does not have holds zeros."""
+    """N layouts of up to S stages; the cells of a stage that a layout does not have are zeros."""
 
     stages: Column
     """Numbers of stages, (N,)."""
@@ -40,17 +40,17 @@ class LayoutBatch:
     conv_bias: Column
     """1 where convolutions have a bias, (N,)."""
     form: Column
-    """What their blocks have in common: places in `forms`, (N,)."""
+    """The forms of their blocks, as places in `forms`, (N,)."""
     params: Column
     """Trainable parameters, (N,)."""
     forms: tuple[BlockForm, ...]
-    """Each once."""
+    """The forms of blocks, each once."""
     in_channels: int
     classes: int
 
     @classmethod
     def of(cls, layouts: Sequence[ResNetLayout]) -> LayoutBatch:
-        """The batch of `layouts`, at least one, which are for images of the same channels and classes."""
+        """The batch of `layouts`, at least one, all for images with the same channels and classes."""
         most = max(layout.stages for layout in layouts)
         forms = tuple(dict.fromkeys(layout.form for layout in layouts))
         places = {form: place for place, form in enumerate(forms)}
@@ -125,18 +125,18 @@ class LayoutBatch:
 
     def counted_params(self) -> Column:
         """Trainable parameters counted from the other columns, (N,)."""
-        return self._by_form(lambda alike, form: alike._counted_params(form))
+        return self._by_form(lambda part, form: part._counted_params(form))
 
     def flops(self, image_size: tuple[int, int]) -> Column:
         """FLOPs of one forward pass on one image of `image_size` (height, width) in pixels, (N,)."""
-        return self._by_form(lambda alike, form: alike._flops(image_size, form))
+        return self._by_form(lambda part, form: part._flops(image_size, form))
 
     def activation_bytes(self, image_size: tuple[int, int]) -> Column:
         """Bytes of the activations of a float32 training step at its peak, per image of `image_size`, (N,)."""
-        return self._by_form(lambda alike, form: alike._activation_bytes(image_size, form))
+        return self._by_form(lambda part, form: part._activation_bytes(image_size, form))
 
     def _by_form(self, figure: Callable[[LayoutBatch, BlockForm], Column]) -> Column:
-        """A figure that is asked of the layouts of each form together, (N,)."""
+        """A figure of every layout, computed for the layouts of each form together, (N,)."""
         places = np.unique(self.form).tolist()
         if len(places) == 1:
             return figure(self, self.forms[places[0]])
@@ -197,14 +197,14 @@ class LayoutBatch:
         )
 
     def _columns(self) -> Iterator[tuple[Column, Column, Column, Column, NDArray[np.bool_]]]:
-        """For every stage its blocks, channels, strides and kernels, and who has it."""
+        """For every stage, its blocks, channels, strides and kernels, and which layouts have it, (N,) each."""
         for i in range(self.cells.shape[1]):
             blocks, width, stride, kernel = self.cells[:, i, :].T.astype(np.int64)
             yield blocks, width, stride, kernel, blocks > 0
 
 
 def joined(batches: Sequence[LayoutBatch]) -> LayoutBatch:
-    """The layouts of all batches of one space, in their order.
+    """The layouts of all batches of one space in one batch, in their order.
 
     Raises:
         ValueError: there is no batch.

@@ -1,9 +1,9 @@
-"""The layouts of one number of stages as chains of choices, cut in the middle.
+"""The layouts with one number of stages as chains of choices, cut in the middle.
 
-The parameter count is a sum of one term a stage, and a term depends on the stage before only through its width. So
-all chains of the first stages and all chains of the last ones, grouped by the width where they meet and sorted by
-their parameters, hold every layout: what completes a front inside the parameter window is one run of its backs.
-34,000 fronts and 74,000 backs stand for the 66,772,992 layouts of the default space.
+The parameter count is a sum with one term per stage, and a term depends on the stage before only through its width. So
+all chains of the first stages (fronts) and all chains of the last ones (backs), grouped by the width where they meet
+and sorted by their parameters, contain every layout: the backs that complete a front inside the parameter window are
+one contiguous range. 34,000 fronts and 74,000 backs represent the 66,772,992 layouts of the default space.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ MAX_HALF = 2**24
 """Most chains of one half (128 MiB of int64)."""
 
 MAX_KEY_BITS = 62
-"""Bits for a half's parameters and its choices together, in one int64."""
+"""Bits in one int64 for the parameters of a half together with the code of its choices."""
 
 Keys = NDArray[np.int64]
-"""Chains of a half that meet at one width: parameters, then the choices' code in the low bits; ascending."""
+"""Chains of a half that meet at one width, ascending: the parameters, and in the low bits the code of the choices."""
 
 MOST_KEPT = 2**16
-"""Parameters of a stage that a chain counts once and keeps (512 KiB), one for each width before it and each choice."""
+"""Most parameter counts of a stage that a chain keeps (512 KiB): one for each width before it and each choice."""
 
 UNREACHABLE = 2**61
-"""Stands for the parameters of what cannot follow a width; above any sum that widths of 16 bits give."""
+"""Parameter count of a rest that cannot follow a width; larger than any sum for widths of 16 bits."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """All layouts of `space` with so many stages, one skip kernel, one choice of biases and one form of blocks."""
+    """All layouts of `space` with `stages` stages, one skip kernel, one choice of biases and one form of blocks."""
 
     space: LayoutSpace
     stages: int
@@ -51,7 +51,7 @@ class Chain:
 
     @cached_property
     def widths(self) -> NDArray[np.int64]:
-        """Widths a stage may have, those that fit the blocks, ascending, (W,)."""
+        """Widths that a stage may have and that fit the blocks, ascending, (W,)."""
         return np.array([width for width in self.space.channels if allows(self.form, width)], dtype=np.int64)
 
     @cached_property
@@ -61,11 +61,11 @@ class Chain:
 
     @property
     def has_layouts(self) -> bool:
-        """Whether there are any, the parameter window not asked: blocks may fit no width, or too few that increase."""
+        """Whether there are layouts before the parameter window: blocks may fit no width, or too few that increase."""
         return len(self.widths) > 0 and self.total > 0
 
     def choices(self, stage: int) -> NDArray[np.int32]:
-        """What a stage, from 0, may be at one width: blocks, stride and kernel, (3, C), in the order of their codes."""
+        """Blocks, stride and kernel of each choice of a stage, from 0, at one width, in the order of codes, (3, C)."""
         return self._choices[min(stage, 1)]
 
     @cached_property
@@ -79,19 +79,19 @@ class Chain:
         return [np.stack([axis.ravel() for axis in grid]).astype(np.int32) for grid in grids]
 
     def digits(self, stage: int) -> int:
-        """The number of choices of a stage, width included: the base of its digit in a code."""
+        """The number of choices of a stage, with its width: the base of its digit in a code."""
         strides = self.space.strides if stage else self.space.first_strides
         per_width = (self.space.blocks[1] - self.space.blocks[0] + 1) * len(strides) * len(self.space.kernels)
         return len(self.widths) * per_width
 
     def follows(self, before: int) -> Iterator[int]:
-        """The places among the widths that may follow the width at place `before`."""
+        """The places of the widths that may follow the width at place `before`."""
         if self.space.channel_order == "free":
             return iter(range(len(self.widths)))
         return iter(range(before + (self.space.channel_order == "increasing"), len(self.widths)))
 
     def stems(self, width: int) -> dict[int, int]:
-        """The stems in front of a first stage of `width`: place among the space's stems -> channels, each once."""
+        """The stems that may precede a first stage of `width`: place among the space's stems -> channels, each once."""
         found: dict[int, int] = {}
         for place, stem in enumerate(self.space.stem_channels):
             if (stem or width) not in found.values() and allows_stem(self.form, stem or width):
@@ -99,7 +99,7 @@ class Chain:
         return found
 
     def stage_terms(self, stage: int, c_in: int) -> NDArray[np.int64]:
-        """Parameters of each of the stage's choices behind `c_in` channels, for every width, (W, C)."""
+        """Parameters of each choice of a stage with `c_in` input channels, for every width, (W, C)."""
         blocks, stride, kernel = self.choices(stage).astype(np.int64)
         terms: NDArray[np.int64] = stage_params(
             c_in, self.widths[:, None], blocks, kernel, stride, self.skip_kernel, self.conv_bias, self.form
@@ -115,19 +115,19 @@ class Chain:
 
     @cached_property
     def _kept_terms(self) -> NDArray[np.int64] | None:
-        """Parameters of every choice of a stage after the first behind each width, (W, digits); None if too many."""
+        """Parameters of the choices of a later stage by the width before it, (W, digits); None if too many."""
         if len(self.widths) * self.digits(1) > MOST_KEPT:
             return None
         return np.array([self.stage_terms(1, width).ravel() for width in self.widths.tolist()])
 
     @cached_property
     def least_rest(self) -> NDArray[np.int64]:
-        """Fewest parameters of stages i.. and the head after a stage of each width, (stages + 1, W)."""
+        """Fewest parameters of the stages from i on and the head, after a stage of each width, (stages + 1, W)."""
         return self._rest(np.minimum, self._later_ends[0], UNREACHABLE)
 
     @cached_property
     def most_rest(self) -> NDArray[np.int64]:
-        """Most parameters of stages i.. and the head after a stage of each width, (stages + 1, W)."""
+        """Most parameters of the stages from i on and the head, after a stage of each width, (stages + 1, W)."""
         return self._rest(np.maximum, self._later_ends[1], -UNREACHABLE)
 
     @cached_property
@@ -152,11 +152,11 @@ class Chain:
 
     @cached_property
     def cut(self) -> int:
-        """Stages of the front: the cut that makes the longer half shortest."""
+        """The number of stages of the front, chosen so that the longer half has the fewest chains."""
         return min(range(1, self.stages), key=lambda cut: max(self.half_sizes(cut)))
 
     def half_sizes(self, cut: int) -> tuple[int, int]:
-        """Chains of the front and of the back, before the parameter window, for a front of `cut` stages."""
+        """The numbers of fronts and of backs before the parameter window, for fronts of `cut` stages."""
         places = range(len(self.widths))
         per_width = [self.digits(stage) // len(self.widths) for stage in range(self.stages)]
         counts = [per_width[0] * len(self.space.stem_channels) for _ in places]
@@ -177,7 +177,7 @@ class Chain:
 
     @cached_property
     def total(self) -> int:
-        """Layouts before the parameter window."""
+        """The number of layouts before the parameter window."""
         per_width = [self.digits(stage) // len(self.widths) for stage in range(self.stages)]
         counts = [per_width[0] * len(self.stems(int(width))) for width in self.widths]
         for stage in range(1, self.stages):
@@ -186,7 +186,7 @@ class Chain:
 
     @property
     def key_bits(self) -> int:
-        """Bits of a key: the parameters of the largest layout inside the budget, and the longer code."""
+        """Bits of a key: those of the most parameters inside the budget and those of the longer code."""
         return self.bounded_max.bit_length() + self.code_bits
 
     @cached_property
@@ -198,17 +198,17 @@ class Chain:
 
     @cached_property
     def bounded_max(self) -> int:
-        """The budget, or the parameters of the largest layout where that is less."""
+        """The budget, or the parameters of the largest layout if that is less."""
         largest = 0
         for place, width in enumerate(self.widths.tolist()):
-            for stem in self.stems(width).values():  # not the widest alone: one of the first width needs no skip
+            for stem in self.stems(width).values():  # all: a narrower stem may need a skip that the widest does not
                 most = stem_params(self.space.in_channels, stem, self.conv_bias)
                 most += self.stage_terms(0, stem)[place].max() + self.most_rest[1, place]
                 largest = max(largest, int(most))
         return min(self.space.max_params, largest)
 
     def cells(self, codes: Keys, stages: range) -> NDArray[np.int32]:
-        """Blocks, channels, stride and kernel of the stages that `codes` (N,) stand for, (N, len(stages), 4)."""
+        """Blocks, channels, stride and kernel of the stages that `codes` (N,) encode, (N, len(stages), 4)."""
         cells = np.empty((len(codes), len(stages), 4), dtype=np.int32)
         rest = codes
         for stage in reversed(stages):
@@ -217,12 +217,12 @@ class Chain:
         return cells
 
     def stem_places(self, codes: Keys) -> Keys:
-        """Places among the space's stems that the codes (N,) of fronts stand for, (N,)."""
+        """Places among the space's stems that the codes (N,) of fronts encode, (N,)."""
         return codes // math.prod(self.digits(stage) for stage in range(self.cut))
 
     @cached_property
     def rows(self) -> list[NDArray[np.int32]]:
-        """For every stage what each value of its digit means: blocks, channels, stride and kernel, (digits, 4)."""
+        """For every stage, the meaning of each value of its digit: blocks, channels, stride, kernel, (digits, 4)."""
         return [self._rows_of(stage) for stage in range(self.stages)]
 
     def _rows_of(self, stage: int) -> NDArray[np.int32]:
@@ -232,7 +232,7 @@ class Chain:
 
 
 def chains(space: LayoutSpace) -> Iterator[Chain]:
-    """The chains that make up a space that is not a list of layouts; those without a layout are left out."""
+    """The chains of a space that is not a list of layouts, without those that have no layout."""
     for shared in itertools.product(space.stages, space.skip_kernels, space.conv_biases, space.forms):
         chain = Chain(space, *shared)
         if chain.has_layouts:
@@ -240,7 +240,7 @@ def chains(space: LayoutSpace) -> Iterator[Chain]:
 
 
 def size_problems(space: LayoutSpace) -> list[str]:
-    """What keeps the layouts of `space` from being counted by halves of their stages; nothing for a list of layouts."""
+    """Why the layouts of `space` cannot be counted by halves of their stages; empty if they can."""
     if space.layouts:
         return []
     longest = max((max(chain.half_sizes(chain.cut)) for chain in chains(space)), default=0)
@@ -248,12 +248,12 @@ def size_problems(space: LayoutSpace) -> list[str]:
         problem = f"blocks, channels, strides, kernels: {longest:,} combinations for half the stages exceed "
         return [f"{problem}{MAX_HALF:,}; give fewer choices or fewer stages"]
     if max((chain.key_bits for chain in chains(space)), default=0) > MAX_KEY_BITS:
-        return [f"max_params: {space.max_params:,} is too large for so many choices; lower it, or give fewer"]
+        return [f"max_params: {space.max_params:,} is too large for this many choices; lower it, or give fewer choices"]
     return []
 
 
 def require_countable(space: LayoutSpace) -> None:
-    """Nothing, when the layouts of `space` can be counted by halves of their stages.
+    """Checks that the layouts of `space` can be counted by halves of their stages.
 
     Raises:
         ConfigError: they cannot; the message names the choices that are too many.

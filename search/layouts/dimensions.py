@@ -1,6 +1,6 @@
-"""The flat, numeric dimensions of a layout: their names and bounds, and layouts as values along them.
+"""The flat, numeric dimensions of a layout: their names and bounds, and layouts encoded as values along them.
 
-Every layout has a value on each, whatever its stages: a stage that a layout does not have is one of zero blocks, so
+Every layout has a value for every dimension, however many stages it has: a missing stage has zero blocks, so that
 multivariate samplers see one space. Choices are indices into their sorted lists, never one giant categorical.
 """
 
@@ -18,10 +18,10 @@ from search.layouts.space import LayoutSpace
 
 
 def layout_bounds(space: LayoutSpace) -> dict[str, tuple[int, int]]:
-    """The lowest and the highest value of each dimension of a layout; choices of one value have none.
+    """The lowest and the highest value of each dimension of a layout; a choice with a single value has no dimension.
 
-    `blocks_i` of a stage that some layouts do not have counts from 0, which is its absence; of a stage that all have
-    it is the number of blocks. The others are places in the space's sorted lists of choices.
+    `blocks_i` is the number of blocks of a stage that all layouts have; for other stages it counts from 0, which means
+    that the stage is missing. All other values are places in the sorted lists of choices of the space.
     """
     lowest, highest = space.blocks
     bounds: dict[str, tuple[int, int]] = {}
@@ -41,12 +41,12 @@ def layout_bounds(space: LayoutSpace) -> dict[str, tuple[int, int]]:
 
 
 def layout_spans(space: LayoutSpace) -> dict[str, int]:
-    """How far the values of each dimension of a layout lie apart at most."""
+    """The largest difference between two values of each dimension of a layout."""
     return {name: high - low for name, (low, high) in layout_bounds(space).items()}
 
 
 def form_values(space: LayoutSpace, form: BlockForm) -> dict[str, int]:
-    """The values of the dimensions that say what the blocks of a layout have in common."""
+    """The values of the dimensions that describe the form of a layout's blocks."""
     return {
         "block": space.block_types.index(form.block),
         "groups": space.groups.index(form.groups),
@@ -58,7 +58,7 @@ def form_values(space: LayoutSpace, form: BlockForm) -> dict[str, int]:
 def encode_layout(space: LayoutSpace, layout: ResNetLayout) -> dict[str, int]:
     """The values of a layout that the space offers; `decode_layout` inverts it.
 
-    A stage that the layout does not have gets the width, and the first stride and kernel, of no consequence.
+    A missing stage gets the last width and the first stride and kernel, which have no effect.
     """
     optional = min(space.stages)
     values: dict[str, int] = {}
@@ -71,7 +71,7 @@ def encode_layout(space: LayoutSpace, layout: ResNetLayout) -> dict[str, int]:
         values[f"width_{i}"] = space.channels.index(layout.channels[place])
         values[f"stride_{i}"] = strides.index(layout.strides[place]) if there else 0
         values[f"kernel_{i}"] = space.kernels.index(layout.kernels[place]) if there else 0
-    # A stem equal to the first stage may stand in the list twice, as 0 and by its number: the first place counts.
+    # A stem as wide as the first stage may be in the list twice, as 0 and by its width: the first place counts.
     stems = [stem or layout.channels[0] for stem in space.stem_channels]
     values["stem"] = stems.index(layout.stem_channels)
     values["skip"] = space.skip_kernels.index(layout.skip_kernel)
@@ -81,9 +81,9 @@ def encode_layout(space: LayoutSpace, layout: ResNetLayout) -> dict[str, int]:
 
 
 def encode_batch(space: LayoutSpace, batch: LayoutBatch) -> dict[str, NDArray[np.float64]]:
-    """For each dimension the values of a batch of layouts that the space offers, (N,), as `encode_layout` has them.
+    """For each dimension, the values of a batch of layouts that the space offers, (N,), as `encode_layout` gives them.
 
-    NaN stands for a stage's width, stride and kernel where a layout does not have the stage.
+    The width, stride and kernel of a missing stage are NaN.
     """
     optional, stages = min(space.stages), batch.cells.shape[1]
     values: dict[str, NDArray[np.float64]] = {}

@@ -1,8 +1,8 @@
-"""Counting, walking, numbering and drawing the feasible layouts of a space, exactly.
+"""Counts, enumerates and samples the feasible layouts of a space, exactly.
 
 The parameter window is met by construction, however large the space (`search.layouts.chains`). Other windows and a
-predicate are asked of each layout, so counting under them takes a walk; `search.layouts.report` samples where that is
-too long.
+predicate are applied to each layout, so counting under them takes a walk; `search.layouts.report` estimates from a
+sample where the walk would take too long.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from search.layouts.index import index_of_space, joined_halves
 from search.layouts.space import LayoutSpace
 
 LEAST_DRAWS, DRAWS_AT_ONCE = 2**4, 2**14
-"""Draws that conditions are asked about in one go: a few at first, for one layout is what a sampler wants."""
+"""Draws per batch to which conditions are applied: few at first, because a sampler needs a single layout."""
 
 MOST_REFUSED = 2**20
-"""Draws in a row that conditions may refuse before the rest is walked; as many as the window has layouts, if fewer."""
+"""Consecutive draws that conditions may reject before all layouts are walked; at most the number in the window."""
 
 
 def count_total(space: LayoutSpace) -> int:
@@ -35,7 +35,7 @@ def count_total(space: LayoutSpace) -> int:
 
 
 def count_combinations(space: LayoutSpace) -> int:
-    """The number of layouts before all conditions but the order of channels: also those whose blocks do not fit."""
+    """The number of layouts after the order of channels but before all other conditions, even the fit of blocks."""
     if space.layouts:
         return len(space.listed_layouts)
     names = ("block_types", "groups", "squeeze_ratios", "activations")
@@ -44,7 +44,7 @@ def count_combinations(space: LayoutSpace) -> int:
 
 
 def count_in_window(space: LayoutSpace) -> int:
-    """The number of layouts inside the parameter window, other conditions not asked."""
+    """The number of layouts inside the parameter window, before other conditions."""
     if space.layouts:
         return index_of_space(space).count
     total = 0
@@ -56,7 +56,7 @@ def count_in_window(space: LayoutSpace) -> int:
 
 
 def count_up_to(space: LayoutSpace, edges: Sequence[int]) -> list[int]:
-    """For each of `edges` the number of layouts inside the parameter window with at most so many parameters."""
+    """For each of `edges`, the number of layouts inside the parameter window with at most that many parameters."""
     if space.layouts:
         params = np.concatenate([batch.params for batch in index_of_space(space).walk()] or [np.zeros(0, np.int64)])
         return [int((params <= edge).sum()) for edge in edges]
@@ -70,26 +70,26 @@ def count_up_to(space: LayoutSpace, edges: Sequence[int]) -> list[int]:
 
 
 def _chains_of_one_activation(space: LayoutSpace) -> Iterator[Chain]:
-    """The chains with the first activation: the others have no other parameters."""
+    """The chains with the first activation; other activations have the same parameters."""
     require_countable(space)
     return chains(space.model_copy(update={"activations": space.activations[:1]}))
 
 
 def ends_in_window(space: LayoutSpace) -> tuple[ResNetLayout, ResNetLayout] | None:
-    """A layout with the fewest and one with the most parameters inside the window; None when it is empty."""
+    """A layout with the fewest and one with the most parameters inside the window; None if it is empty."""
     index = index_of_space(space)
     return None if index.count == 0 else index.ends()
 
 
 def count_feasible(space: LayoutSpace) -> int:
-    """The number of feasible layouts, exactly: at once without other conditions, by a walk with them."""
+    """The exact number of feasible layouts; conditions other than the parameter window take a walk."""
     if not space.is_filtered:
         return count_in_window(space)
     return sum(len(batch) for batch in enumerate_batches(space))
 
 
 def enumerate_batches(space: LayoutSpace) -> Iterator[LayoutBatch]:
-    """All feasible layouts once, in the order of their numbers, in batches of constant memory."""
+    """All feasible layouts once, in the order of their numbers, in batches of bounded memory."""
     for batch in index_of_space(space).walk():
         kept = space.keep(batch) if space.is_filtered else batch
         if len(kept):
@@ -107,7 +107,7 @@ def enumerate_layouts(space: LayoutSpace) -> Iterator[ResNetLayout]:
 def sample_uniform(space: LayoutSpace, n: int, generator: np.random.Generator) -> LayoutBatch:
     """`n` layouts drawn uniformly, with replacement, from the feasible ones.
 
-    The parameter window refuses nothing, since numbers are drawn; other windows and a predicate refuse draws.
+    Only numbers of layouts in the parameter window are drawn; other windows and a predicate reject draws.
 
     Raises:
         EmptySpaceError: no layout is feasible.
@@ -130,58 +130,58 @@ def sample_uniform(space: LayoutSpace, n: int, generator: np.random.Generator) -
 
 def _nothing(space: LayoutSpace) -> list[LayoutBatch]:
     require_feasible(space)
-    raise EmptySpaceError("no layout is feasible; widen the windows or loosen the predicate")
+    raise EmptySpaceError("no layout is feasible; widen the limits or loosen the predicate")
 
 
 def require_feasible(space: LayoutSpace) -> None:
-    """Nothing, when the space has a feasible layout.
+    """Checks that the space has a feasible layout.
 
     Raises:
-        EmptySpaceError: it has none; the message names the bound that empties it and the nearest parameter counts.
+        EmptySpaceError: it has none; the message names the limit that empties it and the nearest parameter counts.
     """
     if _shows_one(space) or next(enumerate_layouts(space), None) is not None:
         return
     within = count_in_window(space)
     if within:
-        remedies = [(f"{window.name} window", "widen") for window in space.filters]
-        remedies += [("predicate", "loosen")] if space.predicate is not None else []
-        verbs = " or ".join(dict.fromkeys(verb for _, verb in remedies))
+        names = [f"min_{window.name}" for window in space.filters if window.least > 0]
+        names += [f"max_{window.name}" for window in space.filters if window.most is not None]
+        names += ["predicate"] if space.predicate is not None else []
         raise EmptySpaceError(
-            f"{', '.join(name for name, _ in remedies)}: all {within:,} layouts inside the parameter window are "
-            f"refused; {verbs} {'it' if len(remedies) == 1 else 'one'}"
+            f"{', '.join(names)}: all {within:,} layouts within the parameter limits are rejected; "
+            f"loosen {'it' if len(names) == 1 else 'them'}"
         )
     if not count_total(space):
         raise EmptySpaceError(
-            f"block_types, groups, squeeze_ratios: {_misfit(space)}; no width fits, give other ones or other channels"
+            f"block_types, groups, squeeze_ratios: no layout can be built ({_misfit(space)}); change them or channels"
         )
     below, above = (_nearest_outside(space, side) for side in ("below", "above"))
     if below is None:
         raise EmptySpaceError(
-            f"max_params: the smallest layout has {above:,} parameters, over the budget of {space.max_params:,}; "
+            f"max_params: the smallest layout has {above:,} parameters, above the budget of {space.max_params:,}; "
             "raise max_params, or allow fewer blocks or narrower channels"
         )
     if above is None:
         raise EmptySpaceError(
-            f"min_params: the largest layout has {below:,} parameters, under the floor of {space.min_params:,}; "
+            f"min_params: the largest layout has {below:,} parameters, below the floor of {space.min_params:,}; "
             "lower min_params, or allow more blocks or wider channels"
         )
     raise EmptySpaceError(
-        f"min_params, max_params: no layout lies in {space.min_params:,} to {space.max_params:,}; the nearest have "
-        f"{below:,} and {above:,} parameters; widen the window"
+        f"min_params, max_params: no layout has {space.min_params:,} to {space.max_params:,} parameters; the nearest "
+        f"have {below:,} and {above:,}; widen the limits"
     )
 
 
 def _misfit(space: LayoutSpace) -> str:
-    """Why the first form does not fit, where none does."""
+    """Why no layout with the first form of blocks can be built, for a space in which none can."""
     form = space.forms[0]
     problems = (
         width_problems(form, stem or width, (width,)) for stem in space.stem_channels for width in space.channels
     )
-    return next((found[0].partition(";")[0] for found in problems if found), "too few widths that increase")
+    return next((found[0].partition(";")[0] for found in problems if found), "too few of the channels fit to increase")
 
 
 def _shows_one(space: LayoutSpace) -> bool:
-    """Whether a few draws hold a feasible layout: where many are feasible, a walk may meet the first one late."""
+    """Whether a few draws contain a feasible layout; even if many are feasible, a walk may reach the first one late."""
     index = index_of_space(space)
     if not index.count or not space.is_filtered:
         return index.count > 0
@@ -190,7 +190,7 @@ def _shows_one(space: LayoutSpace) -> bool:
 
 
 def _nearest_outside(space: LayoutSpace, side: str) -> int | None:
-    """The most parameters below the window, or the fewest above it; None where there are none."""
+    """The largest parameter count below the window, or the smallest above it; None if there is none."""
     if space.layouts:
         counts = [count_params(layout) for layout in space.listed_layouts]
         inside = [n for n in counts if (n < space.min_params if side == "below" else n > space.max_params)]

@@ -1,4 +1,4 @@
-"""Conditions on a layout beside its parameters: windows over a figure of the layout."""
+"""Windows on figures of a layout other than its parameters: depth, FLOPs and activation memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from search.layouts.batch import Column, LayoutBatch
 
 
 class Filter(NamedTuple):
-    """A window over one figure of a layout."""
+    """A window on one figure of a layout."""
 
     name: str
     """depth, flops or activation_bytes."""
     least: int
     """Lowest value, inclusive."""
     most: int | None
-    """Highest value, inclusive; None is no limit."""
+    """Highest value, inclusive; None for no limit."""
     figure: Callable[[LayoutBatch], Column]
     """The figure of every layout of a batch, (N,)."""
 
     def accepts(self, batch: LayoutBatch) -> NDArray[np.bool_]:
-        """Which layouts of `batch` lie in the window, (N,)."""
+        """Which layouts of `batch` are inside the window, (N,)."""
         values = self.figure(batch)
         inside: NDArray[np.bool_] = values >= self.least
         return inside if self.most is None else inside & (values <= self.most)

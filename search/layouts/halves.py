@@ -1,4 +1,4 @@
-"""The two halves of a chain as sorted keys, and which of them complete each other inside the parameter window."""
+"""The two halves of a chain as sorted keys, and which pairs of them are inside the parameter window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Partial = tuple[Keys, Keys]
 
 
 def front_keys(chain: Chain) -> list[Keys]:
-    """For each width where the halves meet, the chains of stem and first stages that can be completed."""
+    """For each width where the halves meet, the fronts (stem and first stages) that can be completed."""
     partial: list[list[Partial]] = [[] for _ in chain.widths]
     for place, width in enumerate(chain.widths.tolist()):
         for stem_place, stem in chain.stems(width).items():
@@ -26,9 +26,9 @@ def front_keys(chain: Chain) -> list[Keys]:
 
 
 def back_keys(chain: Chain, fronts: list[Keys]) -> list[Keys]:
-    """For each width where the halves meet, the last stages with the head that can complete one of its `fronts`.
+    """For each width where the halves meet, the backs (last stages and head) that can complete one of its `fronts`.
 
-    A width without a front has no back.
+    A width without a front has no backs.
     """
     found = []
     nothing = np.zeros(1, dtype=np.int64)
@@ -51,13 +51,13 @@ def back_keys(chain: Chain, fronts: list[Keys]) -> list[Keys]:
 
 
 def matching_ranges(chain: Chain, front: Keys, back: Keys, most: int | None = None) -> tuple[Column, Column]:
-    """For each front the place of the first back inside the parameter window, and how many are, (F,) each.
+    """For each front, the place of the first back inside the parameter window and the number of such backs, (F,) each.
 
     `most` lowers the window's upper end.
     """
     end = chain.bounded_max if most is None else min(most, chain.bounded_max)
     params = front >> chain.code_bits
-    # Fronts ascend, so the sought places descend, and searching reversed keeps the search inside the cache.
+    # Fronts ascend, so the places descend; searching in reverse order keeps the search inside the cache.
     lowest = np.maximum(chain.space.min_params - params, 0)[::-1] << chain.code_bits
     highest = (np.maximum(end - params, -1) + 1)[::-1] << chain.code_bits
     first = np.searchsorted(back, lowest)[::-1]
@@ -67,7 +67,7 @@ def matching_ranges(chain: Chain, front: Keys, back: Keys, most: int | None = No
 def _extended(
     chain: Chain, partial: list[list[Partial]], stage: int, before: tuple[int, int] = (0, 0)
 ) -> list[list[Partial]]:
-    """Chains one stage longer; `before` are the fewest and the most parameters of what they start from."""
+    """Chains longer by one stage; `before` are the fewest and the most parameters of what precedes them."""
     extended: list[list[Partial]] = [[] for _ in chain.widths]
     for place in range(len(chain.widths)):
         if not partial[place]:
@@ -84,14 +84,14 @@ def _extended(
 
 
 def _keep(chain: Chain, parts: list[Partial], params: Keys, codes: Keys, least: int, most: int) -> None:
-    """Adds the chains that what follows, `least` to `most` parameters, can bring into the window."""
+    """Adds the chains that a rest of `least` to `most` parameters can bring into the window."""
     kept = (params + least <= chain.bounded_max) & (params + most >= chain.space.min_params)
     if kept.any():
         parts.append((params[kept], codes[kept]))
 
 
 def _digits_at(chain: Chain, stage: int, place: int) -> Keys:
-    """The values of the stage's digit that stand for the width at `place`."""
+    """The values of the stage's digit that encode the width at `place`."""
     per_width = chain.digits(stage) // len(chain.widths)
     return place * per_width + np.arange(per_width, dtype=np.int64)
 

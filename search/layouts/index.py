@@ -1,4 +1,4 @@
-"""The layouts inside the parameter window, numbered: counted, looked up and drawn without a walk over them."""
+"""Numbers the layouts inside the parameter window, so that they are counted and looked up without a walk over them."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from search.layouts.space import LayoutSpace
 Digits = NDArray[np.uint32]
 
 BATCH = 2**16
-"""Layouts of a batch of a walk (about 10 MB)."""
+"""Layouts per batch of a walk (about 10 MB)."""
 
 MOST_DECODED = 2**18
-"""Chains of a half that are decoded once and kept (8 MiB for two stages); longer halves are decoded when asked."""
+"""Most chains of a half that are decoded once and kept (8 MiB for two stages); longer halves are decoded on demand."""
 
 
 class LayoutIndex(Protocol):
-    """The numbered layouts of a space inside its parameter window; other conditions are not asked."""
+    """The numbered layouts of a space inside its parameter window, before other conditions."""
 
     count: int
-    """How many there are."""
+    """The number of layouts."""
 
     def at(self, numbers: Column) -> LayoutBatch:
         """The layouts with `numbers` (N,), each from 0 to below `count`."""
 
     def walk(self) -> Iterator[LayoutBatch]:
-        """All of them in the order of their numbers, in batches."""
+        """All layouts in the order of their numbers, in batches."""
 
     def ends(self) -> tuple[ResNetLayout, ResNetLayout]:
-        """The first of those with the fewest parameters and the first of those with the most; there must be one."""
+        """The first layout with the fewest parameters and the first with the most; there must be a layout."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class JoinedHalves:
     back: Keys
     """Backs, ascending, (B,)."""
     first: NDArray[np.int64]
-    """For each front the place of its first back inside the parameter window, (F,)."""
+    """For each front, the place of its first back inside the parameter window, (F,)."""
     ends: NDArray[np.int64]
-    """Layouts of each front and of those before it, (F,)."""
+    """For each front, the number of layouts up to and including its own, (F,)."""
 
     def walk(self) -> Iterator[LayoutBatch]:
         """All layouts in the order of their numbers, in batches."""
@@ -69,7 +69,7 @@ class JoinedHalves:
             yield self.batch(fronts, self.first[fronts] + numbers - starts[fronts])
 
     def places(self, numbers: Column) -> tuple[Column, Column]:
-        """The places of fronts and backs, (N,) each, of the layouts with `numbers` (N,) among these."""
+        """The places of the fronts and backs, (N,) each, of the layouts with these `numbers` (N,)."""
         fronts = np.searchsorted(self.ends, numbers, side="right")
         starts = np.where(fronts > 0, self.ends[fronts - 1], 0)
         return fronts, self.first[fronts] + numbers - starts
@@ -84,11 +84,11 @@ class JoinedHalves:
         return _batch(self.chain, cells, self._codes(front), params)
 
     def codes(self, fronts: Column, backs: Column) -> tuple[Keys, Keys]:
-        """What the fronts and backs at these places are, (N,) each, as `Chain` codes them."""
+        """The codes of the fronts and backs at these places, (N,) each."""
         return self._codes(self.front[fronts]), self._codes(self.back[backs])
 
     def digits(self) -> tuple[list[Digits], list[Digits]]:
-        """Place of the stem and digits of the stages of each front, (F,) each; digits of each back, (B,) each."""
+        """For fronts, the place of the stem and the digits of the stages, (F,) each; for backs, the digits, (B,)."""
         stem, *front = self._digits_of(self.front, range(self.chain.cut))
         _, *back = self._digits_of(self.back, range(self.chain.cut, self.chain.stages))
         return [stem, *front], back
@@ -145,7 +145,7 @@ def _batch(chain: Chain, cells: NDArray[np.int32], fronts: Keys, params: Column)
 
 
 def joined_halves(chain: Chain) -> Iterator[JoinedHalves]:
-    """Where the halves of `chain` meet, for each width that has a layout inside the parameter window."""
+    """The joined halves of `chain`, one for each width where they meet and have a layout inside the window."""
     fronts = front_keys(chain)
     for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
         if not len(front) or not len(back):
@@ -165,13 +165,13 @@ class ChainIndex:
 
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
-        met: dict[Hashable, list[JoinedHalves]] = {}  # activations have no parameters: their chains meet alike
+        met: dict[Hashable, list[JoinedHalves]] = {}  # activations have no parameters, so their chains share halves
         self.joined_halves: list[JoinedHalves] = []
         for chain in chains(space):
-            alike = (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form._replace(activation=""))
-            if alike not in met:
-                met[alike] = list(joined_halves(chain))
-            self.joined_halves += [dataclasses.replace(meeting, chain=chain) for meeting in met[alike]]
+            shared = (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form._replace(activation=""))
+            if shared not in met:
+                met[shared] = list(joined_halves(chain))
+            self.joined_halves += [dataclasses.replace(meeting, chain=chain) for meeting in met[shared]]
         self._ends = np.cumsum([int(meeting.ends[-1]) for meeting in self.joined_halves], dtype=np.int64)
         self.count = int(self._ends[-1]) if self.joined_halves else 0
 
@@ -203,7 +203,7 @@ class ChainIndex:
 
 
 class ListIndex:
-    """The numbered layouts of a space that is a list of them, in the list's order."""
+    """The numbered layouts of a space that is a list of layouts, in the order of the list."""
 
     def __init__(self, space: LayoutSpace) -> None:
         self._layouts = [x for x in space.listed_layouts if space.min_params <= count_params(x) <= space.max_params]
@@ -226,10 +226,10 @@ class ListIndex:
 
 @functools.lru_cache(maxsize=4)
 def index_of_space(space: LayoutSpace) -> LayoutIndex:
-    """The index of `space`, kept for the next call.
+    """The index of `space`, cached.
 
     Raises:
-        ConfigError: it has more layouts than can be counted by halves of their stages.
+        ConfigError: the space has more layouts than can be counted by halves of their stages.
     """
     require_countable(space)
     return ListIndex(space) if space.layouts else ChainIndex(space)

@@ -1,4 +1,4 @@
-"""The report on a space: how many layouts, what removes how many, how they spread over parameters, samples."""
+"""The report on a space: its number of layouts, what each condition removes, a histogram of parameters, samples."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from search.layouts.space import LayoutSpace
 BINS = 10
 
 MOST_WALKED = 2**24
-"""Layouts in the parameter window that are all judged by the other windows: about ten seconds. Beyond, a sample is."""
+"""Most layouts in the parameter window to which all other windows are applied (ten seconds), instead of to a sample."""
 
 MOST_ASKED = 2**17
-"""Layouts in the parameter window that a predicate is asked about: a few seconds. Beyond, a sample is."""
+"""Most layouts in the parameter window to which a predicate is applied (a few seconds), instead of to a sample."""
 
 DRAWN = 2**17
 """Layouts drawn to estimate what windows remove."""
@@ -41,18 +41,18 @@ DRAWN_TO_ASK = 2**14
 """Layouts drawn to estimate what a predicate removes."""
 
 MOST_FRUITLESS = 10
-"""Draws of samples in a row that may bring no new one, where an estimate does not tell that there are no more."""
+"""Consecutive draws that may yield no new sample before no more are expected, for a count that is an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What one condition removes from the layouts that those before it left."""
+    """What one condition removes from the layouts that the conditions before it left."""
 
     by: str
     """The condition."""
     layouts: int
     standard_error: float
-    """0 where the number is exact."""
+    """0 if the number is exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +60,23 @@ class SpaceReport:
     """The figures of a space."""
 
     total: int
-    """Layouts before any condition, the order of channels included."""
+    """Layouts before any condition, even the order of channels."""
     removed: list[Removal]
-    """What each condition removes, in the order they are asked."""
+    """What each condition removes, in the order in which they are applied."""
     feasible: int
     """Layouts that may be searched."""
     standard_error: float
-    """Of `feasible`; 0 where it is exact."""
+    """Standard error of `feasible`; 0 if it is exact."""
     smallest: dict[str, Any]
-    """The feasible layout with the fewest parameters, of those drawn where `feasible` is an estimate."""
+    """The feasible layout with the fewest parameters, among those drawn if `feasible` is an estimate."""
     largest: dict[str, Any]
-    """The feasible layout with the most parameters, of those drawn where `feasible` is an estimate."""
+    """The feasible layout with the most parameters, among those drawn if `feasible` is an estimate."""
     edges: list[float]
-    """Edges of the histogram's bins, parameters."""
+    """Edges of the histogram's bins, in parameters."""
     counts: list[int]
     """Feasible layouts per bin."""
     samples: list[dict[str, Any]]
-    """Layouts drawn uniformly, as `smallest`."""
+    """Layouts drawn uniformly, with the fields of `smallest`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-compatible values."""
@@ -89,7 +89,7 @@ class SpaceReport:
 
 
 def make_report(space: LayoutSpace, samples: int, seed: int) -> SpaceReport:
-    """The report on `space`; exact, except where conditions beside the parameter window meet too many layouts.
+    """The report on `space`; exact, unless conditions other than the parameter window apply to too many layouts.
 
     Raises:
         EmptySpaceError: no layout is feasible.
@@ -128,7 +128,7 @@ def make_report(space: LayoutSpace, samples: int, seed: int) -> SpaceReport:
 
 
 class _Judged(NamedTuple):
-    """What the conditions beside the parameter window leave."""
+    """What the conditions other than the parameter window leave."""
 
     removed: list[Removal]
     feasible: int
@@ -139,14 +139,14 @@ class _Judged(NamedTuple):
 
 
 def _judge(space: LayoutSpace, within: int, edges: NDArray[np.float64], generator: np.random.Generator) -> _Judged:
-    """Asks the conditions beside the parameter window about every layout in it, or about a sample where it is large."""
-    index, asked = index_of_space(space), space.predicate is not None
-    if within <= (MOST_ASKED if asked else MOST_WALKED):
+    """Applies the conditions other than the parameter window to every layout in it, or to a sample if they are many."""
+    index, has_predicate = index_of_space(space), space.predicate is not None
+    if within <= (MOST_ASKED if has_predicate else MOST_WALKED):
         draws, batches = within, index.walk()
     else:
-        draws = DRAWN_TO_ASK if asked else DRAWN
+        draws = DRAWN_TO_ASK if has_predicate else DRAWN
         batches = (index.at(generator.integers(within, size=draws)) for _ in range(1))
-    names = [_named(window) for window in space.filters] + ["predicate"] * asked
+    names = [_named(window) for window in space.filters] + ["predicate"] * has_predicate
     refused, counts = np.zeros(len(names), dtype=np.int64), np.zeros(BINS, dtype=np.int64)
     ends: list[ResNetLayout] = []
     for batch in batches:
@@ -158,17 +158,17 @@ def _judge(space: LayoutSpace, within: int, edges: NDArray[np.float64], generato
         if len(batch):
             found = [batch[int(batch.params.argmin())], batch[int(batch.params.argmax())]]
             ends = [min(ends[:1] + found[:1], key=count_params), max(ends[1:] + found[1:], key=count_params)]
-    if not ends:  # a sample without one feasible layout: the one that was found first stands for all
+    if not ends:  # no feasible layout in the sample: the first one of a walk is both the smallest and the largest
         ends = [next(enumerate_layouts(space))] * 2
     removed = [Removal(name, *_scaled(int(n), draws, within)) for name, n in zip(names, refused, strict=True)]
     scaled = np.rint(counts * (within / draws)).astype(np.int64)
     feasible, error = _scaled(draws - int(refused.sum()), draws, within)
-    # That there is a feasible layout is known, even where the sample holds none.
+    # At least one layout is known to be feasible, even if the sample contains none.
     return _Judged(removed, max(1, feasible), error, scaled.tolist(), ends[0], ends[1])
 
 
 def _accepted(space: LayoutSpace, i: int, batch: LayoutBatch) -> NDArray[np.bool_]:
-    """Which layouts of `batch` condition `i` accepts: the windows, then the predicate."""
+    """Which layouts of `batch` condition `i` accepts; the predicate comes after the windows."""
     if i < len(space.filters):
         return space.filters[i].accepts(batch)
     return np.array([space.satisfies(layout) for layout in batch], dtype=np.bool_)
@@ -180,9 +180,9 @@ def _named(window: Filter) -> str:
 
 
 def _scaled(layouts: int, draws: int, within: int) -> tuple[int, float]:
-    """What `layouts` of `draws` stand for among `within`, and the standard error of a binomial share.
+    """The estimated number among `within` layouts, if `layouts` of `draws` count, and its binomial standard error.
 
-    The error is that of the share with one more layout on either side, since none or all of a sample is no certainty.
+    The error is computed with one more layout on either side, since none or all of a sample is no certainty.
     """
     if draws == within:
         return layouts, 0.0
@@ -191,7 +191,7 @@ def _scaled(layouts: int, draws: int, within: int) -> tuple[int, float]:
 
 
 def _samples(space: LayoutSpace, samples: int, judged: _Judged, generator: np.random.Generator) -> list[dict[str, Any]]:
-    """Rows of different layouts drawn uniformly; fewer than `samples` where there are no more."""
+    """Rows of different layouts drawn uniformly; fewer than `samples` if there are no more."""
     drawn: dict[ResNetLayout, None] = {}
     if judged.standard_error == 0 and judged.feasible <= 2 * samples:  # draws would mostly be repeats
         every = list(enumerate_layouts(space))

@@ -20,7 +20,7 @@ def print_report(report: SpaceReport, console: Console) -> None:
     )
     if report.removed:
         removed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-        removed.add_column(overflow="fold")  # the label gives way, the number never does
+        removed.add_column(overflow="fold")  # on a narrow terminal the label wraps, the number never does
         removed.add_column(no_wrap=True)
         removed.add_column(justify="right", no_wrap=True)
         for removal in report.removed:
@@ -28,7 +28,7 @@ def print_report(report: SpaceReport, console: Console) -> None:
         console.print(removed)
         console.print()
     histogram = _table("right", "right", "left")
-    most = max(1, *report.counts)  # a sample may have met no feasible layout
+    most = max(1, *report.counts)  # a sample may contain no feasible layout
     for low, high, count in zip(report.edges[:-1], report.edges[1:], report.counts, strict=True):
         histogram.add_row(f"{low:,.0f} to {high:,.0f}", f"{count:,}", "█" * -(-BAR_WIDTH * count // most))
     console.print("parameters", highlight=False)
@@ -49,7 +49,7 @@ def print_report(report: SpaceReport, console: Console) -> None:
 
 
 def _counted(layouts: int, standard_error: float) -> str:
-    """The number, and its standard error where it has one."""
+    """The number as text, with its standard error if it has one."""
     return f"about {layouts:,} ± {standard_error:,.0f}" if standard_error else f"{layouts:,}"
 
 

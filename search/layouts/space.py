@@ -32,7 +32,7 @@ def _known_kind(given: Any) -> Any:
 
 
 KindName = Annotated[str, BeforeValidator(_known_kind)]
-KINDS_LISTED = f"Kinds of blocks: {'; '.join(f'{name}, {kind.summary}' for name, kind in KINDS.items())}."
+KINDS_LISTED = "; ".join(f"{name}, {kind.summary}" for name, kind in KINDS.items())
 
 
 class LayoutSpace(BaseModel):
@@ -64,7 +64,10 @@ class LayoutSpace(BaseModel):
     """Kernel sizes of the convolutions in skip connections."""
     conv_biases: tuple[bool, ...] = (False,)
     """Whether convolutions have a bias."""
-    block_types: Annotated[tuple[KindName, ...], Field(description=KINDS_LISTED)] = (DEFAULT_KIND,)
+    block_types: Annotated[
+        tuple[KindName, ...],
+        Field(description=f"Kinds of blocks: {KINDS_LISTED}. A width is that of a block's outputs."),
+    ] = (DEFAULT_KIND,)
     groups: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = (1,)
     """Groups of the kxk convolutions in blocks; layouts with a width that they do not divide are left out."""
     squeeze_ratios: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)

@@ -1,4 +1,4 @@
-"""The space of recipes: fields that are fixed, chosen, ranged or bundled, and the recipes nearest to a proposal."""
+"""The space of recipes: fields that are fixed, lists, ranges or bundles, and the recipes nearest to a proposal."""
 
 from search.recipes.space import RecipeSpace
 

@@ -1,4 +1,4 @@
-"""Which schedules of a recipe space do not anneal where trials are compared."""
+"""The schedules of a recipe space under which the learning rate is not zero when trials are compared."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from trainables.recipe import Recipe
 from trainables.schedule import learning_rate
 
 PERIODS: Final = ("cosine_epochs", "restart_epochs", "restart_factor")
-"""Fields that decide where a schedule is zero."""
+"""Fields that determine at which epochs a schedule is zero."""
 
 
 def unannealed(space: RecipeSpace, rungs: tuple[int, ...]) -> list[str]:
-    """The schedules of `space`, sorted, whose learning rate is not zero at a rung before the last.
+    """The schedules of `space`, sorted, whose learning rate is not zero at some rung before the last.
 
-    Cosine with periods and cosine-restarts may anneal at all of them (1, 3, 9 are odd multiples of 1); where a period
-    is a range, they count as ones that do not.
+    Cosine with periods and cosine-restarts may be zero at every rung (1, 3, 9 are odd multiples of 1). If a period is
+    a range, they are assumed not to be.
     """
     if len(rungs) == 1:
         return []
@@ -32,7 +32,7 @@ def unannealed(space: RecipeSpace, rungs: tuple[int, ...]) -> list[str]:
 
 
 def _rate_left(schedule: str, periods: tuple[int, ...], rungs: tuple[int, ...]) -> bool:
-    # Not validated: a warm-up that is too long for some period is named elsewhere, and moves no zero.
+    # Not validated: a warm-up that is too long for some period is reported elsewhere, and does not move the zeros.
     values = dict(zip(PERIODS, periods, strict=True))
     recipe = Recipe.model_construct(None, **values, schedule=schedule, warmup_epochs=0.0)
     return any(learning_rate(recipe, rung - 1, 1, rungs) > 0 for rung in rungs[:-1])

@@ -1,4 +1,4 @@
-"""What dimensions of a recipe space do together: which values contradict each other, how many recipes differ."""
+"""Combinations of the dimensions of a recipe space: which values contradict each other, how many recipes differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.recipes.dimensions import Choice, Number, Range
 from trainables.recipe import READ_WITH, Recipe, reads
 
 MAX_COMBINATIONS = 10_000
-"""Most combinations that are all looked at; of more, each pair of values with the other dimensions at their first."""
+"""Most combinations that are all checked; of more, each pair of values is, with the other dimensions at their first."""
 MAX_NAMED = 8
 """Most contradictions that one message lists."""
 
@@ -21,23 +21,23 @@ Build = Callable[[dict[str, Number]], Recipe]
 
 
 class Extent(NamedTuple):
-    """How many recipes a space holds."""
+    """The number of recipes in a space."""
 
     stepped: int
-    """Distinct recipes, a range without steps counted as one value."""
+    """Distinct recipes, with a range without steps counted as one value."""
     continuous: tuple[str, ...]
-    """Ranges without steps that some recipe reads."""
+    """Ranges without steps that some recipe reads, which make the number infinite."""
 
 
 def contradictions(dims: Parts, problems: Callable[[dict[str, Number]], list[str]]) -> list[str]:
-    """One message for each way in which values of `dims`, of a range its ends, have `problems`."""
+    """One message for each problem that `problems` finds in combinations of values of `dims`, or of a range's ends."""
     failing: dict[str, list[tuple[Number, ...]]] = {}
     for probe in _probes(dims):
         for message in problems(_values(dims, probe)):
             failing.setdefault(message, []).append(probe)
     found = []
     for message, refused in failing.items():
-        # A dimension that fails at all its values has no part in it.
+        # A dimension that fails at all its values is not the cause.
         involved = [
             dim.named(refused[0][i])
             for i, dim in enumerate(dims)
@@ -48,16 +48,16 @@ def contradictions(dims: Parts, problems: Callable[[dict[str, Number]], list[str
         )
     if len(found) > MAX_NAMED:
         found[MAX_NAMED:] = [
-            f"{len(found) - MAX_NAMED} more combinations contradict themselves; use a family to set fields together"
+            f"{len(found) - MAX_NAMED} more contradictory combinations; use a family to set fields together"
         ]
     return found
 
 
 def measured(dims: Parts, build: Build) -> Extent:
-    """The number of distinct recipes without a look at each.
+    """The number of distinct recipes, found without listing them.
 
-    Few dimensions decide which fields a recipe reads. For each choice of those, the recipes are the product of what
-    the other dimensions set and the recipe reads; choices that a recipe does not read are the same one.
+    Few dimensions determine which fields a recipe reads. For each choice of those, the number of recipes is the product
+    of the distinct values of the other dimensions, where values that the recipe does not read are the same.
     """
     shaping = [dim for dim in dims if _decides_what_is_read(dim, dims)]
     others = [dim for dim in dims if dim not in shaping]
@@ -73,7 +73,7 @@ def measured(dims: Parts, build: Build) -> Extent:
 
 
 def _decides_what_is_read(dim: Choice | Range, dims: Parts) -> bool:
-    """Whether values of `dim` differ in which of the fields that `dims` set are read."""
+    """Whether it depends on the value of `dim` which of the fields in `dims` a recipe reads."""
     settings = [dim.settings(value) for value in _every(dim)]
     return any(
         len({reads(name, given[other]) for given in settings}) > 1
@@ -98,7 +98,7 @@ def _probes(dims: Parts) -> Iterator[tuple[Number, ...]]:
 
 
 def _every(dim: Choice | Range) -> Iterator[Number]:
-    """All values of a dimension with steps; of one without, those that show what it changes."""
+    """All values of a dimension with steps; for one without, its ends and its usual value."""
     return iter((*dim.ends, dim.usual)) if dim.count is None else map(dim.value_at, range(dim.count))
 
 

@@ -1,7 +1,7 @@
-"""What one dimension of a recipe space may be: a list of choices, or a range of numbers.
+"""A dimension of a recipe space: a list of choices, or a range of numbers.
 
-Both answer the same questions: which fields of the recipe a value of the dimension sets, which value a recipe has,
-and where in [0, 1] a value lies.
+Both have the same methods: they return the fields that a value of the dimension sets, the value that a recipe has, and
+the position of a value in [0, 1].
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Values = dict[str, Number]
 
 @dataclass(frozen=True)
 class Choice:
-    """Options, each of which gives all `fields` a value; one field's list of values, or a family of several fields."""
+    """A list of options, each with a value for all `fields`: the values of one field, or a family of several fields."""
 
     name: str
     fields: tuple[str, ...]
@@ -34,17 +34,17 @@ class Choice:
 
     @cached_property
     def count(self) -> int:
-        """Number of options."""
+        """The number of options."""
         return len(self.options)
 
     @property
     def ends(self) -> tuple[Number, ...]:
-        """Values that show every contradiction with another dimension: all."""
+        """The values that reveal every contradiction with another dimension: all of them."""
         return tuple(range(self.count))
 
     @cached_property
     def usual(self) -> Number:
-        """The value for a recipe that reads none of the fields: the option of defaults, otherwise the first."""
+        """The value for a recipe that reads none of the fields: the option with the defaults, or else the first."""
         defaults = tuple(Recipe.model_fields[field].default for field in self.fields)
         return self.options.index(defaults) if defaults in self.options else 0
 
@@ -57,11 +57,11 @@ class Choice:
         return min(max(round(value), 0), self.count - 1)
 
     def fraction(self, value: Number) -> float:
-        """Where `value` lies, from 0 for the first option to 1 for the last."""
+        """The position of `value`, from 0 for the first option to 1 for the last."""
         return value / max(1, self.count - 1)
 
     def settings(self, value: Number) -> dict[str, Setting]:
-        """What option `value` sets.
+        """The fields that option `value` sets, with their values.
 
         Raises:
             ValueError: there is no such option.
@@ -73,7 +73,7 @@ class Choice:
         return dict(zip(self.fields, self.options[int(value)], strict=True))
 
     def locate(self, recipe: Recipe, unread: frozenset[str]) -> Number | None:
-        """The first option equal to `recipe` in all its fields outside `unread`; None when no option is."""
+        """The first option equal to `recipe` in all fields outside `unread`; None if there is none."""
         if unread.issuperset(self.fields):
             return self.usual
         found = tuple(getattr(recipe, field) for field in self.fields)
@@ -88,16 +88,16 @@ class Choice:
         return len({tuple(option[i] for i in kept) for option in self.options})
 
     def draw(self, generator: np.random.Generator) -> Number:
-        """A uniform value."""
+        """A value drawn uniformly."""
         return int(generator.integers(self.count))
 
     @property
     def text(self) -> str:
-        """What is searched, in words."""
+        """The options as text."""
         return ", ".join(f'"{label}"' if "," in label else label for label in self.labels)
 
     def refusal(self, recipe: Recipe) -> str:
-        """Why `recipe` has none of the options."""
+        """Why `recipe` matches none of the options."""
         if self.fields != (self.name,):
             found = ", ".join(f"{field} {shown(getattr(recipe, field), quote=True)}" for field in self.fields)
             return f"{self.name}: {found} matches none of {self.text}"
@@ -105,11 +105,11 @@ class Choice:
         return f"{self.name} {shown(getattr(recipe, self.name), quote=True)} is {relation} {self.text}"
 
     def named(self, value: Number) -> str:
-        """One value as a message names it."""
+        """The name and one value, for messages."""
         return f"{self.name} {self.labels[int(value)]}"
 
     def to_json(self) -> Any:
-        """The choice as it stands in a configuration; a family is a table of its options."""
+        """The choice as a configuration writes it; a family is a table of its options."""
         if self.fields != (self.name,):
             return {
                 label: dict(zip(self.fields, option, strict=True))
@@ -121,7 +121,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers of one field from `low` to `high`, inclusive; whole ones where the field is whole."""
+    """The numbers from `low` to `high`, inclusive, for one field; whole numbers if the field takes whole numbers."""
 
     name: str
     low: Number
@@ -136,24 +136,24 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers count."""
+        """Whether the range has only whole numbers."""
         return isinstance(self.low, int)
 
     @cached_property
     def count(self) -> int | None:
-        """Number of values; None for all numbers between the ends."""
+        """The number of values; None for all real numbers between the ends."""
         if self.step is None and not self.whole:
             return None
         return round((self.high - self.low) / (self.step or 1)) + 1
 
     @property
     def ends(self) -> tuple[Number, ...]:
-        """Values that show every contradiction with another dimension: both ends."""
+        """The values that reveal contradictions with another dimension: both ends."""
         return (self.low, self.high)
 
     @cached_property
     def usual(self) -> Number:
-        """The value for a recipe that does not read the field: its default, otherwise the middle."""
+        """The value for a recipe that does not read the field: its default, or else the middle."""
         default = Recipe.model_fields[self.name].default
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         return self.nearest(default if self.low <= default <= self.high else middle)
@@ -172,7 +172,7 @@ class Range:
         return min(max(value, self.low), self.high) if self.count is None else self.value_at(self.index(value))
 
     def fraction(self, value: Number) -> float:
-        """Where `value` lies, from 0 at the low end to 1 at the high end."""
+        """The position of `value`, from 0 at the low end to 1 at the high end."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
@@ -184,7 +184,7 @@ class Range:
         return self.nearest(self.low + (self.high - self.low) * fraction)
 
     def settings(self, value: Number) -> dict[str, Setting]:
-        """What `value` sets.
+        """The field with `value`, or with the step that is equal to it up to rounding.
 
         Raises:
             ValueError: it is outside the range, or between two steps.
@@ -195,7 +195,7 @@ class Range:
         return {self.name: nearest}
 
     def locate(self, recipe: Recipe, unread: frozenset[str]) -> Number | None:
-        """The value of the field of `recipe`, the usual one where it is in `unread`; None when outside the range."""
+        """The value of `recipe`'s field, or the usual one if the field is in `unread`; None if outside the range."""
         if self.name in unread:
             return self.usual
         value: Number = getattr(recipe, self.name)
@@ -206,9 +206,9 @@ class Range:
         return 1 if self.name in unread else self.count or 1
 
     def draw(self, generator: np.random.Generator) -> Number:
-        """A uniform value; one uniform in the logarithm if the range is logarithmic."""
+        """A value drawn uniformly, in the logarithm if the range is logarithmic."""
         if self.log:
-            margin = 0.5 if self.whole else 0.0  # as optuna: every whole number owns what is rounded to it
+            margin = 0.5 if self.whole else 0.0  # as in Optuna, so that the first and the last number are not rarer
             exponent = generator.uniform(math.log(self.low - margin), math.log(self.high + margin))
             return self.nearest(math.exp(exponent))
         if self.count is None:
@@ -217,26 +217,26 @@ class Range:
 
     @property
     def text(self) -> str:
-        """What is searched, in words."""
+        """The range as text."""
         steps = f" by {shown(self.step)}" if self.step is not None else ""
         return f"{shown(self.low)} to {shown(self.high)}{steps}{', log' if self.log else ''}"
 
     def refusal(self, recipe: Recipe) -> str:
-        """Why `recipe` is outside."""
+        """Why `recipe` is outside the range."""
         return f"{self.name} {shown(getattr(recipe, self.name))} is not in {self.text}"
 
     def named(self, value: Number) -> str:
-        """One value as a message names it."""
+        """The name and one value, for messages."""
         return f"{self.name} {shown(value)}"
 
     def to_json(self) -> Any:
-        """The range as it stands in a configuration."""
+        """The range as a configuration writes it."""
         table: dict[str, Any] = {"low": self.low, "high": self.high}
         return table | ({"log": True} if self.log else {}) | ({} if self.step is None else {"step": self.step})
 
 
 def shown(value: Setting, quote: bool = False) -> str:
-    """A setting as a configuration writes it, texts bare unless `quote`."""
+    """A setting as a configuration writes it; strings are quoted only with `quote`."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The recipes of a space by their distance from a proposal, found one by one with a heap."""
+"""The recipes of a space in the order of their distance from a proposal, found one by one with a heap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search.recipes.dimensions import Choice, Number, Range, Values
 from trainables.recipe import Recipe
 
 COARSEST_NUDGE = 2**-6
-"""First step by which a continuous dimension leaves the proposal, in widths of its range; later rounds halve it."""
+"""First step by which a continuous dimension leaves the proposal, as a share of its range; each round halves it."""
 
 
 def neighbours(
@@ -21,17 +21,17 @@ def neighbours(
 ) -> Iterator[tuple[float, Recipe]]:
     """Each recipe once with its squared distance from the proposal `values`, nearest first.
 
-    A dimension that a recipe does not read adds nothing, for the walk meets a recipe first where such dimensions are
-    at the proposal. Once the dimensions with steps are exhausted, every dimension named by `continuous` is nudged,
-    one at a time, and they are walked again.
+    A dimension that a recipe does not read adds nothing, because a recipe is met first where such dimensions equal the
+    proposal. When the dimensions with steps are exhausted, the dimensions named by `continuous` are moved, one at a
+    time, and those with steps are walked again.
     """
     seen: set[Recipe] = set()
     origin = {dim.name: _origin(dim, values) for dim in dims}
     stepped = [dim for dim in dims if dim.count is not None]
-    asked = [dim.name in values for dim in stepped]
+    proposed = [dim.name in values for dim in stepped]
 
     def around(start: Values, offset: float) -> Iterator[tuple[float, Recipe]]:
-        lanes = [_outward(dim, start[dim.name], counts) for dim, counts in zip(stepped, asked, strict=True)]
+        lanes = [_outward(dim, start[dim.name], counts) for dim, counts in zip(stepped, proposed, strict=True)]
         for away, chosen in _cheapest(lanes):
             moved = start | {dim.name: value for dim, value in zip(stepped, chosen, strict=True)}
             recipe = decode(moved)
@@ -64,7 +64,7 @@ def _origin(dim: Choice | Range, values: Mapping[str, Number]) -> Number:
 
 
 def _outward(dim: Choice | Range, start: Number, counts: bool) -> Iterator[tuple[float, Number]]:
-    """The values of a dimension with steps and their squared distances from `start`, nearest first."""
+    """A dimension's values, nearest to `start` first, with their squared distances, or with 0 unless `counts`."""
     here = dim.fraction(start)
     first = dim.index(start)
     last = (dim.count or 1) - 1
@@ -80,10 +80,10 @@ def _outward(dim: Choice | Range, start: Number, counts: bool) -> Iterator[tuple
 
 
 def _cheapest(lanes: Sequence[Iterator[tuple[float, Number]]]) -> Iterator[tuple[float, list[Number]]]:
-    """Every combination of one item a lane with the sum of their costs, cheapest first, lanes being sorted.
+    """All combinations of one item per lane with the sum of their costs, cheapest first; every lane must be sorted.
 
-    A combination is reached from one alone, by a step in its last lane that is off its start, so none is met twice
-    and the heap grows by at most a lane's worth for each one yielded.
+    Each combination is reached from exactly one other, by a step in the last lane that is not at its start. So none is
+    met twice, and each one that is yielded adds at most one item per lane to the heap.
     """
     pulled = [[next(lane)] for lane in lanes]
 

@@ -1,4 +1,4 @@
-"""The space of recipes: fields that are fixed, chosen from a list or a range, or bundled in families."""
+"""The space of recipes: fields that are fixed, chosen from a list or a range, or bundled into families."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from search.recipes.table import FAMILIES, Problem, read_table
 from trainables.recipe import READ_WITH, Recipe, reads
 
 TELLING = ("optimizer", "learning_rate", "weight_decay", "batch_size", "schedule")
-"""Fields without whose values nobody knows what a recipe is."""
+"""Fields that are always shown, because they characterise a recipe."""
 
 
 class RecipeSpace(BaseModel):
-    """Which recipes are searched, as the table `[recipe]` of a configuration gives them.
+    """The recipes to search, read from the table `[recipe]` of a configuration.
 
-    A field is `value`, `[value, ...]` or `{low = ..., high = ..., log = true}` (or `step = ...` for `log`), and
-    `families` holds options that set several fields together; what is left out has the default of `Recipe`.
+    A field is `value`, `[value, ...]` or `{low = ..., high = ..., log = true}` (or `step = ...` instead of `log`), and
+    `families` has options that set several fields together. Fields that are left out have their defaults in `Recipe`.
 
     Raises:
-        pydantic.ValidationError: a value is not the field's, or values contradict each other; it lists all problems.
+        pydantic.ValidationError: a field refuses a value, or values contradict each other; it lists all problems.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     parts: tuple[Choice | Range, ...] = ()
-    """Every field of `Recipe`, or the family that sets it; read from the table, never given by this name."""
+    """One part for every field of `Recipe` or family of fields; read from the table, never given by this name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -51,7 +51,7 @@ class RecipeSpace(BaseModel):
     @model_validator(mode="after")
     def _sense(self) -> RecipeSpace:
         kept = self.values_of("keep_weights")
-        if len(set(kept)) > 1:  # their trials would train alike, and none is spent on a repeat
+        if len(set(kept)) > 1:  # trials that differ only in this would train the same twice
             message = f"{' and '.join(kept)} given, but the choice does not change the training; give one"
             raise _refused([Problem(("keep_weights",), kept, message)])
         problems = contradictions(self.searched, self._problems)
@@ -60,7 +60,7 @@ class RecipeSpace(BaseModel):
         return self
 
     def problems_over(self, epochs: int) -> list[str]:
-        """One sentence for each way in which recipes of the space contradict a training of `epochs` epochs."""
+        """One sentence for each contradiction between recipes of the space and a training of `epochs` epochs."""
         return contradictions(self.searched, lambda values: self.decode(values).problems_over(epochs))
 
     @model_serializer(mode="plain")
@@ -77,7 +77,7 @@ class RecipeSpace(BaseModel):
         return tuple(part for part in self.parts if part.count != 1)
 
     def decode(self, values: Mapping[str, Number]) -> Recipe:
-        """The canonical recipe whose dimensions have `values`; a dimension left out has its usual value.
+        """The canonical recipe whose dimensions have `values`; a dimension that is left out has its usual value.
 
         Raises:
             ValueError: a value is outside its dimension.
@@ -85,7 +85,7 @@ class RecipeSpace(BaseModel):
         return self._build(values).canonical()
 
     def encode(self, recipe: Recipe) -> Values | None:
-        """The values of all dimensions that decode to `recipe`, the same for equal ones; None if the space lacks it.
+        """The values of all dimensions that decode to `recipe`, equal for equal recipes; None if the space lacks it.
 
         A dimension that the recipe does not read has its usual value: the field's default, or else the middle of the
         range or the first choice.
@@ -94,29 +94,29 @@ class RecipeSpace(BaseModel):
         return None if isinstance(located, str) else located
 
     def why_not(self, recipe: Recipe) -> str | None:
-        """Why `recipe` is not of the space, by its first field that is not; None when it is."""
+        """Why `recipe` is not in the space, for the first of its fields that does not fit; None if it is."""
         located = self._located(recipe)
         return located if isinstance(located, str) else None
 
     @property
     def size(self) -> int | None:
-        """The number of distinct recipes; None when a range without steps makes it infinite."""
+        """The number of distinct recipes; None if a range without steps makes it infinite."""
         return None if self._extent.continuous else self._extent.stepped
 
     def values_of(self, field: str) -> list[Any]:
-        """What the field of the recipe may be: every choice, or the two ends of a range."""
+        """The values that a field of the recipe may have: every choice, or the two ends of a range."""
         (part,) = [part for part in self.parts if field in part.fields]
         ends = range(part.count) if isinstance(part, Choice) else part.ends
         return [part.settings(value)[field] for value in ends]
 
     @property
     def continuous(self) -> tuple[str, ...]:
-        """Names of the ranges without steps that a recipe reads: they make the space infinite."""
+        """Names of the ranges without steps that some recipe reads, which make the space infinite."""
         return tuple(self._extent.continuous)
 
     @property
     def fixed(self) -> Recipe | None:
-        """The recipe, when there is only one."""
+        """The recipe, if there is only one."""
         first, *others = (recipe for _, recipe in itertools.islice(self.nearby({}), 2))
         return None if others else first
 
@@ -132,21 +132,21 @@ class RecipeSpace(BaseModel):
         return self._walk()
 
     def draw(self, generator: np.random.Generator) -> Recipe:
-        """A recipe by a uniform draw of every dimension, log-uniform in a logarithmic range."""
+        """A recipe with every dimension drawn uniformly, log-uniformly in a logarithmic range."""
         return self.decode({dim.name: dim.draw(generator) for dim in self.searched})
 
     def nearby(self, values: Mapping[str, Number]) -> Iterator[tuple[float, Recipe]]:
         """Each recipe once with its squared distance from the proposal `values`, nearest first.
 
         Every dimension is scaled to [0, 1]; one that `values` leaves out, or that the recipe does not read, adds
-        nothing. Ranges without steps keep the proposed value until the rest is exhausted; then they are nudged
-        without end, in ever larger steps, and the distances start again.
+        nothing. Ranges without steps keep the proposed value until everything else is exhausted; then they are moved
+        in finer and finer steps without end, and the distances start again.
         """
         return neighbours(self.searched, lambda: self._extent.continuous, self.decode, values)
 
     @property
     def unread(self) -> list[str]:
-        """Names of the fields with another value than the default one that no recipe of the space reads."""
+        """Names of the fields that have another value than the default but that no recipe of the space reads."""
         defaults = {name: field.default for name, field in Recipe.model_fields.items()}
         return [
             name
@@ -156,11 +156,11 @@ class RecipeSpace(BaseModel):
         ]
 
     def describe(self) -> list[tuple[str, str]]:
-        """For each dimension its name and what is searched."""
+        """The name and the values, as text, of each dimension."""
         return [(dim.name, dim.text) for dim in self.searched]
 
     def describe_fixed(self) -> list[tuple[str, str]]:
-        """Name and value of each field that is fixed and read, if it is one of `TELLING` or not the default."""
+        """The name and the value of each field that is fixed and read, if it is in `TELLING` or not the default."""
         unread = self.unread
         return [
             (part.name, part.text)
@@ -205,18 +205,18 @@ class RecipeSpace(BaseModel):
 
     def _walk(self) -> Iterator[Recipe]:
         names = [dim.name for dim in self.searched]
-        # A range without steps is here only when no recipe reads it.
+        # A range without steps gets here only if no recipe reads it.
         axes = [[dim.usual] if dim.count is None else map(dim.value_at, range(dim.count)) for dim in self.searched]
         for chosen in itertools.product(*axes):
             values = dict(zip(names, chosen, strict=True))
             recipe = self.decode(values)
-            # Values that differ in what is not read decode alike; a recipe is listed at those it encodes to.
+            # Values that differ only in unread fields decode to one recipe, listed at the values that it encodes to.
             if self.encode(recipe) == values:
                 yield recipe
 
 
 def _refused(problems: list[Problem]) -> ValidationError:
-    """All problems as one error, each at its key."""
+    """All problems as one validation error, each located at its key."""
     errors = [
         InitErrorDetails(
             type=PydanticCustomError("value_error", "{message}", {"message": problem.message}),

@@ -1,4 +1,4 @@
-"""The table `[recipe]` of a configuration, read into the dimensions of a recipe space; every problem is named."""
+"""Reads the table `[recipe]` of a configuration into the parts of a recipe space, and collects all problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.recipes.dimensions import Choice, Number, Range, Setting, shown
 from trainables.recipe import READ_WITH, Recipe
 
 OF_THE_RUN = {"epochs": "max_epochs", "seed": "seed"}
-"""What a training has beside its recipe, and the key of the run that sets it."""
+"""Settings of a training that are not part of its recipe, each with the key of the run that sets it."""
 FAMILIES = "families"
 _RANGE_KEYS = ("low", "high", "log", "step")
 
@@ -48,16 +48,16 @@ def read_table(table: Mapping[str, Any]) -> tuple[tuple[Choice | Range, ...], li
 
 
 def read_with(name: str) -> str:
-    """What a recipe needs to read the field `name` of `READ_WITH`, in words: `optimizer sgd, nesterov or muon`."""
+    """The condition under which a recipe reads the field `name` of `READ_WITH`: `optimizer sgd, nesterov or muon`."""
     other, values = READ_WITH[name]
     words = " or ".join(filter(None, (", ".join(values[:-1]), *values[-1:])))
     return f"{other} {words or 'above 0'}"
 
 
 def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Setting]) -> dict[str, Any]:
-    """The table `given` on top of a data set's `defaults`; a family's option takes the defaults it leaves out.
+    """The table `given` over a data set's `defaults`, which also fill in the fields that the options of a family omit.
 
-    What is malformed in `given` is passed on as it is, for `read_table` to name.
+    Malformed parts of `given` are passed on unchanged, for `read_table` to report.
     """
     families = given.get(FAMILIES)
     if not isinstance(families, Mapping):
@@ -75,7 +75,7 @@ def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Setting]) -> 
 
 
 def _tables(options: Any) -> dict[str, Mapping[str, Any]]:
-    """The options of a family if all are tables, otherwise nothing."""
+    """The options of a family if all of them are tables, otherwise an empty dict."""
     if isinstance(options, Mapping) and all(isinstance(option, Mapping) for option in options.values()):
         return dict(options)
     return {}
@@ -201,7 +201,7 @@ def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | N
 
 
 def _setting(name: str, given: Any, where: tuple[str, ...], problems: list[Problem]) -> Setting | None:
-    """The value `given` for a field, in the field's type; None, and a problem, when the field does not accept it."""
+    """The value `given` for a field, in the field's type; None, with a new problem, if the field does not accept it."""
     try:
         setting: Setting = _adapter(name).validate_python(given)
         return setting

@@ -1,4 +1,4 @@
-"""Samplers whose every proposal is a feasible candidate that the study does not hold yet."""
+"""Samplers that propose only feasible candidates that are not in the study yet."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from search.recipes.dimensions import Values
 from search.sampling.joint_space import C, CandidateSpace
 
 STARTUP_TRIALS = 10
-"""Finished trials before a model is asked; until then candidates are drawn uniformly. Optuna's own default."""
+"""Finished trials before the model is used; until then candidates are drawn uniformly. Optuna's own default."""
 
 
 UNIFORM_SHARE = 0.25
-"""Share of a model's proposals that a run draws uniformly, so that no model can lead it astray for good.
+"""Share of proposals that are drawn uniformly instead of from the model, so that no model can mislead a run for good.
 
 Source: the random fraction of BOHB, Falkner et al., arXiv 1807.01774.
 """
 
 
 class SpaceExhausted(Exception):
-    """Every feasible candidate is in the study already, as often as it may be."""
+    """Every feasible candidate is already in the study as often as it may be."""
 
 
 class FeasibleSampler(BaseSampler, Generic[C]):
     """An Optuna sampler that moves each joint proposal of `base` to the nearest feasible candidate not in the study.
 
-    What the study records is what is run: nothing infeasible, and nothing more than `replicates` times. Candidates are
-    drawn uniformly without a `base`, until `startup_trials` have finished, and for `uniform_share` of the rest. The
-    objective asks for all of `candidates.dimensions`; `candidate` says what they stand for.
+    The study records what is run: nothing infeasible, and nothing more than `replicates` times. Candidates are drawn
+    uniformly if there is no `base`, until `startup_trials` have finished, and for `uniform_share` of the rest. The
+    objective must suggest all of `candidates.dimensions`; `candidate` returns the candidate that they encode.
 
     Raises:
         SpaceExhausted: no feasible candidate is left.
@@ -56,15 +56,15 @@ class FeasibleSampler(BaseSampler, Generic[C]):
         self.uniform_share = uniform_share
         self.startup_trials = startup_trials
         self._counts: Counter[C] = Counter()
-        self._taken: dict[int, C] = {}  # what each trial is, by its number
+        self._taken: dict[int, C] = {}  # the candidate of each trial, by its number
         self._read = 0
 
     def candidate(self, number: int) -> C | None:
-        """What this sampler proposed for trial `number` of the study; None when it was not asked for it."""
+        """What this sampler proposed for trial `number` of the study; None if it did not propose that trial."""
         return self._taken.get(number)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All dimensions: a proposal is one candidate."""
+        """All dimensions, because a proposal is one candidate."""
         return dict(self.candidates.dimensions)
 
     def sample_relative(
@@ -74,7 +74,7 @@ class FeasibleSampler(BaseSampler, Generic[C]):
         self._read_trials(study, trial.number)
         fixed = trial.system_attrs.get("fixed_params", {})
         missing = [name for name in self.candidates.dimensions if name not in fixed]
-        # The study would record the fixed values beside those of another candidate.
+        # Otherwise the study would record the fixed values together with those of another candidate.
         if 0 < len(missing) < len(self.candidates.dimensions):
             raise ValueError(f"enqueued trial {trial.number}: {', '.join(missing)} not given; give all dimensions")
         candidate = self._incomplete() or self.choose(study, trial, _UsedUp(self._counts, self.replicates))
@@ -86,7 +86,7 @@ class FeasibleSampler(BaseSampler, Generic[C]):
         return values
 
     def choose(self, study: Study, trial: FrozenTrial, used: Container[C]) -> C | None:
-        """A feasible candidate that is not in `used`; None when there is none."""
+        """A feasible candidate that is not in `used`; None if there is none."""
         generator = np.random.default_rng([self.seed, trial.number])
         if self.base is None or _finished(study) < self.startup_trials:
             return self.candidates.draw(generator, used)
@@ -100,8 +100,8 @@ class FeasibleSampler(BaseSampler, Generic[C]):
         return self.candidates.nearest(proposal, used)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-        """Never called for a dimension of a candidate, since `sample_relative` gives them all."""
-        raise KeyError(f"{name} is not a dimension of a candidate; ask for those of candidates.dimensions")
+        """Never called for a dimension of a candidate, since `sample_relative` returns all of them."""
+        raise KeyError(f"{name} is not a dimension of a candidate; suggest those of candidates.dimensions")
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Passed on to the base sampler."""
@@ -114,17 +114,17 @@ class FeasibleSampler(BaseSampler, Generic[C]):
             self.base.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
-        """Passed on to the base sampler; the sampler's own draws follow from its seed and a trial's number."""
+        """Passed on to the base sampler; this sampler's own draws follow from its seed and the trial's number."""
         if self.base is not None:
             self.base.reseed_rng()
 
     def _read_trials(self, study: Study, before: int) -> None:
-        """Takes note of the trials that were there before this sampler, or were enqueued beside it."""
+        """Counts the trials that were in the study before this sampler, or were enqueued without it."""
         if self._read >= before:
             return
         names = self.candidates.dimensions.keys()
         for trial in study.get_trials(deepcopy=False)[self._read : before]:
-            # Optuna asks no sampler for the values of an enqueued trial, which may be asked for, but not suggested yet.
+            # Optuna takes the values of an enqueued trial from no sampler, and they may not be suggested yet.
             given = trial.system_attrs.get("fixed_params", {}) | trial.params
             if trial.number not in self._taken and given.keys() >= names:
                 self._take(trial.number, self.candidates.decode({name: given[name] for name in names}))
@@ -135,14 +135,14 @@ class FeasibleSampler(BaseSampler, Generic[C]):
         self._counts[candidate] += 1
 
     def _incomplete(self) -> C | None:
-        """The first candidate that was run, but not yet as often as it shall be."""
+        """The first candidate that has not yet been run `replicates` times; None if there is none."""
         if self.replicates == 1:
             return None
         return next((found for found in self._taken.values() if self._counts[found] < self.replicates), None)
 
 
 class InOrder(FeasibleSampler[C]):
-    """Proposes every feasible candidate in its space's order: a grid."""
+    """The grid sampler: it proposes every feasible candidate in the order of its space."""
 
     def __init__(self, candidates: CandidateSpace[C], *, replicates: int = 1) -> None:
         super().__init__(None, candidates, replicates=replicates)
@@ -154,9 +154,9 @@ class InOrder(FeasibleSampler[C]):
 
 
 class SeededAnew(BaseSampler):
-    """A base sampler made anew for each trial, seeded by `seed` and the trial's number.
+    """Makes a new base sampler for each trial, seeded by `seed` and the trial's number.
 
-    So a study that was rebuilt from its record goes on as the uninterrupted one.
+    A study that was rebuilt from its record therefore continues like an uninterrupted one.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -182,7 +182,7 @@ class SeededAnew(BaseSampler):
 
 
 class _UsedUp(Container[Any]):
-    """The candidates that a study holds as often as it may."""
+    """The candidates that are in the study as often as they may be."""
 
     def __init__(self, counts: Counter[Any], most: int) -> None:
         self.counts, self.most = counts, most
@@ -196,12 +196,12 @@ def _finished(study: Study) -> int:
 
 
 def _tpe(seed: int) -> BaseSampler:
-    # Multivariate: univariate TPE settles on one mode and is no better than random drawing (docs/measurements.md).
+    # Multivariate, because univariate TPE settles on one mode and does no better than random (docs/measurements.md).
     return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 def make_sampler(name: str, candidates: CandidateSpace[C], seed: int, replicates: int = 1) -> FeasibleSampler[C]:
-    """The sampler called `name`, over `candidates`; what it proposes follows from `seed` and the study alone."""
+    """The sampler called `name` over `candidates`; its proposals depend only on `seed` and the study."""
     if name == "grid":
         return InOrder(candidates, replicates=replicates)
     base = SeededAnew(_tpe, seed) if name == "tpe" else None

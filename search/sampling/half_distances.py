@@ -1,8 +1,9 @@
-"""How far the halves of a space's layouts are from a proposal: of each half a sum of one look-up per stage.
+"""The squared distances of the halves of layouts from a proposal, each a sum of one look-up per stage.
 
-Distance is the sum of squares over the dimensions of `search.layouts.dimensions`, each scaled to [0, 1]; of a stage
-that a layout does not have only its blocks count. It is a sum over the two halves of a layout. Where halves meet, a
-table of least distances over every range of backs in the window gives the nearest partner of each front at once.
+The distance is the sum of squares over the dimensions of `search.layouts.dimensions`, each scaled to [0, 1]; for a
+stage that a layout does not have, only the number of blocks counts. The distance of a layout is the sum of those of its
+two halves. A table of the least distance over any range of backs gives the nearest partner of each front inside the
+parameter window in one step.
 """
 
 from __future__ import annotations
@@ -25,44 +26,44 @@ Proposal = Mapping[str, int | float]
 
 
 class Kept(NamedTuple):
-    """What of halves that meet does not depend on the proposal."""
+    """The parts of joined halves that do not depend on the proposal."""
 
     front: list[Digits]
     """Place of the stem and digits of the stages of each front, (F,) each."""
     back: list[Digits]
     """Digits of the stages of each back, (B,) each."""
     ranges: list[tuple[Places, Places, Places]]
-    """Of the fronts with 2**level to 2**(level + 1) - 1 backs in the window, by level: their places, and the starts of
-    the first and of the last 2**level of those backs."""
+    """For each level, of the fronts with 2**level to 2**(level + 1) - 1 backs in the window: their places, and the
+    starts of the first and of the last 2**level of those backs."""
 
 
 class Measured(NamedTuple):
-    """Halves that meet, with their squared distances from a proposal."""
+    """Joined halves with their squared distances from a proposal."""
 
     halves: JoinedHalves
     chain: int
-    """Number of their chain, which orders ties."""
+    """Number of their chain, by which ties are ordered."""
     front: Distances
-    """Of each front, with what all layouts of the chain have in common, (F,)."""
+    """Distance of each front, including what all layouts of the chain share, (F,)."""
     back: Distances
-    """Of each back, (B,)."""
+    """Distance of each back, (B,)."""
     nearest: Distances
-    """Of the nearest layout with each front, (F,)."""
+    """Distance of the nearest layout with each front, (F,)."""
     least: float
-    """Of the nearest layout of all."""
+    """Distance of the nearest layout of all."""
 
 
 class HalfDistances:
-    """The squared distances of the halves of the layouts of `space`."""
+    """Computes the squared distances of the halves of the layouts of `space`."""
 
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
         self.spans = layout_spans(space)
         self._kept: dict[int, Kept] = {}
-        """By the identity of the fronts, which activations share."""
+        """By the identity of the fronts, which chains that differ only in the activation share."""
 
     def shared(self, index: ChainIndex, proposal: Proposal) -> list[tuple[float, int, JoinedHalves]]:
-        """Squared distance of what a chain's layouts share, the chain's number, and its halves; nearest first."""
+        """All joined halves with the squared distance that their layouts share and their chain's number, in order."""
         numbers: dict[int, int] = {}
         found = []
         for halves in index.joined_halves:
@@ -71,7 +72,7 @@ class HalfDistances:
         return sorted(found, key=lambda part: part[:2])
 
     def of(self, halves: JoinedHalves, proposal: Proposal) -> tuple[Distances, Distances, Distances, float]:
-        """Of each front, of each back, of the nearest layout with each front, and of the nearest layout of all."""
+        """Squared distances of each front, of each back, of the best layout with each front, and of the best of all."""
         kept = self._kept_of(halves)
         tables = self._tables(halves.chain, proposal)
         stem, *stages = kept.front
@@ -91,14 +92,14 @@ class HalfDistances:
         return self._kept[key]
 
     def _away(self, name: str, values: Column, proposal: Proposal) -> Distances:
-        """Squared distances of `values` (N,) of dimension `name`; 0 where the proposal or the space has it not."""
+        """Squared distances of `values` (N,) along dimension `name`; 0 if the proposal or the space lacks it."""
         if name not in proposal or name not in self.spans:
             return np.zeros(len(values))
         squares: Distances = ((values - proposal[name]) / self.spans[name]) ** 2
         return squares
 
     def _tables(self, chain: Chain, proposal: Proposal) -> list[Distances]:
-        """For every stage the squared distance of each value of its digit, (digits,)."""
+        """For every stage, the squared distance of each value of its digit, (digits,)."""
         space, found = self.space, []
         for stage in range(chain.stages):
             least = space.blocks[0] if stage < min(space.stages) else 1
@@ -114,7 +115,7 @@ class HalfDistances:
         return found
 
     def _shared(self, chain: Chain, proposal: Proposal) -> float:
-        """Squared distance of what all layouts of the chain have in common."""
+        """Squared distance along the dimensions in which all layouts of the chain are the same."""
         space = self.space
         absent = [f"blocks_{i}" for i in range(chain.stages + 1, max(space.stages) + 1)]
         values = {
@@ -140,7 +141,7 @@ def _kept(halves: JoinedHalves) -> Kept:
 
 
 def _least_over_ranges(values: Distances, ranges: list[tuple[Places, Places, Places]], fronts: int) -> Distances:
-    """The least of `values` over the range of each front, (F,), by a table of the least over 2**level values in a row.
+    """The minimum of `values` over the range of each front, (F,), by a sparse table of minima over 2**level values.
 
     Source: Bender & Farach-Colton, The LCA Problem Revisited, 2000.
     """

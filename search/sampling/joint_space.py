@@ -1,4 +1,4 @@
-"""What a study samples from: feasible candidates over flat, numeric dimensions; in a search, layouts with recipes."""
+"""The space that a study samples from: candidates, in a search layouts with recipes, over flat numeric dimensions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ C = TypeVar("C", bound=Hashable)
 T = TypeVar("T")
 
 MOST_REPEATS = 1000
-"""Draws in a row that were used already before the unused candidates are listed."""
+"""Consecutive draws that may all be used already before the unused candidates are listed."""
 
 
 class Candidate(NamedTuple):
@@ -34,23 +34,23 @@ class Candidate(NamedTuple):
 
 
 class CandidateSpace(Protocol[C]):
-    """Feasible candidates over flat, numeric dimensions; equal ones are the same training."""
+    """Feasible candidates over flat, numeric dimensions; equal candidates are the same training."""
 
     @property
     def dimensions(self) -> Mapping[str, BaseDistribution]:
-        """The dimensions, integers and floats only; every candidate has a value on each."""
+        """The dimensions, integers and floats only; every candidate has a value for each."""
 
     def encode(self, candidate: C) -> Values | None:
-        """The values of `candidate`, which `decode` inverts; None when it has no place among the dimensions."""
+        """The values of `candidate`, which `decode` inverts; None if it cannot be encoded."""
 
     def decode(self, values: Values) -> C:
         """The candidate with these values."""
 
     def nearest(self, values: Values, used: Container[C]) -> C | None:
-        """The feasible candidate nearest to `values` that is not in `used`; None when there is none."""
+        """The feasible candidate nearest to `values` that is not in `used`; None if there is none."""
 
     def draw(self, generator: np.random.Generator, used: Container[C]) -> C | None:
-        """A candidate drawn uniformly among the feasible ones that are not in `used`; None when there is none."""
+        """A candidate drawn uniformly from the feasible ones that are not in `used`; None if there is none."""
 
     def in_order(self) -> Iterator[C]:
         """Every feasible candidate once, in a stable order."""
@@ -70,7 +70,7 @@ class JointSpace:
 
     @cached_property
     def size(self) -> int | None:
-        """The number of candidates; None where a range makes it infinite."""
+        """The number of candidates; None if a range makes it infinite."""
         recipes = self.recipes.size
         return None if recipes is None else recipes * count_feasible(self.space)
 
@@ -79,23 +79,23 @@ class JointSpace:
         return Candidate(decode_layout(self.space, values), self.recipes.decode(values))
 
     def encode(self, candidate: Candidate) -> Values | None:
-        """The values of a layout that the space offers with a recipe, which `decode` inverts; None without a place."""
+        """The values of a layout that the space offers and a recipe, which `decode` inverts; None if there are none."""
         of_recipe = self.recipes.encode(candidate.recipe)
         if of_recipe is None or not self.space.offers(candidate.layout):
             return None
         return {**encode_layout(self.space, candidate.layout), **of_recipe}
 
     def nearest(self, values: Values, used: Container[Candidate]) -> Candidate | None:
-        """The nearest unused candidate: layout and recipe move together, by the sum of their squared distances."""
+        """The nearest unused candidate, by the sum of the squared distances of its layout and its recipe."""
         layouts = self._neighbours.around(values)
         for candidate in _by_sum(layouts, self.recipes.nearby(values)):
             if candidate not in used:
                 return candidate
-        # Under windows that refuse nearly all, the neighbours are a sample; the rest can still be drawn.
+        # Where windows reject nearly everything, the neighbours are only a sample; the rest can still be drawn.
         return self.draw(np.random.default_rng(0), used) if self.space.is_filtered else None
 
     def draw(self, generator: np.random.Generator, used: Container[Candidate]) -> Candidate | None:
-        """A uniform draw, the recipe's ranges by their scale; what it rejects is only repeats."""
+        """A uniform draw, with each range of the recipe on its own scale; it rejects nothing but used candidates."""
         for _ in range(MOST_REPEATS):
             try:
                 layout = sample_uniform(self.space, 1, generator)[0]
@@ -112,7 +112,7 @@ class JointSpace:
         return rest[int(generator.integers(len(rest)))] if rest else None
 
     def in_order(self) -> Iterator[Candidate]:
-        """Every layout in the order of its number with every recipe in the order of its choices.
+        """Every layout in the order of its number, each with every recipe in the order of its choices.
 
         Raises:
             ConfigError: a range makes the recipes infinite.
@@ -128,12 +128,12 @@ class JointSpace:
 
 
 def layout_dimensions(space: LayoutSpace) -> dict[str, BaseDistribution]:
-    """Optuna's dimensions of a layout, as `search.layouts.dimensions` has them."""
+    """Optuna's distributions for the dimensions of a layout in `search.layouts.dimensions`."""
     return {name: IntDistribution(low, high) for name, (low, high) in layout_bounds(space).items()}
 
 
 def recipe_dimensions(recipes: RecipeSpace) -> dict[str, BaseDistribution]:
-    """Optuna's dimensions of a recipe: an index into choices and families, the field's own value in ranges."""
+    """Optuna's distributions for the dimensions of a recipe: an index for a choice or family, the value for a range."""
     found: dict[str, BaseDistribution] = {}
     for part in recipes.searched:
         if isinstance(part, Choice):
@@ -146,7 +146,7 @@ def recipe_dimensions(recipes: RecipeSpace) -> dict[str, BaseDistribution]:
 
 
 def _by_sum(left: Iterator[tuple[float, ResNetLayout]], right: Iterator[tuple[float, Recipe]]) -> Iterator[Candidate]:
-    """Every pair of two streams in the order of the sums of their distances; each is read only as far as needed."""
+    """All pairs from two streams in the order of their summed distances; reads the streams only as far as needed."""
     lefts, rights = _Read(left), _Read(right)
     heap: list[tuple[float, int, int]] = []
 
@@ -164,14 +164,14 @@ def _by_sum(left: Iterator[tuple[float, ResNetLayout]], right: Iterator[tuple[fl
 
 
 class _Read(Generic[T]):
-    """A stream, kept as far as it was read."""
+    """A stream whose items are kept once they have been read."""
 
     def __init__(self, stream: Iterator[T]) -> None:
         self.items: list[T] = []
         self._stream = stream
 
     def has(self, i: int) -> bool:
-        """Whether there is an item `i`, which it reads up to."""
+        """Whether there is an item `i`; reads the stream up to it."""
         while len(self.items) <= i:
             item = next(self._stream, None)
             if item is None:

@@ -1,6 +1,6 @@
-"""The feasible layouts in order of their distance from a proposal, found without a look at all of them.
+"""The feasible layouts in the order of their distance from a proposal, found without looking at all of them.
 
-What distance is, and how far the halves of layouts are, is in `search.sampling.half_distances`.
+`search.sampling.half_distances` defines the distance and computes it for the halves of layouts.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ TIE = 1e-9
 """Squared distances closer than this are ties; sums of squares differ by rounding."""
 
 FIRST_FRONTS, MORE_FRONTS = 16, 4
-"""Nearest fronts whose partners are listed at most once the nearest layouts are used up; then this many times more."""
+"""Most fronts in the first search after the nearest layouts, and the factor by which the number grows."""
 
 LEAST_STEP, STEP = 0.002, 1.25
-"""How far to look at least, squared, once the nearest layouts are used up; then this many times as far."""
+"""Squared distance of the first search after the nearest layouts, and the factor by which it grows."""
 
 MOST_PAIRS = 2**21
-"""Pairs of halves looked at in one go (about 100 MB)."""
+"""Pairs of halves in one chunk (about 100 MB)."""
 
 MOST_REFUSED = 2**14
-"""Layouts in a row that windows and a predicate may refuse before a sample is ranked instead: about 0.1 s."""
+"""Consecutive layouts that windows and a predicate may reject before a sample is ranked instead: about 0.1 s."""
 
 MOST_LISTED = 2**18
-"""Layouts in the parameter window of which all the feasible ones make that sample."""
+"""Most layouts in the parameter window for which that sample consists of all feasible ones."""
 
 SAMPLED = 2**11
-"""Layouts of the sample where there are more."""
+"""Size of the sample if the window has more layouts."""
 
 AT_ONCE = 64
-"""Layouts made of codes in the first go; then twice as many."""
+"""Layouts decoded in the first chunk; each further chunk doubles their total."""
 
 
 class Neighbours:
-    """The feasible layouts of `space` around proposals."""
+    """Finds the feasible layouts of `space` nearest to a proposal."""
 
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
@@ -53,9 +53,9 @@ class Neighbours:
         self._farthest = float(len(self._distances.spans) + 1)
 
     def around(self, proposal: Proposal) -> Iterator[tuple[float, ResNetLayout]]:
-        """Every feasible layout with its squared distance from `proposal`, nearest first; missing values count 0.
+        """Every feasible layout with its squared distance from `proposal`, nearest first; missing values count as 0.
 
-        Where windows or a predicate refuse very many in a row, those of a uniform sample follow, nearest first.
+        After `MOST_REFUSED` consecutive rejections by windows or a predicate, a uniform sample follows, nearest first.
         """
         index = index_of_space(self.space)
         if not isinstance(index, ChainIndex):
@@ -69,7 +69,7 @@ class Neighbours:
             limit = self._limit(measured, done, fronts)
             while waiting and waiting[0][0] <= limit + TIE:
                 shared, chain, halves = waiting.popleft()
-                key = id(halves.front)  # which activations share
+                key = id(halves.front)  # shared by chains that differ only in the activation
                 if key not in known:
                     known[key] = self._distances.of(halves, proposal)
                 front, back, nearest, least = known[key]
@@ -85,7 +85,7 @@ class Neighbours:
             done, fronts = limit + TIE, MORE_FRONTS * fronts
 
     def _limit(self, measured: list[Measured], done: float, fronts: int) -> float:
-        """How far to look next, when all layouts up to `done` are known: as far as `fronts` of the fronts, or less."""
+        """The squared distance to search up to next, beyond `done`: that of about `fronts` fronts at most."""
         if done < 0:
             return min((met.least for met in measured), default=self._farthest)
         nearest = np.concatenate([met.nearest for met in measured])
@@ -109,7 +109,7 @@ class Neighbours:
 
     @cached_property
     def _sample(self) -> tuple[LayoutBatch, dict[str, Distances]]:
-        """All feasible layouts where they are few, else a uniform sample; and their values on each dimension."""
+        """All feasible layouts if they are few, otherwise a uniform sample; and their values along each dimension."""
         if index_of_space(self.space).count <= MOST_LISTED:
             nothing = index_of_space(self.space).at(np.zeros(1, dtype=np.int64)).select(np.zeros(1, dtype=np.bool_))
             batch = joined([nothing, *enumerate_batches(self.space)])
@@ -120,9 +120,9 @@ class Neighbours:
     def _between(
         self, measured: list[Measured], above: float, limit: float
     ) -> Iterator[tuple[float, ResNetLayout | None]]:
-        """The layouts whose squared distance is over `above` and at most `limit`, nearest first.
+        """The layouts whose squared distance is above `above` and at most `limit`, nearest first.
 
-        None stands for one that a window beside the parameter window, or the predicate, refuses.
+        None replaces a layout that the predicate, or a window other than that of parameters, rejects.
         """
         parts = []
         for number, met in enumerate(measured):
@@ -144,12 +144,12 @@ class Neighbours:
             layouts = self._passing(measured, numbers[chosen], fronts[chosen], backs[chosen])
             for i, layout in zip(chosen.tolist(), layouts, strict=True):
                 yield float(away[i]), layout if layout is not None and self.space.satisfies(layout) else None
-            start, stop = stop, 2 * stop  # where windows refuse most, many are asked at once
+            start, stop = stop, 2 * stop  # larger chunks, in case the windows reject most
 
     def _passing(
         self, measured: list[Measured], numbers: Column, fronts: Column, backs: Column
     ) -> list[ResNetLayout | None]:
-        """The layouts of these halves; None for those that a window beside the parameter window refuses."""
+        """The layouts of these halves; None for those that a window other than that of parameters rejects."""
         layouts: list[ResNetLayout | None] = [None] * len(numbers)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
@@ -161,7 +161,7 @@ class Neighbours:
 
 
 def _pairs(met: Measured, limit: float) -> Iterator[tuple[Column, Column]]:
-    """Places of fronts and backs, (P,) each, that hold every pair inside the window up to `limit` away."""
+    """Places of fronts and backs, (P,) each, among which is every pair inside the window at most `limit` away."""
     fronts = np.flatnonzero(met.nearest <= limit)
     counts = np.diff(met.halves.ends, prepend=0)[fronts]
     ends = np.cumsum(counts)

@@ -1,4 +1,4 @@
-"""The Optuna study of a run: rebuilt from the record, asked for candidates, told every ending."""
+"""The Optuna study of a run: rebuilt from the record, it proposes candidates and is told how every trial ended."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _STATES = {
 
 
 class Asked(NamedTuple):
-    """A new trial."""
+    """A trial that the study proposes."""
 
     number: int
     candidate: Candidate
     seed: int
-    """The run's, and one more for each replicate."""
+    """The seed of the run, plus one for each earlier replicate."""
     proposal: Values
-    """The values of the study's dimensions that stand for layout and recipe."""
+    """The values of the study's dimensions that encode the layout and the recipe."""
 
 
 class RunStudy:
     """An in-memory Optuna study that mirrors a run's record; trial numbers are the same in both.
 
-    Only accuracies at rungs are reported to the study, since those between rungs are not annealed. `first` are
-    tried before the sampler is asked; each must have a place in `candidates`.
+    Only accuracies at rungs are reported to the study, since those between rungs are not annealed. The candidates
+    `first` are tried before the sampler proposes any; `candidates` must be able to encode them.
     """
 
     def __init__(
@@ -58,26 +58,26 @@ class RunStudy:
         self._counts: Counter[Candidate] = Counter()
         self._first = deque(first)
         self._open: dict[int, Trial] = {}
-        # Re-opened trials are asked for with their values fixed; only new ones may ask the real sampler.
+        # Replayed trials have fixed values; only new ones may use the real sampler.
         self.study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=seed))
         for number in range(max(state.trials, default=-1) + 1):
             if number in state.trials:
                 self._replay(state, state.trials[number])
-            else:  # its line of the record is damaged; the next trials keep their numbers
+            else:  # its line in the record is damaged; a placeholder keeps the numbers of the next trials
                 self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
         self._sampler = self.study.sampler = make_sampler(sampler, candidates, seed, replicates)
 
     def ask(self) -> Asked:
-        """A new trial.
+        """Proposes a new trial.
 
         Raises:
-            SpaceExhausted: every feasible candidate is in the study already, as often as it shall be.
+            SpaceExhausted: every feasible candidate is already in the study as often as it may be.
         """
         first = self._enqueue_first()
         trial = self.study.ask()
         try:
             proposal = self._suggest(trial)
-            # A space of a single candidate has no dimension, so that no sampler was asked.
+            # A space of a single candidate has no dimensions, so no sampler was called.
             candidate = first or self._sampler.candidate(trial.number) or self.candidates.decode(proposal)
             if self._counts[candidate] >= self.replicates:
                 raise SpaceExhausted
@@ -90,11 +90,11 @@ class RunStudy:
         return Asked(trial.number, candidate, seed, proposal)
 
     def report(self, number: int, epoch: int, val_accuracy: float) -> None:
-        """Tells the study the accuracy of an open trial at a rung."""
+        """Reports the accuracy of an open trial at a rung to the study."""
         self._open[number].report(val_accuracy, epoch)
 
     def tell(self, number: int, status: str, val_accuracy: float | None) -> None:
-        """Closes an open trial: completed with its value, stopped as PRUNED, all others as FAIL."""
+        """Closes an open trial in the study: completed with its value, stopped as PRUNED, all others as FAIL."""
         trial = self._open.pop(number)
         if status == "completed":
             self.study.tell(trial, val_accuracy)
@@ -123,7 +123,7 @@ class RunStudy:
         recipe = Recipe(**recorded.settings).canonical()
         candidate = Candidate(layout, recipe)
         self._counts[candidate] += 1
-        # A candidate of an earlier, wider space has no place among the dimensions; its number must still be taken.
+        # A candidate of an earlier, wider space cannot be encoded, but its number must still be taken.
         proposal = self.candidates.encode(candidate)
         at_rungs = {report.epoch: report.val_accuracy for report in state.rung_reports(recorded.trial)}
         if recorded.ended:

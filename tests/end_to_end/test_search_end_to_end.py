@@ -140,8 +140,8 @@ def test_best_checkpoints_stay_and_the_test_set_is_measured_once(
     assert sum(event["event"] == "evaluated" for event in events(folder)) == 1
     lost = run("search.evaluate", "tiny", "--trial", str(best[3].trial), cwd=cwd)
     assert lost.returncode == 2
-    assert "checkpoint was not kept" in lost.stderr
-    assert lost.stderr.endswith(f"give --trial {best[0].trial}\n")
+    assert "has no checkpoint: a run keeps those of its" in lost.stderr
+    assert lost.stderr.endswith(f"such as --trial {best[0].trial}\n")
 
 
 def test_extending_a_finished_search_keeps_its_trials(

@@ -228,7 +228,7 @@ def test_a_part_that_is_none_of_an_identifier_is_refused(extra: str) -> None:
         ("1-1x8-8+bias2", "conv_bias: 2 given; use true or false"),
         ("1-1x8-8+skip2", "skip_kernel: 2 given; use 1 or 3"),
         ("1-1x8-8+blockwide", "block: 'wide' given; use basic, preactivation or bottleneck"),
-        ("1-1x8-8+squeeze16", "squeeze: 16 exceeds the 8 channels of a stage; use at most so many"),
+        ("1-1x8-8+squeeze16", "squeeze: 16 exceeds the 8 channels of a stage; use at most 8"),
     ],
 )
 def test_an_identifier_of_a_layout_that_cannot_be_built_names_the_field(text: str, message: str) -> None:

@@ -38,6 +38,7 @@ PARTS = {
         *("devices", "process_settings", "network_setup"),
         *("training", "ray_trainable"),
     ),
+    "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
     "results": ("errors", "wording", "console", "record", "ranking", "leaderboard"),
 }
 """The parts of a package, each of which imports earlier ones alone."""

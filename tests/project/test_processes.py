@@ -23,20 +23,19 @@ with session(["sleep", "600"]) as process:
 """
 
 
-def fail_beside(family: list[Process]) -> None:
-    """Starts a family, adds its three processes to `family`, and fails."""
-    with session(FAMILY, stdout=subprocess.PIPE) as leader:
-        assert leader.stdout is not None
-        leader.stdout.readline()
-        assert wait_until(lambda: len(processes_of(leader.pid)) == 3, END_S)
-        family += processes_of(leader.pid)
-        raise ZeroDivisionError
-
-
 def test_a_session_ends_with_a_test_that_fails() -> None:
     family: list[Process] = []
+
+    def test() -> None:
+        with session(FAMILY, stdout=subprocess.PIPE) as leader:
+            assert leader.stdout is not None
+            leader.stdout.readline()
+            assert wait_until(lambda: len(processes_of(leader.pid)) == 3, END_S)
+            family.extend(processes_of(leader.pid))
+            raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        fail_beside(family)
+        test()
     assert [find_process(process.pid) for process in family] == [None] * 3
 
 

@@ -130,7 +130,7 @@ def test_parquet_goes_through_a_pipe_but_not_to_a_terminal(
         patch.setattr(sys, "stdout", terminal)
         assert run_app(app, command) == 2
     os.close(leader)
-    message = b"error: parquet is binary and stdout is a terminal; add --output FILE or a pipe\n"
+    message = b"error: format: parquet is binary, but stdout is a terminal; add --output FILE or use a pipe\n"
     assert capfdbinary.readouterr().err == message
 
 
@@ -164,14 +164,14 @@ def test_a_runs_own_files_are_never_written_over(flag: str, shown: Any, storage:
         before = path.read_bytes() if path.exists() else None
         code, _, stderr = shown(flag, str(path))
         assert (code, stderr.count("\n")) == (2, 1)
-        assert f"{flag[2:]}: {path} is among the files of a run" in stderr
+        assert f"{flag[2:]}: {path} is in the folder of a run" in stderr
         assert (path.read_bytes() if path.exists() else None) == before
 
 
 def test_board_and_curves_are_two_files(shown: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "same.csv")
     code, _, stderr = shown("--output", path, "--curves", path)
-    assert (code, stderr) == (2, f"error: curves: {path} is --output as well; name two files\n")
+    assert (code, stderr) == (2, f"error: curves: {path} is also --output; name two different files\n")
 
 
 def test_filter_sort_and_fidelity_reach_the_rows(shown: Any) -> None:
@@ -209,7 +209,7 @@ def test_notes_on_damage_go_to_stderr(shown: Any, storage: Path) -> None:
         (["--where", "parms > 1"], "'parms' is not a column; use params"),
         (["--where", "1; DROP TABLE trials"], "give one condition on the columns"),
         (["--sort", "accuracy"], "'accuracy' is not a column; use val_accuracy"),
-        (["alhpa"], "no run 'alhpa'; in "),
+        (["alhpa"], "no run 'alhpa'; "),
         (["--output", "absent/file"], "absent/file: No such file or directory"),
     ],
 )
@@ -299,7 +299,7 @@ def test_the_suffix_is_the_format(name: str, expected: str) -> None:
 
 
 def test_a_suffix_without_a_format_is_refused() -> None:
-    with pytest.raises(ResultsError, match=r"output: \.xlsx stands for no format; use \.csv"):
+    with pytest.raises(ResultsError, match=r"output: \.xlsx is not a known suffix; use \.csv"):
         format_of(Path("board.xlsx"))
 
 

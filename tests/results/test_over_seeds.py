@@ -169,7 +169,7 @@ def test_the_command_shows_them_in_every_format(
         "2",
     ]
     assert lines[2].split() == best
-    assert "Means, with standard errors, over the seeds" in " ".join(lines)
+    assert "Means, with standard errors, over those seeds" in " ".join(lines)
     assert "1 of 3 layouts and recipes; --top 3 shows all." in shown("--top", "1")
     rows = list(csv.DictReader(io.StringIO(shown("--format", "csv"))))
     assert list(rows[0]) == SEEDS_SCHEMA.names

@@ -173,5 +173,5 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         rank_trials(tmp_path, sort="-val_acuracy")
     with pytest.raises(ResultsError, match="top 0 shows nothing"):
         rank_trials(tmp_path, top=0)
-    with pytest.raises(RunNotFoundError, match="there are run"):
+    with pytest.raises(RunNotFoundError, match="has run"):
         rank_trials(tmp_path, ["ran"])

@@ -237,7 +237,7 @@ def test_nothing_usable_is_an_error_that_names_the_file(run: Path) -> None:
 
 
 def test_an_absent_run_names_the_runs_that_are_there(run: Path) -> None:
-    with pytest.raises(RunNotFoundError, match=r"no run .*alpah.* there are alpha"):
+    with pytest.raises(RunNotFoundError, match=r"no run .*alpah.* has alpha"):
         read_run(run.parent / "alpah")
 
 

@@ -251,7 +251,7 @@ def test_a_damaged_optimizer_state_is_refused_before_anything_is_loaded(name: st
 def test_a_report_of_another_version_is_refused(tmp_path: Path) -> None:
     trainer, path = saved(tmp_path)
     checkpoints.save(path, trainer.network, trainer.optimizer, trainer._identity(), {"epoch": 1, "accuracy": 0.5})
-    assert "its report is of another version" in refusal(path)
+    assert "its report has another version" in refusal(path)
 
 
 def test_a_pickle_is_refused_and_its_code_does_not_run(tmp_path: Path) -> None:

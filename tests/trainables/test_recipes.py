@@ -102,10 +102,15 @@ def test_contradictions_are_named_at_once() -> None:
         )
     message = str(raised.value)
     assert "momentum: 0 given with nesterov" in message
-    assert "mixup_alpha: 0.5 given with cutmix_alpha 1, and a batch is mixed one way; set one of them to 0" in message
+    assert (
+        "mixup_alpha: 0.5 given with cutmix_alpha 1, but a batch is mixed in one way only; set one of them to 0"
+        in message
+    )
     assert "patience_epochs: 3 given with rung-annealed" in message
     assert "flip_order: alternating given, but flip is false; set flip to true or flip_order to random" in message
-    assert "gradient_clipping: 1 given with adaptive_clipping 0.01, and a gradient is clipped one way" in message
+    assert (
+        "gradient_clipping: 1 given with adaptive_clipping 0.01, but a gradient is clipped in one way only" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,15 +118,15 @@ def test_contradictions_are_named_at_once() -> None:
     [
         (
             {"ricap_beta": 0.3, "mixup_alpha": 1},
-            "mixup_alpha: 1 given with ricap_beta 0.3, and a batch is mixed one way; set one of them to 0",
+            "mixup_alpha: 1 given with ricap_beta 0.3, but a batch is mixed in one way only; set one of them to 0",
         ),
         (
             {"ricap_beta": 0.3, "cutmix_alpha": 1},
-            "cutmix_alpha: 1 given with ricap_beta 0.3, and a batch is mixed one way; set one of them to 0",
+            "cutmix_alpha: 1 given with ricap_beta 0.3, but a batch is mixed in one way only; set one of them to 0",
         ),
         (
             {"ricap_beta": 0.3, "mixup_alpha": 1, "cutmix_alpha": 2},
-            "mixup_alpha: 1 given with cutmix_alpha 2 and ricap_beta 0.3, and a batch is mixed one way; set two of",
+            "mixup_alpha: 1 given with cutmix_alpha 2 and ricap_beta 0.3, but a batch is mixed in one way only; set",
         ),
     ],
 )
@@ -157,7 +162,7 @@ def assert_warmup_below(falling: int, values: dict[str, Any]) -> None:
     )
     assert shorter.first_fall(8) == as_long.first_fall(8) == falling
     assert shorter.problems_over(8) == []
-    assert as_long.problems_over(8) == [f"warmup_epochs: {falling} given for {falling} epochs; lower it below them"]
+    assert as_long.problems_over(8) == [f"warmup_epochs: {falling} given for {falling} epochs; use less than {falling}"]
 
 
 def test_a_warmup_ends_before_the_cooldown_begins() -> None:
@@ -182,8 +187,8 @@ def test_schedules_without_a_warmup_do_not_mind_its_length(schedule: str) -> Non
 def test_a_recipe_fits_some_numbers_of_epochs_and_not_others() -> None:
     recipe = Recipe(warmup_epochs=5)
     assert [recipe.problems_over(epochs) for epochs in (4, 5, 6)] == [
-        ["warmup_epochs: 5 given for 4 epochs; lower it below them"],
-        ["warmup_epochs: 5 given for 5 epochs; lower it below them"],
+        ["warmup_epochs: 5 given for 4 epochs; use less than 4"],
+        ["warmup_epochs: 5 given for 5 epochs; use less than 5"],
         [],
     ]
 

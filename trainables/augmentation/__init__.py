@@ -1,1 +1,1 @@
-"""Augmentation in batches on the device."""
+"""Augmentation of whole batches on the device."""

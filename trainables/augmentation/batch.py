@@ -1,9 +1,9 @@
-"""Augmentation of whole batches on the device: one draw per image, no loop over images.
+"""Augments whole batches on the device, with one draw per image and without a loop over images.
 
-In the order of torchvision's recipes: crop and flip, policy, normalisation, rotation, cutout, erasing.
+The order is that of torchvision's recipes: crop and flip, policy, normalisation, rotation, cutout, erasing.
 
-Crop and flip are one gather from the uint8 images (N, H, W, C): the channel is the innermost axis, so the gather
-copies runs of C bytes and its result, seen as (N, C, H, W), is already channels-last for the convolutions.
+Crop and flip are one gather from the uint8 images (N, H, W, C). The channel is the innermost axis, so the gather
+copies runs of C bytes, and its result, viewed as (N, C, H, W), is already channels-last for the convolutions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ERASED_AREA: Final = (0.02, 0.33)
 ERASED_RATIO: Final = (0.3, 3.3)
 """Least and largest height of an erased rectangle over its width, as in the paper and in torchvision."""
 ERASING_TRIES: Final = 10
-"""Rectangles drawn until one is smaller than the image; an image that none fits is left as it is."""
+"""Rectangles drawn for an image, of which the first that fits is erased; if none fits, nothing is erased."""
 
 
 def augmented_batch(
@@ -40,9 +40,9 @@ def augmented_batch(
 ) -> Tensor:
     """Normalised, augmented float32 images (B, C, H, W), channels-last, from uint8 `images` (N, H, W, C) at `index`.
 
-    `mean` and `std` are (C,) in units of [0, 1]; `draw` is a generator on the images' device, from which all is drawn
-    but the operations of a policy. `flipped` (B,) tells which images a recipe with alternating flips mirrors; other
-    recipes draw it.
+    `mean` and `std` are (C,) in units of [0, 1]. `draw` is a generator on the images' device; only the operations of a
+    policy are drawn from `host_draw`. `flipped` (B,) says which images a recipe with alternating flips mirrors; other
+    recipes draw them.
     """
     x = crop_and_flip(images, index, recipe, draw, flipped)
     if recipe.policy != "none":
@@ -65,11 +65,11 @@ def normalise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def first_flips(images: int, seed: int) -> Tensor:
-    """Which of so many images a training of `seed` with alternating flips mirrors in its first epoch, (N,), half.
+    """The half of `images` images, (N,), that a training of `seed` with alternating flips mirrors in its first epoch.
 
-    The second epoch mirrors the others, the third these again, so that two epochs in a row show all of both views.
-    Source: Keller Jordan, arXiv 2404.00498. Drawn on the host, so that every device flips alike, and from a stream
-    beside those of the epochs, which have no spawn key.
+    The second epoch mirrors the others, the third these again, so that two consecutive epochs show both views of every
+    image. They are drawn on the host, so that all devices flip the same images, and from a stream of their own: the
+    streams of the epochs have no spawn key. Source: Keller Jordan, arXiv 2404.00498.
     """
     draw = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     return torch.from_numpy(draw.random(images) < 0.5)
@@ -78,13 +78,14 @@ def first_flips(images: int, seed: int) -> Tensor:
 def crop_and_flip(
     images: Tensor, index: Tensor, recipe: Recipe, draw: torch.Generator, flipped: Tensor | None = None
 ) -> Tensor:
-    """The images (B, H, W, C) at `index`, uint8, each cropped from its padding and flipped by its own draw.
+    """The uint8 images (B, H, W, C) at `index`, each with its own random crop from the padded image and its own flip.
 
     Raises:
-        ValueError: `flipped` (B,) is not given with alternating flips, or is with others.
+        ValueError: `flipped` (B,) is missing with alternating flips, or given with random ones.
     """
     if (flipped is None) == (recipe.flip_order == "alternating"):
-        raise ValueError(f"flipped: given or not against the flip_order {recipe.flip_order}; give it with alternating")
+        state = "missing" if flipped is None else "given"
+        raise ValueError(f"flipped: {state} with flip_order {recipe.flip_order}; give it with alternating only")
     if not recipe.crop_padding and not recipe.flip:
         return images[index]
     batch, device = len(index), images.device
@@ -98,9 +99,9 @@ def crop_and_flip(
 
 
 def shift_and_flip(images: Tensor, index: Tensor, offset: Tensor, flipped: Tensor | None, padding_mode: str) -> Tensor:
-    """The images (B, H, W, C) moved by `offset` (2, B, 1) rows and columns and, where `flipped` (B, 1), mirrored.
+    """The images (B, H, W, C) shifted by `offset` (2, B, 1) rows and columns, and mirrored where `flipped` (B, 1).
 
-    An offset of +1 shows what lies one pixel below or to the right, as torchvision's crop at (pad + offset).
+    An offset of +1 shows the pixel below or to the right, like torchvision's crop at (pad + offset).
     """
     height, width = images.shape[1:3]
     rows = torch.arange(height, device=images.device) + offset[0]  # (B, H)
@@ -120,22 +121,22 @@ def draw_angles(batch: int, degrees: float, draw: torch.Generator) -> Tensor:
 
 
 def rotate(x: Tensor, degrees: Tensor) -> Tensor:
-    """Images (B, C, H, W) rotated counter-clockwise by `degrees` (B,), bilinear; what enters is the mean colour."""
+    """Images (B, C, H, W) rotated counter-clockwise by `degrees` (B,), bilinear; empty corners get the mean colour."""
     batch, _, height, width = x.shape
     angle = degrees * (math.pi / 180)
     cos, sin = angle.cos(), angle.sin()
     zero = torch.zeros_like(cos)
-    # The grid is in units of half a side, so a rectangle needs its aspect ratio in the off-diagonal terms.
+    # The grid is in units of half a side, so rectangular images need their aspect ratio in the off-diagonal terms.
     theta = torch.stack(
         [torch.stack([cos, -sin * height / width, zero], 1), torch.stack([sin * width / height, cos, zero], 1)], 1
     )
     grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)
     rotated = F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
-    return rotated.contiguous(memory_format=torch.channels_last)  # grid_sample itself returns (N, C, H, W) strides
+    return rotated.contiguous(memory_format=torch.channels_last)  # grid_sample returns (N, C, H, W) strides
 
 
 def draw_centres(x: Tensor, draw: torch.Generator) -> Tensor:
-    """One pixel per image of (B, C, H, W), uniform, as (2, B): row and column."""
+    """The row and the column of one pixel per image of (B, C, H, W), drawn uniformly, (2, B)."""
     batch, _, height, width = x.shape
     rows = torch.randint(0, height, (batch,), generator=draw, device=draw.device)
     columns = torch.randint(0, width, (batch,), generator=draw, device=draw.device)
@@ -152,11 +153,11 @@ def cut_out(x: Tensor, side: int, centres: Tensor) -> Tensor:
 
 
 def draw_rectangles(x: Tensor, probability: float, draw: torch.Generator) -> Tensor:
-    """One rectangle per image of (B, C, H, W), first row, first column, height and width, (4, B), int64.
+    """First row, first column, height and width of one rectangle per image of (B, C, H, W), (4, B), int64.
 
-    It has 0 pixels with 1 - `probability`, and where no try is smaller than the image. The tries are all drawn at
-    once and the first that fits is taken, so that nothing waits for the device. Source: torchvision's RandomErasing;
-    Zhong et al., arXiv 1708.04896.
+    The rectangle is empty with probability 1 - `probability`, and if no try is smaller than the image. All tries are
+    drawn at once and the first that fits is taken, so that the host never waits for the device. Source: torchvision's
+    RandomErasing; Zhong et al., arXiv 1708.04896.
     """
     batch, _, height, width = x.shape
     drawn = torch.rand((2, ERASING_TRIES, batch), generator=draw, device=draw.device)
@@ -166,16 +167,16 @@ def draw_rectangles(x: Tensor, probability: float, draw: torch.Generator) -> Ten
     ratio = (low + (high - low) * drawn[1]).exp()
     sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()]).round().long()  # (2, tries, B)
     fits = (sides[0] < height) & (sides[1] < width)
-    first = fits.int().argmax(0)  # of equal values the first
+    first = fits.int().argmax(0)  # argmax returns the first of equal values
     erased = (torch.rand(batch, generator=draw, device=draw.device) < probability) & fits.any(0)
     sides = sides.gather(1, first.expand(2, 1, batch))[:, 0] * erased
     room = torch.stack([height + 1 - sides[0], width + 1 - sides[1]])
     corners = (torch.rand((2, batch), generator=draw, device=draw.device) * room).long()
-    return torch.cat([torch.minimum(corners, room - 1), sides])  # a float32 draw times the room may round up to it
+    return torch.cat([torch.minimum(corners, room - 1), sides])  # a float32 draw times `room` may round up to `room`
 
 
 def erase(x: Tensor, rectangles: Tensor) -> Tensor:
-    """Images (B, C, H, W) with the pixels of `rectangles` (4, B), first row and column, height, width, set to zero."""
+    """Images (B, C, H, W) with the pixels of `rectangles` (4, B) (first row and column, height, width) set to zero."""
     _, _, height, width = x.shape
     top, left, tall, wide = rectangles[:, :, None].unbind()
     rows = torch.arange(height, device=x.device) - top

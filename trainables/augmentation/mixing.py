@@ -1,7 +1,8 @@
-"""Mixing the images of a batch: mixup and cutmix in pairs, RICAP in fours.
+"""Mixes the images of a batch: pairs of images with mixup and CutMix, four images with RICAP.
 
-The draws are made on the host, by NumPy, from the epoch's seed: torch draws no Beta from a generator of one's own, a
-share and a box that the host knows cost no wait for the device, and every device mixes alike.
+NumPy draws on the host from the epoch's seed, because torch cannot draw from a Beta distribution with a given
+generator, because the host then knows shares and boxes without waiting for the device, and so that every device mixes
+the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from trainables.recipe import Recipe
 
 Box = tuple[int, int, int, int]
-"""First row, first column, and the row and the column after the last."""
+"""First row, first column, and the row and the column after the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +27,32 @@ class Mix:
     """How the images of one batch are mixed with their partners."""
 
     share: float
-    """Weight of an image's own label, in [0, 1]; its partner's has the rest."""
+    """Weight of an image's own label, in [0, 1]; its partner's label has the rest."""
     box: Box | None
-    """What cutmix takes from the partner; None for mixup, which blends all pixels by `share`."""
+    """The box that CutMix takes from the partner; None for mixup, which blends all pixels by `share`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """How four images meet in each image of one batch: upper left, upper right, lower left, lower right."""
+    """How four images are patched into each image of one batch: upper left, upper right, lower left, lower right."""
 
     boxes: tuple[Box, Box, Box, Box]
-    """Where each of the four stands; together they cover the image, and some may be empty."""
+    """The box of each of the four; together they cover the image, and some may be empty."""
     corners: tuple[tuple[int, int], ...]
-    """The pixel of each of the four that stands in its box's upper left corner."""
+    """For each of the four, the pixel that becomes the upper left corner of its box."""
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The share of the pixels that each of the four has, which is its label's weight."""
+        """Each of the four's share of the pixels, which is the weight of its label."""
         areas = [(bottom - top) * (right - left) for top, left, bottom, right in self.boxes]
         return tuple(area / sum(areas) for area in areas)
 
 
 def draw_mix(recipe: Recipe, height: int, width: int, draw: np.random.Generator) -> Mix | Patches | None:
-    """The mix of one batch of images of `height` x `width` pixels; None, and no draw, when the recipe does not mix.
+    """The mix of one batch of images of `height` x `width` pixels; None, without a draw, if the recipe does not mix.
 
-    Source: mixup, arXiv 1710.09412; cutmix, arXiv 1905.04899; the rounding of the box is torchvision's; RICAP, arXiv
-    1811.09030, whose boundary and crops are one draw for the whole batch, as here.
+    Source: mixup, arXiv 1710.09412; CutMix, arXiv 1905.04899, with the box rounded as in torchvision; RICAP, arXiv
+    1811.09030, which like this draws one boundary and one set of crops per batch.
     """
     if recipe.mixup_alpha:
         return Mix(float(draw.beta(recipe.mixup_alpha, recipe.mixup_alpha)), None)
@@ -71,9 +72,9 @@ def draw_mix(recipe: Recipe, height: int, width: int, draw: np.random.Generator)
 
 
 def mix_of_box(kept: float, row: int, column: int, height: int, width: int) -> Mix:
-    """The mix by a box of 1 - `kept` of the area around a pixel, clipped at the border.
+    """The mix with a box around a pixel that covers 1 - `kept` of the area and is clipped at the border.
 
-    The share is that of the pixels which remain, so that labels follow what is seen.
+    The share is that of the pixels that remain after clipping, so that the labels match the visible image.
     """
     half = math.sqrt(1 - kept) / 2
     down, across = int(half * height), int(half * width)
@@ -83,12 +84,12 @@ def mix_of_box(kept: float, row: int, column: int, height: int, width: int) -> M
 
 
 def draw_partners(batch: int, draw: torch.Generator) -> Tensor:
-    """The position of each image's partner in the batch, (B,): a permutation, on the generator's device."""
+    """The position of each image's partner in the batch, (B,), a permutation on the generator's device."""
     return torch.randperm(batch, generator=draw, device=draw.device)
 
 
 def mix_images(x: Tensor, partners: Tensor, mix: Mix) -> Tensor:
-    """Images (B, C, H, W), each mixed with its partner's in `x`; strides as those of `x`."""
+    """Images (B, C, H, W), each mixed with its partner in `x`; the strides are those of `x`."""
     if mix.box is None:
         return x * mix.share + x[partners] * (1 - mix.share)
     top, left, bottom, right = mix.box
@@ -98,7 +99,7 @@ def mix_images(x: Tensor, partners: Tensor, mix: Mix) -> Tensor:
 
 
 def patch_images(x: Tensor, partners: Sequence[Tensor], patches: Patches) -> Tensor:
-    """Images (B, C, H, W), each a patch of itself, upper left, and of three `partners` (B,); strides as `x` has."""
+    """Images (B, C, H, W), each patched from itself, upper left, and three `partners` (B,); strides as in `x`."""
     patched = torch.empty_like(x)
     for box, corner, source in zip(patches.boxes, patches.corners, (None, *partners), strict=True):
         (top, left, bottom, right), (row, column) = box, corner
@@ -109,19 +110,19 @@ def patch_images(x: Tensor, partners: Sequence[Tensor], patches: Patches) -> Ten
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What the images of a batch show: classes (B,) and the share of an image that shows them, in [0, 1], 1 in sum."""
+    """The labels of a batch: classes (B,), each with the share of an image that shows them; the shares sum to 1."""
 
     shown: tuple[tuple[Tensor, float], ...]
 
     def loss(self, logits: Tensor, label_smoothing: float) -> Tensor:
-        """Mean cross-entropy of `logits` (B, K), nats, to the labels mixed and then smoothed.
+        """Mean cross-entropy of `logits` (B, K) to the labels, mixed and then smoothed, in nats.
 
-        Cross-entropy is linear in the target, so it is the mean of that to each class, weighted by its share.
+        Cross-entropy is linear in the target, so it is the mean over the classes, weighted by their shares.
         """
         return self._mean(lambda y: F.cross_entropy(logits, y, label_smoothing=label_smoothing))
 
     def correct(self, logits: Tensor) -> Tensor:
-        """The sum over the batch of the shares of the class that the highest of `logits` (B, K) names."""
+        """The share of the predicted class, that of the highest of `logits` (B, K), summed over the batch."""
         answers = logits.argmax(1)
         return self._mean(lambda y: (answers == y).sum())
 
@@ -134,7 +135,7 @@ class Labels:
 def mixed_batch(
     x: Tensor, y: Tensor, recipe: Recipe, draw: torch.Generator, host_draw: np.random.Generator
 ) -> tuple[Tensor, Labels]:
-    """The images (B, C, H, W) and classes (B,) of one batch as `recipe` mixes them; without mixing, as they are."""
+    """The images (B, C, H, W) and labels of one batch as `recipe` mixes them; unchanged if it does not mix."""
     mix = draw_mix(recipe, x.shape[2], x.shape[3], host_draw)
     if mix is None:
         return x, Labels(((y, 1.0),))

@@ -1,7 +1,8 @@
 """The operations of augmentation policies on uint8 images (B, H, W, C), each image with its own magnitude.
 
-Each is torchvision's on that image, to the bit on a CPU: nearest neighbours, truncated blends, integer histograms. An
-operation runs once a batch, on the images that drew it, whose number the host knows; nothing is read back.
+On a CPU each gives the same bits as torchvision's operation on a single image: nearest neighbours, truncated blends,
+integer histograms. An operation runs once per batch, on the images that drew it; the host knows their number, so
+nothing is read back from the device.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from trainables.augmentation.policies import OPERATIONS, Drawn
 
 Parameters = npt.NDArray[np.float32]
 PARAMETERS: Final = 6
-"""Numbers that an operation gets for an image: those of an affine map, which needs the most."""
+"""Parameters per image; an affine map needs the most."""
 
 
 def apply_policy(x: Tensor, drawn: Sequence[Drawn], fill: Tensor) -> Tensor:
-    """The images (B, H, W, C), uint8, changed in place by each of `drawn` in turn.
+    """The uint8 images (B, H, W, C), changed in place by each of `drawn` in turn.
 
-    `fill` (C,), uint8, is the colour of what a shear, translation or rotation leaves empty.
+    `fill` (C,), uint8, is the colour of pixels that a shear, translation or rotation leaves empty.
     """
     if not drawn:
         return x
@@ -38,7 +39,7 @@ def apply_policy(x: Tensor, drawn: Sequence[Drawn], fill: Tensor) -> Tensor:
     for step, order, values in zip(drawn, *on_device, strict=True):
         counts = np.bincount(step.operations, minlength=len(OPERATIONS)).tolist()
         start = counts[0]  # Identity comes first
-        for operation, names in groupby(OPERATIONS[1:], BATCHED.__getitem__):  # one call for all that move pixels
+        for operation, names in groupby(OPERATIONS[1:], BATCHED.__getitem__):  # one call for all affine operations
             end = start + sum(counts[OPERATIONS.index(name)] for name in names)
             if end > start:
                 images = order[start:end]
@@ -48,7 +49,7 @@ def apply_policy(x: Tensor, drawn: Sequence[Drawn], fill: Tensor) -> Tensor:
 
 
 def parameters_of(step: Drawn, height: int, width: int) -> Parameters:
-    """What each operation of `step` needs on the device, (B, 6), from its magnitude, worked out in double precision."""
+    """The parameters of each image's operation in `step`, (B, 6), computed from its magnitude in double precision."""
     found = np.zeros((len(step.operations), PARAMETERS), dtype=np.float32)
     for number in np.unique(step.operations):
         name, chosen = OPERATIONS[number], step.operations == number
@@ -61,32 +62,32 @@ def parameters_of(step: Drawn, height: int, width: int) -> Parameters:
             found[chosen, 0] = magnitude
         else:
             found[chosen, 0] = 1 + magnitude
-            found[chosen, 1] = 1 - (1 + magnitude)  # rounded as torchvision's, which subtracts the factor from one
+            found[chosen, 1] = 1 - (1 + magnitude)  # rounded as in torchvision, which subtracts the factor from 1
     return found
 
 
 def shear_x(magnitude: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Source pixels of a shear along the rows, which leaves the first row's upper edge, as rows of (2, 3) maps."""
+    """Source pixels of a shear along the rows, which keeps the image's upper edge in place, as flat (2, 3) maps."""
     return _maps(magnitude, {1: magnitude, 2: magnitude * height / 2})
 
 
 def shear_y(magnitude: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Source pixels of a shear along the columns, which leaves the first column's left edge."""
+    """Source pixels of a shear along the columns, which keeps the image's left edge in place."""
     return _maps(magnitude, {3: magnitude, 5: magnitude * width / 2})
 
 
 def translate_x(magnitude: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Source pixels of a move to the right by whole pixels, truncated."""
+    """Source pixels of a translation to the right by whole pixels, truncated."""
     return _maps(magnitude, {2: -np.trunc(magnitude)})
 
 
 def translate_y(magnitude: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Source pixels of a move downwards by whole pixels, truncated."""
+    """Source pixels of a translation downwards by whole pixels, truncated."""
     return _maps(magnitude, {5: -np.trunc(magnitude)})
 
 
 def rotate(magnitude: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Source pixels of a turn counter-clockwise around the image's middle, degrees."""
+    """Source pixels of a counter-clockwise rotation around the image's centre, in degrees."""
     angle = magnitude * (math.pi / 180)
     cos, sin = np.cos(angle), np.sin(angle)
     return _maps(magnitude, {0: cos, 1: -sin, 3: sin, 4: cos})
@@ -99,11 +100,11 @@ MAPS: Final = {
     "TranslateY": translate_y,
     "Rotate": rotate,
 }
-"""Operations that move pixels; positions are in pixels from the image's middle."""
+"""Operations that move pixels; positions are in pixels from the image's centre."""
 
 
 def resample(x: Tensor, maps: Tensor, fill: Tensor) -> Tensor:
-    """Nearest pixels at `maps` (B, 6, 1, 1, 1) of the target's positions, in half sides; `fill` outside the image."""
+    """The nearest pixel at each target position mapped by `maps` (B, 6, 1, 1, 1), in half sides; `fill` outside."""
     batch, height, width, channels = x.shape
     rows = torch.arange(height, device=x.device, dtype=torch.float32) - (height - 1) / 2
     columns = torch.arange(width, device=x.device, dtype=torch.float32) - (width - 1) / 2
@@ -115,49 +116,49 @@ def resample(x: Tensor, maps: Tensor, fill: Tensor) -> Tensor:
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     first = torch.arange(batch, device=x.device)[:, None] * (height * width)
     pixel = torch.where(inside, first + row.long() * width + column.long(), batch * height * width)
-    pixels = torch.cat([x.view(-1, channels), fill[None]])  # a mask made all of this 2.5 times as slow
+    pixels = torch.cat([x.view(-1, channels), fill[None]])  # a mask instead made the whole function 2.5 times slower
     return pixels.index_select(0, pixel.view(-1)).view(x.shape)
 
 
 def brightness(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """Blended with black."""
+    """Blends each image with black."""
     return _bytes(x * values[:, 0])
 
 
 def color(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """Blended with its own grey picture; one channel stays as it is."""
+    """Blends each image with its grey version; images of one channel are unchanged."""
     return x if x.shape[3] == 1 else _blend(x, _grey(x), values)
 
 
 def contrast(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """Blended with the mean of its grey picture."""
+    """Blends each image with the mean of its grey version."""
     return _blend(x, _grey(x).float().mean((1, 2, 3), keepdim=True), values)
 
 
 def sharpness(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """Blended with itself blurred by 3 x 3 pixels, the middle five times, but for the border; 2 pixels stay."""
+    """Blends each image with its 3 x 3 blur, centre weight 5, except at the border; sides of 2 pixels are unchanged."""
     if min(x.shape[1:3]) <= 2:
         return x
     wide = x.short()
     three = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
     total = three[:, :, :-2] + three[:, :, 1:-1] + three[:, :, 2:] + 4 * wide[:, 1:-1, 1:-1]
     blurred = x.clone()
-    blurred[:, 1:-1, 1:-1] = (total / 13).round().to(torch.uint8)  # 13 is odd: no quotient lies half way
+    blurred[:, 1:-1, 1:-1] = (total / 13).round().to(torch.uint8)  # 13 is odd, so no quotient is a half
     return _blend(x, blurred, values)
 
 
 def posterize(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """The highest bits alone."""
+    """Keeps only the highest bits."""
     return x & values[:, 0].to(torch.uint8)
 
 
 def solarize(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """Inverted from the threshold on."""
+    """Inverts all values from the threshold on."""
     return torch.where(x >= values[:, 0], 255 - x, x)
 
 
 def auto_contrast(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """Each channel stretched to 0..255; one of a single value stays."""
+    """Stretches each channel to 0..255; a channel with a single value is unchanged."""
     least, most = x.amin((1, 2), keepdim=True).float(), x.amax((1, 2), keepdim=True).float()
     flat = least == most
     scale = torch.where(flat, 1.0, 255 / (most - least))
@@ -165,7 +166,7 @@ def auto_contrast(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
 
 
 def equalize(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """Each channel with its histogram made even, as Pillow does; one of few values in few pixels stays."""
+    """Equalises the histogram of each channel as Pillow does; a channel of too few pixels or values is unchanged."""
     batch, height, width, channels = x.shape
     flat = x.long().permute(0, 3, 1, 2).reshape(batch * channels, height * width)
     counts = torch.zeros(batch * channels, 256, dtype=torch.int64, device=x.device)
@@ -177,7 +178,7 @@ def equalize(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
 
 
 def invert(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
-    """The negative."""
+    """The negative of each image."""
     return 255 - x
 
 
@@ -193,7 +194,7 @@ BATCHED: Final[dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "Equalize": equalize,
     "Invert": invert,
 }
-"""Each operation but Identity: images (B, H, W, C), parameters (B, 6, 1, 1, 1) and fill colour to images."""
+"""Each operation except Identity, from images (B, H, W, C), parameters (B, 6, 1, 1, 1) and fill colour to images."""
 
 
 def _blend(x: Tensor, other: Tensor, values: Tensor) -> Tensor:
@@ -205,7 +206,7 @@ def _bytes(x: Tensor) -> Tensor:
 
 
 def _grey(x: Tensor) -> Tensor:
-    """Brightness (B, H, W, 1), uint8, truncated."""
+    """The grey version (B, H, W, 1), uint8, truncated."""
     if x.shape[3] == 1:
         return x
     red, green, blue = x.unbind(3)
@@ -220,12 +221,12 @@ def _maps(magnitude: npt.NDArray[np.float64], entries: dict[int, npt.NDArray[np.
 
 
 def _on_grid(maps: npt.NDArray[np.float64], height: int, width: int) -> Parameters:
-    """From pixels to half sides, in the precision and order of torchvision, so that ties between pixels fall alike."""
+    """Maps in half sides instead of pixels, computed as in torchvision so that ties round to the same pixels."""
     half_sides = np.array([width / 2] * 3 + [height / 2] * 3, dtype=np.float32)
     return np.divide(maps.astype(np.float32), half_sides)
 
 
 def _moved(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """The array on the device, which is not waited for: a copy from pinned memory is queued as any other work."""
+    """The array on the device, without waiting: a copy from pinned memory is queued like any other work."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

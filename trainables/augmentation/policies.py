@@ -1,9 +1,9 @@
-"""Augmentation policies: which operation of which magnitude an image gets, drawn on the host for a whole batch.
+"""Augmentation policies: the operation and magnitude of each image, drawn on the host for a whole batch.
 
 The tables are torchvision's: names, magnitudes, signs and probabilities of AutoAugment's CIFAR-10 policy (arXiv
-1805.09501), RandAugment (arXiv 1909.13719) and TrivialAugment's wide space (arXiv 2103.10158). The draws are made by
-NumPy from the epoch's seed, so that every device augments alike and the number of images that an operation gets is
-known without a wait.
+1805.09501), RandAugment (arXiv 1909.13719) and TrivialAugment's wide space (arXiv 2103.10158). NumPy draws from the
+epoch's seed, so that every device augments the same and the host knows, without waiting, how many images each operation
+gets.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ OPERATIONS: Final = (
     "Equalize",
     "Invert",
 )
-"""The operations by their numbers. RandAugment and TrivialAugment draw from all but the last."""
+"""The operations by number. RandAugment and TrivialAugment draw from all but the last."""
 SIGNED: Final = frozenset(
     ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
 )
-"""Operations of which half are drawn with the negative magnitude."""
+"""Operations whose magnitude is negated with probability 1/2."""
 
 LEVELS: Final = {"autoaugment": 10, "randaugment": 31, "trivialaugment": 31}
-"""Magnitudes of an operation, weakest first."""
+"""Number of magnitudes per operation, from the weakest to the strongest."""
 
 SubPolicy = tuple[tuple[str, float, int | None], tuple[str, float, int | None]]
-"""Two operations, one after the other: name, probability, and level where the operation has a magnitude."""
+"""Two operations, one after the other: name, probability, and level if the operation has a magnitude."""
 CIFAR10_POLICY: Final[tuple[SubPolicy, ...]] = (
     (("Invert", 0.1, None), ("Contrast", 0.2, 6)),
     (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
@@ -83,15 +83,16 @@ class Drawn:
     operations: npt.NDArray[np.int64]
     """Numbers of the operations in `OPERATIONS`, (B,)."""
     magnitudes: npt.NDArray[np.float64]
-    """Their magnitudes with their signs, (B,), in torchvision's units; 0 where the operation has none."""
+    """Their signed magnitudes, (B,), in torchvision's units; 0 for an operation without a magnitude."""
 
 
 @lru_cache(maxsize=64)
 def magnitudes(policy: str, height: int, width: int) -> npt.NDArray[np.float64]:
     """Magnitude of each operation at each level on images of `height` x `width` pixels, (operations, levels).
 
-    Shears in units of a side, translations in pixels, rotations in degrees, blends as distance of the factor from 1,
-    posterize in bits, solarize as threshold. TrivialAugment's translations are 32 pixels at most, whatever the size.
+    Shears are in units of a side, translations in pixels, rotations in degrees, blends are the distance of the factor
+    from 1, posterize is in bits and solarize is the threshold. TrivialAugment's translations are at most 32 pixels,
+    whatever the size.
     """
     levels, wide = LEVELS[policy], policy == "trivialaugment"
     blend, shear, turn = (0.99, 0.99, 135.0) if wide else (0.9, 0.3, 30.0)
@@ -109,7 +110,7 @@ def magnitudes(policy: str, height: int, width: int) -> npt.NDArray[np.float64]:
 
 
 def draw_policy(recipe: Recipe, batch: int, height: int, width: int, draw: np.random.Generator) -> list[Drawn]:
-    """The operations of a batch of images of `height` x `width` pixels, in turn; no draw and none without a policy."""
+    """The operations of a batch of `height` x `width` images, in turn; none, and no draw, without a policy."""
     if recipe.policy == "none":
         return []
     table = magnitudes(recipe.policy, height, width)

@@ -1,1 +1,1 @@
-"""Checkpoints: their files, their size before they are written, and what tells one training from another."""
+"""Checkpoints: their files, their size before they are written, and the identity of a training."""

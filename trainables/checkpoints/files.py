@@ -1,4 +1,4 @@
-"""Checkpoints as safetensors: loading one runs no code from the file."""
+"""Checkpoints as safetensors files; loading one runs no code from the file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trainables.errors import CheckpointError
 
 FORMAT = "parambudget-checkpoint-1"
 LAST, AVERAGED, BEST = "network/", "averaged/", "best/"
-"""How the names of the network's tensors begin: those of the last epoch, their average, those of the best epoch."""
+"""Prefixes of the names of the network's tensors: after the last epoch, averaged, after the best epoch."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What a full disk, or a user's share of it, answers."""
+"""Errors of a full disk or a user's exhausted quota."""
 POLL_S = 1.0
-"""Seconds between two tries on a full disk."""
+"""Seconds between two attempts on a full disk."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ def save(
     best: Mapping[str, Tensor] | None = None,
     averaged: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes the training's state and its last epoch's report to `path`: a temporary file, fsync, rename.
+    """Writes the training's state and the report of its last epoch to `path`: a temporary file, fsync, rename.
 
-    On a full disk it waits until there is room: a trial is not lost for it, and a report follows its checkpoint.
-    `best` are the network's weights and buffers after its best epoch, for a recipe that keeps those, `averaged` those
-    of one that averages them. The random state is not in it: every epoch's generator is seeded by the training's seed
-    and the epoch's number.
+    On a full disk it waits until there is room, so that no trial is lost and no report precedes its checkpoint.
+    `best` are the network's weights and buffers after its best epoch, for recipes that keep them; `averaged` are the
+    averaged ones, for recipes that average. The random state is not saved, because the generator of every epoch is
+    seeded by the training's seed and the epoch's number.
     """
     tensors = {f"{LAST}{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"{BEST}{name}": value for name, value in (best or {}).items()}
@@ -65,14 +65,13 @@ def load(
     with_best: bool = False,
     averaged: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Restores `network`, `optimizer` and `averaged` as `save` wrote them; gives the last report and best weights.
+    """Restores `network`, `optimizer` and `averaged` as `save` wrote them; returns the last report and best weights.
 
-    The best weights are on the CPU, and none without `with_best`.
-
-    `past` gives what of an identity the first `epoch` epochs depend on; that alone must be the same.
+    The best weights are on the CPU, and empty without `with_best`. `past` returns the part of an identity on which its
+    first `epoch` epochs depend; only that part must be the same.
 
     Raises:
-        CheckpointError: `path` is damaged or was written by a training of another identity.
+        CheckpointError: `path` is damaged or was written by a training with another identity.
     """
     header, tensors = read(path)
     report: dict[str, Any] = json.loads(header["report"])
@@ -94,21 +93,21 @@ def load(
 
 
 def read_epoch(path: Path) -> int:
-    """The epoch after which a checkpoint was written, without reading its tensors; 0 if the file does not tell.
+    """The epoch after which a checkpoint was written, without reading its tensors; 0 if the file does not say.
 
     Raises:
-        CheckpointError: `path` is no checkpoint of this format.
+        CheckpointError: `path` is not a checkpoint of this format.
     """
     return _epoch(json.loads(_header(path)["report"]))
 
 
 def load_weights(path: Path, network: nn.Module, best: bool = False) -> None:
-    """Restores the weights and buffers alone, as they were validated after the last epoch or after the best one.
+    """Restores only the weights and buffers, as they were validated after the last epoch or after the best one.
 
-    They are averaged ones where the recipe averages them.
+    If the recipe averages the weights, these are the averaged ones.
 
     Raises:
-        CheckpointError: `path` is damaged or holds another network.
+        CheckpointError: `path` is damaged or contains another network.
     """
     tensors = read(path)[1]
     last = AVERAGED if any(name.startswith(AVERAGED) for name in tensors) else LAST
@@ -119,7 +118,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The header (`format`, `identity` and `report`, the last two as JSON objects) and the tensors of a checkpoint.
 
     Raises:
-        CheckpointError: `path` is no checkpoint of this format.
+        CheckpointError: `path` is not a checkpoint of this format.
     """
     header = _header(path)
     try:
@@ -154,13 +153,13 @@ def _epoch(report: dict[str, Any]) -> int:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all; on a full disk it waits, without a byte there, until there is room."""
+    """Writes the file completely or not at all; on a full disk it waits for room, without occupying any meanwhile."""
     prefix, suffix = f".{path.name}.", ".tmp"
     temporary = path.with_name(f"{prefix}{os.getpid()}{suffix}")
     waited = False
     while True:
         try:
-            # Not its parents: a killed driver's worker would make the folder of a run anew that was moved meanwhile.
+            # Without its parents: otherwise the worker of a killed driver would recreate a run's folder that was moved.
             path.parent.mkdir(exist_ok=True)
             _write(temporary, content)
             os.replace(temporary, path)
@@ -172,8 +171,8 @@ def _replace(path: Path, content: bytes) -> None:
             if not waited:
                 logger.warning("%s: the disk is full; waiting for room for %s bytes", path, f"{len(content):,}")
             waited = True
-            time.sleep(POLL_S * (0.75 + os.getpid() % 64 / 128))  # so that two that wait do not meet at every try
-    for entry in path.parent.iterdir():  # what a process killed while it wrote has left: up to 40 MB each
+            time.sleep(POLL_S * (0.75 + os.getpid() % 64 / 128))  # so that waiting processes try at different times
+    for entry in path.parent.iterdir():  # remains of processes that were killed while writing, up to 40 MB each
         if entry.name.startswith(prefix) and entry.name.endswith(suffix):
             entry.unlink(missing_ok=True)
 
@@ -200,14 +199,14 @@ def _optimizer_state(path: Path, tensors: dict[str, Tensor]) -> dict[int, dict[s
             if not number.isdecimal() or not field.isidentifier():
                 raise CheckpointError(f"{path}: its optimizer's state is damaged ({name!r}); remove it")
             # The fused kernels walk parameter and state side by side in memory, so both must be channels-last. A copy,
-            # because the values read are mapped from the file, which may be removed while the training goes on.
+            # because the values are mapped from the file, which may be removed while the training continues.
             layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
             state.setdefault(int(number), {})[field] = value.clone(memory_format=layout)
     return state
 
 
 def _weights(path: Path, network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, which fit `network`."""
+    """The tensors whose names begin with `prefix`, checked to fit `network`."""
     found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     own = network.state_dict()
     wrong = sorted(own.keys() ^ found.keys()) or [name for name in own if own[name].shape != found[name].shape]
@@ -217,4 +216,4 @@ def _weights(path: Path, network: nn.Module, tensors: dict[str, Tensor], prefix:
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in tensors.items()}  # not mapped from the file, which is replaced
+    return {name: value.clone() for name, value in tensors.items()}  # else mapped from the file, which is replaced

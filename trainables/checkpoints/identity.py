@@ -1,4 +1,4 @@
-"""What a training is: two of one identity are the same training, and two of one past are the same so far."""
+"""The identity of a training: with the same identity two trainings are the same, with the same past they are so far."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trainables.recipe import Recipe
 def identity(
     layout: ResNetLayout, recipe: Recipe, rungs: Sequence[int], seed: int, data: Mapping[str, object]
 ) -> dict[str, object]:
-    """Everything that decides a training, as JSON-compatible values; `data` tells its images.
+    """Everything that determines a training, as JSON-compatible values; `data` is the identity of its images.
 
-    The number of epochs, which is the last of `rungs`, and the seed are listed with the recipe.
+    The seed and the number of epochs, which is the last of `rungs`, are listed with the recipe.
     """
     return {
         "layout": layout.to_dict(),
@@ -27,14 +27,14 @@ def identity(
 
 
 def past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """What of a training's identity its first `epoch` epochs depend on.
+    """The part of a training's identity on which its first `epoch` epochs depend.
 
-    Under rung-annealed these are the rungs up to the first one at or after `epoch`, and not the number of epochs; the
-    other schedules read no rung. A field of the layout or the recipe that is younger than the file has its default.
+    Under rung-annealed it has the rungs up to the first one at or after `epoch` but not the number of epochs; other
+    schedules do not depend on rungs. A field of the layout or the recipe that is newer than the file has its default.
     """
     layout, recipe, rungs = identity.get("layout"), identity.get("recipe"), identity.get("rungs")
     if not isinstance(layout, dict) or not isinstance(recipe, dict):
-        return identity  # damaged: it equals no other
+        return identity  # damaged, so it equals no other
     if not isinstance(rungs, list) or not all(isinstance(r, int) for r in rungs):
         return identity
     if recipe.get("schedule") == "rung-annealed":
@@ -42,6 +42,6 @@ def past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
         rungs = [end for before, end in pairwise((0, *rungs)) if before < epoch]
     else:
         rungs = []
-    younger = {name: field.default for name, field in Recipe.model_fields.items()}
+    of_recipe = {name: field.default for name, field in Recipe.model_fields.items()}
     of_layout = {field.name: field.default for field in fields(ResNetLayout) if field.default is not MISSING}
-    return identity | {"layout": of_layout | layout, "recipe": younger | recipe, "rungs": rungs}
+    return identity | {"layout": of_layout | layout, "recipe": of_recipe | recipe, "rungs": rungs}

@@ -11,13 +11,13 @@ from trainables.recipe import Recipe
 FLOAT, COUNTER = 4, 8
 """Bytes of a float32, and of the int64 in which a BatchNorm counts its batches."""
 NETWORK_ENTRY, MOMENT_ENTRY, STEP_ENTRY = 82, 79, 50
-"""Mean bytes of a tensor's entry in the header of safetensors, its two offsets left out."""
+"""Mean bytes of a tensor's entry in the header of safetensors, without its two offsets."""
 HEADER = 650
-"""Bytes of the header beside entries, layout and recipe: the last report, the rungs, the data's hash."""
+"""Bytes of the header without entries, layout and recipe: the last report, the rungs, the data's hash."""
 
 
 def checkpoint_bytes(layout: ResNetLayout, recipe: Recipe) -> int:
-    """Bytes of the file that `trainables.checkpoints.files` writes for a trial, within 2 %."""
+    """Bytes of the file that `trainables.checkpoints.files` writes for a trial, accurate to 2%."""
     norms, channels = count_norms(layout)
     tensors = count_param_tensors(layout)
     return file_bytes(count_params(layout), tensors, norms, channels, recipe) + text_bytes(layout, recipe)
@@ -29,7 +29,7 @@ def text_bytes(layout: ResNetLayout, recipe: Recipe) -> int:
 
 
 def state_tensors(recipe: Recipe) -> tuple[int, int]:
-    """Tensors that the optimizer of `recipe` keeps for each parameter: as large as it, and of a single float32."""
+    """Numbers of tensors that the optimizer of `recipe` keeps per parameter: of its size, and of a single float32."""
     match recipe.optimizer:
         case "sgd" | "nesterov" | "muon":
             return (1 if recipe.momentum else 0), 0
@@ -38,9 +38,9 @@ def state_tensors(recipe: Recipe) -> tuple[int, int]:
 
 
 def file_bytes(params: int, weights: int, norms: int, channels: int, recipe: Recipe) -> int:
-    """`checkpoint_bytes` for a network with so many parameters in so many `weights`, BatchNorms and channels of these.
+    """Bytes of a checkpoint without the texts of layout and recipe.
 
-    The texts of layout and recipe are left out.
+    The network has `params` parameters in `weights` tensors, and `norms` BatchNorms with `channels` channels in total.
     """
     moments, steps = state_tensors(recipe)
     networks = 1 + (recipe.keep_weights == "best") + (recipe.ema_decay > 0)

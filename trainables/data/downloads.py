@@ -1,4 +1,4 @@
-"""Downloads through torchvision that end, one way or the other, in bounded time."""
+"""Downloads through torchvision that either succeed or fail in bounded time."""
 
 import contextlib
 import http.client
@@ -13,14 +13,14 @@ TIMEOUT_S = 20
 """Seconds without a byte after which a download has failed; a working host answers within 2."""
 
 DOWNLOAD_ERRORS = (OSError, RuntimeError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error)
-"""What torchvision lets through when a host is not reached, stops midway or delivers something else."""
+"""What torchvision raises if a host cannot be reached, stops midway or sends something else."""
 
 
 @contextlib.contextmanager
 def torchvision_downloads() -> Iterator[ModuleType]:
-    """Give torchvision.datasets, with `TIMEOUT_S` on every socket that is opened meanwhile.
+    """Yield torchvision.datasets, with a timeout of `TIMEOUT_S` on every socket that is opened meanwhile.
 
-    torchvision passes no timeout to urllib, which then waits for ever; the process-wide default is the only handle.
+    torchvision passes no timeout to urllib, which then waits forever; only the process-wide default can change that.
     """
     import torchvision.datasets
 
@@ -36,6 +36,6 @@ def torchvision_downloads() -> Iterator[ModuleType]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what `error` says, on one line of at most 300 characters."""
+    """Return the message of `error` as one line of at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,4 +1,4 @@
-"""Which images a folder holds, of which classes, in which layout: from the file list alone."""
+"""Finds the images of a folder and their classes from the list of files, without opening any."""
 
 import hashlib
 import os
@@ -13,9 +13,9 @@ from trainables.data.stored_arrays import SCHEMA
 from trainables.errors import DatasetError
 
 DEFAULT_IMAGE_SIZE = 32
-"""Pixels of the shorter side, then of both after the crop: CIFAR's size."""
+"""Side in pixels to which images are resized and cropped: CIFAR's size."""
 
-IMAGE_SIZES = range(8, 513)  # below 8 three halvings leave no pixel; 512 is 0.8 MB an image
+IMAGE_SIZES = range(8, 513)  # below 8, three halvings leave no pixel; at 512, an image takes 0.8 MB
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -27,9 +27,9 @@ class FolderScan:
     class_names: tuple[str, ...]
     train: tuple[tuple[Path, int], ...]
     test: tuple[tuple[Path, int], ...]
-    """Empty when the folder has no test/: a stratified fifth of `train` is the test set."""
+    """Empty if the folder has no test/; a stratified fifth of `train` is then the test set."""
     val_ignored: bool
-    """There is a val/ beside train/, which is not read."""
+    """Whether there is a val/ beside train/, which is not read."""
 
 
 def is_image_folder(name: str) -> bool:
@@ -38,14 +38,14 @@ def is_image_folder(name: str) -> bool:
 
 
 def resolved_folder(name: str) -> Path:
-    """Return the absolute path of the folder `name`, ~ and links resolved."""
-    return Path(os.path.expanduser(name)).resolve()  # Path.expanduser raises for a user that does not exist
+    """Return the absolute path of the folder `name`, with ~ and links resolved."""
+    return Path(os.path.expanduser(name)).resolve()  # Path.expanduser raises for a user who does not exist
 
 
 def scan_folder(folder: Path) -> FolderScan:
-    """List the images of `folder`, hidden files and other suffixes left out.
+    """List the images of `folder`, without hidden files and files with other suffixes.
 
-    Raises DatasetError for fewer than 2 classes, a class of fewer than 2 images, a class only in test/.
+    Raises DatasetError for fewer than 2 classes, for a class with fewer than 2 images, or for a class only in test/.
     """
     try:
         return _scan(folder)
@@ -59,18 +59,20 @@ def _scan(folder: Path) -> FolderScan:
     class_names = tuple(path.name for path in _subfolders(train_folder))
     if not split and {"train", "test"} & set(class_names) and set(class_names) <= {"train", "test", "val"}:
         raise DatasetError(
-            f"{folder} holds {'/, '.join(class_names)}/ without class folders; lay it out as train/class/image"
+            f"{folder} holds {'/, '.join(class_names)}/ without class folders; arrange it as train/class/image"
         )
     if len(class_names) < 2:
         raise DatasetError(
-            f"{train_folder} has {len(class_names)} class folders and at least 2 are needed; lay it out as class/image"
+            f"{train_folder} has {len(class_names)} class folders, but at least 2 are needed; arrange it as class/image"
         )
     train = _list_images(train_folder, class_names)
     test: tuple[tuple[Path, int], ...] = ()
     if split and (folder / "test").is_dir():
         unknown = sorted({path.name for path in _subfolders(folder / "test")} - set(class_names))
         if unknown:
-            raise DatasetError(f"{folder / 'test' / unknown[0]} is a class that train/ does not have; add or remove it")
+            raise DatasetError(
+                f"{folder / 'test' / unknown[0]} is a class that train/ does not have; add it there or remove it"
+            )
         test = _list_images(folder / "test", class_names)
         if not test:
             raise DatasetError(
@@ -83,7 +85,7 @@ def _scan(folder: Path) -> FolderScan:
 def folder_source_key(folder: Path, image_size: int | None) -> str:
     """Return the cache key of `folder`: its name, the image size, and a digest of its file list.
 
-    The digest covers each file's relative path, size and modification time, so a changed folder is prepared anew.
+    The digest covers each file's relative path, size and modification time, so a changed folder is prepared again.
     """
     scan = scan_folder(folder)
     size = checked_image_size(image_size)
@@ -96,7 +98,7 @@ def folder_source_key(folder: Path, image_size: int | None) -> str:
 
 
 def checked_image_size(image_size: int | None) -> int:
-    """Return `image_size`, or the default for None; raises DatasetError outside `IMAGE_SIZES`."""
+    """Return `image_size`, or the default for None; raise DatasetError outside `IMAGE_SIZES`."""
     size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
     if size not in IMAGE_SIZES:
         raise DatasetError(f"image size {size} is outside {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}; 32 and 64 are usual")
@@ -109,7 +111,7 @@ def require_two_each(folder: Path, class_names: tuple[str, ...], labels: Sequenc
     for name, count in zip(class_names, counts, strict=True):
         if count < 2:
             raise DatasetError(
-                f"class {name!r} of {folder} has {count} readable images and at least 2 are needed; "
+                f"class {name!r} of {folder} has {count} readable images, but at least 2 are needed; "
                 "add images or remove the class folder"
             )
 

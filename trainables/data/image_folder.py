@@ -1,4 +1,4 @@
-"""A folder of class folders of images as a data set: PATH/class/*.png, or PATH/train/class and PATH/test/class."""
+"""A folder of images as a data set, with one folder per class: PATH/class, or PATH/train/class and PATH/test/class."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +16,9 @@ from trainables.errors import DatasetError
 
 
 def folder_info(folder: Path, image_size: int | None) -> DatasetInfo:
-    """Return the facts of an image folder from its file list and the images' headers, without decoding one.
+    """Return the facts of an image folder from its list of files and the headers of the images, without decoding any.
 
-    A file that turns out unreadable when the folder is prepared lowers the counts.
+    The counts are lower once the folder is prepared and unreadable files are left out.
     """
     scan = scan_folder(folder)
     size = checked_image_size(image_size)
@@ -31,9 +31,9 @@ def folder_info(folder: Path, image_size: int | None) -> DatasetInfo:
 
 
 def prepare_folder(folder: Path, image_size: int | None, scratch: Path, say: Say) -> RawArrays:
-    """Decode every image of `folder` to `image_size` squares, RGB unless all are grayscale.
+    """Decode every image of `folder` to a square of side `image_size`, RGB unless all images are grayscale.
 
-    Unreadable files are named through `say`, counted and left out. Raises DatasetError when they leave a class with
+    Unreadable files are reported through `say`, counted and left out. Raises DatasetError when a class is left with
     fewer than 2 images, or the test folder with none.
     """
     scan = scan_folder(folder)
@@ -47,7 +47,7 @@ def prepare_folder(folder: Path, image_size: int | None, scratch: Path, say: Say
     if scan.test:
         test_images, test_labels = _decode_all(folder, scan.test, (size, size, channels), scratch / "test.npy", say)
         if not len(test_labels):
-            raise DatasetError(f"no file of {folder / 'test'} is a readable image; replace them, or remove test/")
+            raise DatasetError(f"no file in {folder / 'test'} is a readable image; replace them, or remove test/")
         return RawArrays(images, labels, test_images, test_labels, scan.class_names, source)
     train, test = stratified_split(labels, TEST_FRACTION, seed=0)
     return RawArrays(
@@ -63,17 +63,17 @@ def prepare_folder(folder: Path, image_size: int | None, scratch: Path, say: Say
 def _decode_all(
     folder: Path, files: Sequence[tuple[Path, int]], shape: tuple[int, int, int], target: Path, say: Say
 ) -> tuple[Images, Labels]:
-    """Decode `files` into the mapped file `target`, so that memory does not limit the folder's size."""
+    """Decode `files` into the memory-mapped file `target`, so that a folder may be larger than memory."""
     images = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
 
     def decode_into(row: int) -> str | None:
         try:
             images[row] = decode(files[row][0], shape)
-        except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: Pillow on a broken PNG chunk
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
             return f"{files[row][0].relative_to(folder)} ({' '.join(str(error).split())})"
         return None
 
-    with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
         problems = list(pool.map(decode_into, range(len(files))))
     unreadable = [problem for problem in problems if problem]
     if unreadable:
@@ -85,7 +85,7 @@ def _decode_all(
 
 
 def _take(images: Images, rows: IndexArray, target: Path) -> Images:
-    """Copy `rows` of `images` into the mapped file `target`, a chunk at a time."""
+    """Copy `rows` of `images` into the memory-mapped file `target`, one chunk at a time."""
     taken = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:]))
     for start in range(0, len(rows), 1024):
         taken[start : start + 1024] = images[rows[start : start + 1024]]

@@ -1,4 +1,4 @@
-"""The data sets known by name: their shapes and sizes."""
+"""The data sets known by name, with their shapes and sizes."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ class DatasetInfo:
     classes: int
     """Number of classes; labels are 0 to classes - 1."""
     train_images: int
-    """Images of the training set, the validation split included."""
+    """Images of the training set, including the validation split."""
     test_images: int
     """Images of the test set."""
 
@@ -36,7 +36,7 @@ DATASETS: dict[str, DatasetInfo] = {
 def known_dataset(name: str, image_size: int | None = None) -> DatasetInfo:
     """Return the facts of the data set called `name`.
 
-    Raises DatasetError for an unknown name, naming the nearest, and for an `image_size` that is not the set's own.
+    Raises DatasetError for an unknown name, with the nearest known one, or for another `image_size` than the set's.
     """
     if name not in DATASETS:
         nearest = difflib.get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.0)[0]

@@ -1,4 +1,4 @@
-"""From the name of a data set to the function that prepares it."""
+"""Finds the function that prepares a data set, by the data set's name."""
 
 import os
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from trainables.errors import DatasetError
 
 @dataclass(frozen=True)
 class Source:
-    """How one data set is prepared and under which key it is kept in the cache."""
+    """How a data set is prepared, and the key under which it is kept in the cache."""
 
     name: str
     """As in `DatasetInfo.name`."""
@@ -30,8 +30,8 @@ class Source:
 def find_source(name: str, root: Path, image_size: int | None = None) -> Source:
     """Return the source of the data set `name`, a key of `DATASETS` or the path of an image folder.
 
-    `root` is the cache's folder; it and its surroundings are searched for existing copies. Raises DatasetError for an
-    unknown name and an image size that does not apply.
+    `root` is the cache's folder; it and some folders around it are searched for existing copies. Raises DatasetError
+    for an unknown name or an image size that does not apply.
     """
     if name not in DATASETS and is_image_folder(name):
         folder = resolved_folder(name)
@@ -41,9 +41,9 @@ def find_source(name: str, root: Path, image_size: int | None = None) -> Source:
 
 
 def existing_places(root: Path, variable: str | None = None) -> list[Path]:
-    """Return the folders that are searched for a data set already on this machine, each once, in order.
+    """Return the folders that are searched for an existing copy of a data set, in order and each once.
 
-    The folder that the environment variable `variable` names, the cache, its parent, ~/data, the working directory.
+    They are the folder in the environment variable `variable`, the cache, its parent, ~/data and the working directory.
     """
     named = os.environ.get(variable) if variable else None
     places = [Path(named).expanduser()] if named else []
@@ -67,24 +67,25 @@ def _prepare_known(name: str, root: Path, scratch: Path, say: Say) -> RawArrays:
     got = (raw.train_images.shape, raw.test_images.shape, len(raw.class_names))
     if got != ((info.train_images, height, width, channels), (info.test_images, height, width, channels), info.classes):
         raise DatasetError(
-            f"{raw.source} is not {name}: it has training images {got[0]}, test images {got[1]} and {got[2]} classes, "
-            f"not {info.train_images:,} and {info.test_images:,} of {height}x{width}x{channels} and {info.classes}"
+            f"{raw.source} is not {name}: it has training images {got[0]}, test images {got[1]} and {got[2]} classes "
+            f"instead of {info.train_images:,} and {info.test_images:,} images of {height}x{width}x{channels} and "
+            f"{info.classes} classes; use the original data set"
         )
     return raw
 
 
 def prepare_digits() -> RawArrays:
-    """Return scikit-learn's 1,797 digits, 8x8 of 0 to 16, as 16x16 of 0 to 255.
+    """Return scikit-learn's 1,797 digits, 8x8 with values 0 to 16, as 16x16 with values 0 to 255.
 
-    Bilinear with half-pixel centres (as torch's interpolate, align_corners=False), in integers, so that the pixels are
-    the same on every platform; a stratified fifth, with seed 0, is the test set.
+    Interpolation is bilinear with half-pixel centres (like torch's interpolate with align_corners=False), in integers,
+    so that the pixels are the same on every platform. A stratified fifth, drawn with seed 0, is the test set.
     """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     small = bunch.images.astype(np.int64)  # (N, 8, 8)
     labels = bunch.target.astype(np.int64)
-    quarters = np.zeros((16, 8), dtype=np.int64)  # row: output pixel; its weights on two input pixels, in quarters
+    quarters = np.zeros((16, 8), dtype=np.int64)  # each row: the weights of two input pixels, in quarters
     for i in range(16):
         near, far = i // 2, i // 2 + (1 if i % 2 else -1)
         quarters[i, near] += 3

@@ -1,4 +1,4 @@
-"""One prepared data set on disk: four .npy files and a meta.json that describes and certifies them."""
+"""A prepared data set on disk: four .npy files, and a meta.json with their shapes, types and checksums."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from trainables.errors import DatasetError
 
 SCHEMA = 1
-"""Version of the files' layout; another one on disk is prepared anew."""
+"""Version of the files' layout; a data set on disk with another version is prepared again."""
 
 Part = Literal["train", "test"]
 Images = npt.NDArray[np.uint8]
@@ -22,12 +22,12 @@ Labels = npt.NDArray[np.int64]
 ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 FILE_NAMES = frozenset({"meta.json", *(f"{name}.npy" for name in ARRAY_NAMES)})
 
-_CHUNK = 4096  # images copied at a time: 12 MB of 32x32x3, so a set larger than memory can be stored
+_CHUNK = 4096  # images copied at a time (12 MB of 32x32x3), so that a data set may be larger than memory
 
 
 @dataclass(frozen=True, eq=False)
 class RawArrays:
-    """What a source delivers: images uint8 (N, H, W, C), labels int64 (N,), and where they came from."""
+    """The data set of a source: images uint8 (N, H, W, C), labels int64 (N,), and where they came from."""
 
     train_images: Images
     train_labels: Labels
@@ -39,7 +39,7 @@ class RawArrays:
 
 @dataclass(frozen=True, eq=False)
 class StoredPart:
-    """The training or the test arrays of a prepared data set, mapped from disk, and its meta.json."""
+    """The training or the test arrays of a prepared data set, mapped from disk, with its meta.json."""
 
     images: Images
     labels: Labels
@@ -47,13 +47,13 @@ class StoredPart:
 
 
 class DamagedError(DatasetError):
-    """A prepared folder whose files are missing or not those that its meta.json describes."""
+    """A prepared folder whose files are missing or differ from its meta.json."""
 
 
 def write_arrays(folder: Path, name: str, raw: RawArrays) -> None:
-    """Write `raw` into `folder`, read every file back and compare, and write meta.json last.
+    """Write `raw` into `folder`, compare every file with what was written, and write meta.json last.
 
-    Raises DatasetError when the arrays do not fit together or what was read back differs from what was written.
+    Raises DatasetError when the arrays are inconsistent, or a file differs from what was written.
     """
     _check_consistent(name, raw)
     described: dict[str, dict[str, Any]] = {}
@@ -72,7 +72,9 @@ def write_arrays(folder: Path, name: str, raw: RawArrays) -> None:
             os.fsync(file.fileno())
         sha256 = _sha256(np.load(path, mmap_mode="r"))
         if sha256 != digest.hexdigest():
-            raise DatasetError(f"{path} reads back as {sha256}, not {digest.hexdigest()} as written; check the disk")
+            raise DatasetError(
+                f"{path} has SHA-256 {sha256} after writing {digest.hexdigest()}; check the disk and try again"
+            )
         described[array_name] = {
             "shape": list(array.shape),
             "dtype": array.dtype.str,
@@ -97,10 +99,10 @@ def write_arrays(folder: Path, name: str, raw: RawArrays) -> None:
 
 
 def read_part(folder: Path, part: Part, *, full: bool = False) -> StoredPart:
-    """Map one part of a prepared folder; the other part's files are not touched.
+    """Map one part of a prepared folder, without touching the files of the other part.
 
     Pages are shared between processes until one writes to them (copy-on-write, mmap_mode "c"). Sizes, shapes and types
-    are compared with meta.json, with `full` the SHA-256 too. Raises DamagedError, with the reason, for any difference.
+    are compared with meta.json, and with `full` the SHA-256 too. Raises DamagedError, with the reason, if they differ.
     """
     meta = read_meta(folder)
     arrays: list[npt.NDArray[Any]] = []
@@ -114,10 +116,10 @@ def read_part(folder: Path, part: Part, *, full: bool = False) -> StoredPart:
             mapped = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, KeyError, TypeError, EOFError) as error:
             raise DamagedError(f"{path} cannot be opened ({error})") from error
-        except ValueError as error:  # np.load's word for a broken header, and DamagedError itself
+        except ValueError as error:  # raised by np.load for a broken header; DamagedError is one too
             raise error if isinstance(error, DamagedError) else DamagedError(f"{path}: {error}") from error
         if [list(mapped.shape), mapped.dtype.str] != [described["shape"], described["dtype"]]:
-            raise DamagedError(f"{path} holds {mapped.dtype.str} {mapped.shape}, not what meta.json says")
+            raise DamagedError(f"{path} has {mapped.dtype.str} {mapped.shape}, which differs from meta.json")
         if full and (sha256 := _sha256(mapped)) != described["sha256"]:
             raise DamagedError(f"{path} has SHA-256 {sha256}, not {described['sha256']}")
         arrays.append(np.asarray(mapped))  # the plain-array view keeps the mapping alive
@@ -127,7 +129,7 @@ def read_part(folder: Path, part: Part, *, full: bool = False) -> StoredPart:
 def read_meta(folder: Path) -> dict[str, Any]:
     """Return meta.json of a prepared folder.
 
-    Raises DamagedError when it is missing, unreadable or of another schema version.
+    Raises DamagedError when it is missing or unreadable, or has another schema version.
     """
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -140,9 +142,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel of images (N, H, W, C), in units of [0, 1].
+    """Return the mean and the standard deviation of each channel of images (N, H, W, C), in units of [0, 1].
 
-    Exact up to the last division: sums are taken over a histogram of the 256 values.
+    They are exact up to the last division, because the sums are taken over a histogram of the 256 values.
     """
     channels = images.shape[-1]
     histogram = np.zeros((channels, 256), dtype=np.int64)
@@ -163,15 +165,15 @@ def _check_consistent(name: str, raw: RawArrays) -> None:
         if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
             raise DatasetError(
                 f"{name}: {part} images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape} "
-                "are not uint8 (N, H, W, C) and int64 (N,); the source is not this data set"
+                "are not uint8 (N, H, W, C) and int64 (N,); use the original data set as the source"
             )
         classes = len(raw.class_names)
         if len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
-            raise DatasetError(f"{name}: the {part} labels are not all in 0 to {classes - 1}; the source is damaged")
+            raise DatasetError(f"{name}: the {part} labels are not all in 0 to {classes - 1}; replace the source")
     if raw.train_images.shape[1:] != raw.test_images.shape[1:]:
         raise DatasetError(
             f"{name}: training images {raw.train_images.shape[1:]} and test images {raw.test_images.shape[1:]} "
-            "differ in shape; the source is damaged"
+            "differ in shape; replace the source"
         )
 
 

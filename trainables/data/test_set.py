@@ -1,4 +1,4 @@
-"""The test set of a data set; only the final evaluation imports this module, and a test holds that."""
+"""The test set of a data set; only the final evaluation imports this module, which a test checks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,9 @@ from trainables.data.stored_arrays import Images, Labels
 
 @dataclass(frozen=True, eq=False)
 class TestSet:
-    """A test set, with the training set's statistics to normalise it by."""
+    """A test set, with the statistics of the training set for its normalisation."""
 
-    __test__ = False  # pytest collects classes by this name
+    __test__ = False  # pytest would collect a class of this name
 
     name: str
     """As in `DatasetInfo.name`."""
@@ -29,15 +29,15 @@ class TestSet:
     class_names: tuple[str, ...]
     """Name of each label."""
     train_sha256: str
-    """`TrainingSet.sha256` of the training set beside it; images of another one may be in this test set."""
+    """`TrainingSet.sha256` of the matching training set; images of another training set may be in this test set."""
 
 
 def load_test_set(
     name: str, data_dir: str | Path | None = None, *, image_size: int | None = None, on_message: Say | None = None
 ) -> TestSet:
-    """Open the test set of `name`, preparing the data set in the cache if need be, and compare its checksums.
+    """Open the test set of `name`, prepare the data set in the cache if necessary, and compare its checksums.
 
-    Raises DatasetError when the data set cannot be had.
+    Raises DatasetError when the data set cannot be obtained.
     """
     root = cache_root(data_dir)
     source = find_source(name, root, image_size)

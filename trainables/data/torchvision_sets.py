@@ -1,4 +1,4 @@
-"""The data sets that torchvision both downloads and reads: CIFAR-100, SVHN, Fashion-MNIST, MNIST."""
+"""The data sets that torchvision downloads and reads: CIFAR-100, SVHN, Fashion-MNIST, MNIST."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from trainables.data.downloads import DOWNLOAD_ERRORS, one_line, torchvision_dow
 from trainables.data.stored_arrays import Images, Labels, RawArrays
 from trainables.errors import DatasetError
 
-# Name: torchvision's class, what shows that a folder holds the set in torchvision's layout, and what belongs there.
+# Name: torchvision's class, a file by which a folder is recognised, and what a user has to put there.
 _SETS = {
     "cifar100": ("CIFAR100", "cifar-100-python", "the folder cifar-100-python"),
     "svhn": ("SVHN", "train_32x32.mat", "train_32x32.mat and test_32x32.mat"),
@@ -23,10 +23,10 @@ _SETS = {
 
 
 def prepare_torchvision_set(name: str, places: Sequence[Path], scratch: Path, say: Say) -> RawArrays:
-    """Return the data set `name` from torchvision's layout in one of `places`, else from its download.
+    """Return the data set `name` from a folder in `places` with torchvision's layout, else from its download.
 
-    `scratch` is an empty folder for downloads, so that no remains of an earlier one are taken for the whole. Raises
-    DatasetError, naming all that was tried, when neither delivers.
+    `scratch` is an empty folder for downloads, so that the remains of an earlier one are not mistaken for all of it.
+    Raises DatasetError, naming everything that was tried, when all of it fails.
     """
     class_name, marker, by_hand = _SETS[name]
     failures = [f"no {marker} in {', '.join(map(str, places))}"]
@@ -46,7 +46,7 @@ def prepare_torchvision_set(name: str, places: Sequence[Path], scratch: Path, sa
             return _read(datasets, class_name, scratch, "torchvision's download", download=True)
         except (*DOWNLOAD_ERRORS, ValueError, KeyError) as error:
             failures.append(f"torchvision's download failed ({one_line(error)})")
-    raise DatasetError(f"{name} cannot be had: {'; '.join(failures)}; put {by_hand} into one of these places")
+    raise DatasetError(f"{name} could not be obtained: {'; '.join(failures)}; put {by_hand} into one of these places")
 
 
 def _read(datasets: ModuleType, class_name: str, root: Path, source: str, *, download: bool) -> RawArrays:

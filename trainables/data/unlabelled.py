@@ -1,4 +1,4 @@
-"""Images without labels, from a folder of image files or a .npy file, in the shape of a data set's."""
+"""Images without labels from a folder of image files or a .npy file, in the shape of a data set's images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NPY_MAGIC = b"\x93NUMPY"
 
 @dataclass(frozen=True, eq=False)
 class UnlabelledImages:
-    """Images in a stable order, each with the name it is known by."""
+    """Images in a stable order, each with an id."""
 
     ids: tuple[str, ...]
     """The stems of the files, or the positions in the array, from 0."""
     shape: tuple[int, int, int]
     """(H, W, C)."""
     source: tuple[Path, ...] | Images
-    """One file an image, or the array (N, H, W, C) itself."""
+    """One file per image, or the array (N, H, W, C) itself."""
 
     def batches(self, size: int) -> Iterator[Images]:
         """The images in their order as uint8 (up to `size`, H, W, C).
@@ -35,7 +35,7 @@ class UnlabelledImages:
         Raises:
             DatasetError: a file is not a readable image.
         """
-        with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without the interpreter's lock
+        with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
             for start in range(0, len(self.ids), size):
                 part = self.source[start : start + size]
                 if isinstance(part, tuple):
@@ -46,20 +46,20 @@ class UnlabelledImages:
     def _decoded(self, path: Path) -> Images:
         try:
             return decode(path, self.shape)
-        except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: Pillow on a broken PNG chunk
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
             reason = " ".join(str(error).split())
             raise DatasetError(f"{path}: not a readable image ({reason}); replace or remove it") from error
 
 
 def open_unlabelled(path: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
-    """The images of the folder or .npy file `path` for a network of images of `shape` (H, W, C).
+    """The images of the folder or .npy file `path`, for a network that takes images of `shape` (H, W, C).
 
     A folder is flat and read in the natural order of its names (2 before 10); its images are turned upright, cropped,
-    resized and converted as those of an image folder are. A .npy file holds uint8 (N, H, W, C), or (N, H, W) of grey
-    images, of exactly that shape.
+    resized and converted like those of an image folder. A .npy file holds uint8 (N, H, W, C), or (N, H, W) for
+    grayscale images, of exactly that shape.
 
     Raises:
-        DatasetError: there are no images, or they are of another kind or shape.
+        DatasetError: there are no images, or they have another type or shape.
     """
     if path.is_dir():
         return _folder(path, shape)
@@ -78,18 +78,18 @@ def _folder(folder: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
         key=lambda path: (natural_key(path.stem), path.name),
     )
     if not files:
-        below = "; it holds folders, name one of them" if any(path.is_dir() for path in entries) else ""
+        below = ", or give one of its folders" if any(path.is_dir() for path in entries) else ""
         raise DatasetError(f"{folder}: no images; put files such as 1.png ({', '.join(sorted(SUFFIXES))}) there{below}")
     seen: dict[str, Path] = {}
     for path in files:
         if path.stem in seen:
-            raise DatasetError(f"{folder}: {seen[path.stem].name} and {path.name} have one id; rename one of them")
+            raise DatasetError(f"{folder}: {seen[path.stem].name} and {path.name} have the same id; rename one of them")
         seen[path.stem] = path
     return UnlabelledImages(tuple(seen), shape, tuple(files))
 
 
 def natural_key(text: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts names as people do, numbers inside them by value: img2 before img10."""
+    """A sort key that orders the numbers inside names by value: img2 before img10."""
     parts = re.findall("[0-9]+|[^0-9]+", text)
     return [(False, int(part), part) if part[0] in "0123456789" else (True, 0, part) for part in parts]
 
@@ -100,8 +100,8 @@ def _array(path: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
             magic = file.read(len(NPY_MAGIC))
         if magic != NPY_MAGIC:
             raise DatasetError(
-                f"{path}: not a .npy file; a pickled one (CIFAR's batches) is not read, since loading it runs code: "
-                f"save its images by numpy.save as uint8 (N, {', '.join(map(str, shape))}), or give a folder of images"
+                f"{path}: not a .npy file; pickles such as CIFAR's batches are not read, because loading them runs "
+                f"code: save the images with numpy.save as uint8 (N, {', '.join(map(str, shape))}), or give a folder"
             )
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
@@ -109,14 +109,15 @@ def _array(path: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
     except (ValueError, EOFError) as error:
         if isinstance(error, DatasetError):
             raise
-        raise DatasetError(f"{path}: not a whole array of numbers ({error}); write it by numpy.save") from error
+        raise DatasetError(f"{path}: not a complete array of numbers ({error}); write it with numpy.save") from error
     expected = f"uint8 (N, {', '.join(map(str, shape))})" + (
         f" or (N, {shape[0]}, {shape[1]})" if shape[2] == 1 else ""
     )
+    found = f"{images.dtype} {images.shape}"
     if images.ndim == 3 and shape[2] == 1:
         images = images[..., np.newaxis]
     if images.dtype != np.uint8 or images.shape[1:] != shape:
-        raise DatasetError(f"{path}: holds {images.dtype} {images.shape}, this network takes {expected}; convert it")
+        raise DatasetError(f"{path}: holds {found}, but the network takes {expected}; convert it")
     if not len(images):
         raise DatasetError(f"{path}: holds no images; give at least one")
     return UnlabelledImages(tuple(map(str, range(len(images)))), shape, images)

@@ -1,1 +1,1 @@
-"""From a loss to new weights: optimizers and what goes around them."""
+"""Optimizers, and what surrounds their step: clipping, averaging, Lookahead and SAM."""

@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's weights, which is what is validated, tested and handed on."""
+"""An exponential moving average of a network's weights, which is what is validated, tested and exported."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """The average of `network`, moved after every step by 1 - `decay` of the way to the weights.
+    """The average of `network`, which every step moves by 1 - `decay` of the way to the weights.
 
-    Early on the average forgets faster, by min(decay, (1 + n) / (10 + n)) after n steps, or a short training would be
-    validated near its initial weights. It begins anew after each of the epochs `rungs`, so that what is compared at a
-    rung averages the steps of that rung alone, which anneal towards its end. Averaged alike are BatchNorm's running
-    statistics, which belong to the weights; whole numbers are copied. Nothing waits for the device: torch's own
-    AveragedModel, whose average this is, sends its count of steps there at each one.
+    At the start the decay is lower, min(decay, (1 + n) / (10 + n)) after n steps; otherwise a short training would be
+    validated near its initial weights. The average starts again after each of the epochs `rungs`, so that at a rung it
+    covers only the steps since the rung before, which anneal towards its end. BatchNorm's running statistics belong to
+    the weights and are averaged too; integers are copied. The average is that of torch's AveragedModel, which however
+    copies its step count to the device at every step; this class never waits for the device.
 
-    Source: torch.optim.swa_utils.AveragedModel; the faster start is tf.train.ExponentialMovingAverage's.
+    Source: torch.optim.swa_utils.AveragedModel; the faster start is that of tf.train.ExponentialMovingAverage.
     """
 
     def __init__(self, network: nn.Module, decay: float, rungs: tuple[int, ...]) -> None:
@@ -31,7 +31,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def follow(self, step: int, steps_per_epoch: int) -> None:
-        """What comes after step `step` of the network, counted from 0 over the whole training."""
+        """Updates the average after step `step` of the network, counted from 0 over the whole training."""
         begun = max(start for start, _ in pairwise((0, *self._rungs)) if start * steps_per_epoch <= step)
         n = step - begun * steps_per_epoch
         torch._foreach_copy_(*self._copied)

@@ -1,4 +1,4 @@
-"""Muon for the weights of convolutions and SGD with Nesterov momentum for the rest, as one optimizer."""
+"""An optimizer of Muon for the weights of convolutions and SGD with Nesterov momentum for the rest."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 RATE_FACTOR: Final = "rate_factor"
-"""Key, of a parameter group, of what the scheduled learning rate is multiplied by in it."""
+"""Key in a parameter group: the factor that multiplies the scheduled learning rate there."""
 
 
 class MuonAndSgd(torch.optim.Optimizer):
-    """torch.optim.Muon over convolutions' weights as matrices, torch.optim.SGD with Nesterov momentum over the rest.
+    """torch.optim.Muon for the weights of convolutions as matrices, and torch.optim.SGD (Nesterov) for the rest.
 
-    A weight (D, C, K, K) is the matrix (D, C * K * K), as in its author's code; the momentum is replaced by the nearest
-    matrix with orthogonal rows or columns, times max(1, D / (C K K)) ** 0.5, torch's "original" scaling. A kernel
-    with one input channel (depthwise, or the stem of grey images) is no map between channels and is left to SGD.
+    A weight (D, C, K, K) is treated as the matrix (D, C * K * K), as in the author's code; the momentum is replaced by
+    the nearest matrix with orthogonal rows or columns, times max(1, D / (C K K)) ** 0.5, torch's "original" scaling. A
+    kernel with one input channel (depthwise, or the stem for grayscale images) is no map between channels and is left
+    to SGD.
 
-    The decay of the matrices is decoupled. Its coefficient is `weight_decay` / (`rate_factor` * (1 - `momentum`)), so
-    that with gradients of zero all weights shrink alike in the long run: SGD's momentum sums the gradients of
-    1 / (1 - momentum) steps, and Muon's averages them.
+    The weight decay of the matrices is decoupled. Its coefficient is `weight_decay` / (`rate_factor` *
+    (1 - `momentum`)), so that with zero gradients all weights shrink at the same rate in the long run: SGD's momentum
+    sums the gradients of 1 / (1 - momentum) steps, and Muon's averages them.
 
     Source: Jordan et al., Muon, kellerjordan.github.io/posts/muon; airbench94_muon.py in KellerJordan/cifar10-airbench.
     """
@@ -53,7 +54,7 @@ class MuonAndSgd(torch.optim.Optimizer):
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Takes the gradients away, or fills them with zeros."""
+        """Removes the gradients, or sets them to zero."""
         for param in self._params:
             if set_to_none:
                 param.grad = None
@@ -62,21 +63,21 @@ class MuonAndSgd(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # a step has one gradient
-        """One step of both."""
+        """Takes one step of both optimizers."""
         for matrix, param in zip(self._matrices, self._filters, strict=True):
             matrix.grad = None if param.grad is None else as_matrix(param.grad, param)
         for part in self._parts:
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of both, the parameters numbered on from those of Muon to those of SGD."""
+        """The state of both optimizers, with the parameters of SGD numbered after those of Muon."""
         state: dict[int, Any] = {}
         for offset, part in self._numbered():
             state |= {offset + number: values for number, values in part.state_dict()["state"].items()}
         return {"state": state, "param_groups": self.param_groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the state of what `state_dict` returned; the groups stay as they are."""
+        """Restores the state that `state_dict` returned; the parameter groups do not change."""
         for offset, part in self._numbered():
             own = part.state_dict()
             count = sum(len(group["params"]) for group in part.param_groups)
@@ -85,7 +86,7 @@ class MuonAndSgd(torch.optim.Optimizer):
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
     def _numbered(self) -> list[tuple[int, torch.optim.Optimizer]]:
-        """Each part with the number of its first parameter."""
+        """Each of the two optimizers with the number of its first parameter."""
         found, offset = [], 0
         for part in self._parts:
             found.append((offset, part))
@@ -99,9 +100,9 @@ def is_filter(param: Tensor) -> bool:
 
 
 def as_matrix(tensor: Tensor, param: Tensor) -> Tensor:
-    """`tensor` (D, C, K, K) as (D, C * K * K), columns in the order in which `param`, of that shape, lies in memory.
+    """`tensor` (D, C, K, K) as (D, C * K * K), with columns in the memory order of `param`, which has the same shape.
 
-    It is a view when `tensor` lies there alike. Orthogonalisation does not mind the order of columns.
+    The result is a view if `tensor` has the same memory order. Orthogonalisation does not depend on the column order.
     """
     channels_last = param.is_contiguous(memory_format=torch.channels_last)
     return (tensor.permute(0, 2, 3, 1) if channels_last else tensor).reshape(len(tensor), -1)

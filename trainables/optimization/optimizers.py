@@ -1,4 +1,4 @@
-"""torch.optim's update rules by name, and what a schedule sets in them at each step."""
+"""The optimizers by name, and the learning rate and momentum that a schedule sets in them at each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainables.recipe import Recipe
 
 
 def make_optimizer(params: Iterable[nn.Parameter], recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    """The optimizer of `recipe` over `params`, which are on `device`; its fused kernel where torch has one."""
+    """The optimizer of `recipe` for `params`, which are on `device`, with a fused kernel if torch has one."""
     groups = decay_groups(params, recipe)
     rate, decay, momentum = recipe.learning_rate, recipe.weight_decay, recipe.momentum
     fused = device.type in ("cpu", "cuda")
@@ -33,9 +33,9 @@ def make_optimizer(params: Iterable[nn.Parameter], recipe: Recipe, device: torch
 
 
 def decay_groups(params: Iterable[nn.Parameter], recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameter groups of `params`: one, or where the recipe does not decay norms and biases, these apart.
+    """The parameter groups of `params`: one, or two if the recipe does not decay norms and biases.
 
-    Norms' gains and every bias are the parameters of one dimension.
+    Biases and the gains of norms are the parameters with one dimension.
     """
     params = list(params)
     apart = recipe.weight_decay and not recipe.decay_norms
@@ -47,7 +47,7 @@ def decay_groups(params: Iterable[nn.Parameter], recipe: Recipe) -> list[dict[st
 
 
 def set_step(optimizer: torch.optim.Optimizer, rate: float, momentum: float) -> None:
-    """Sets the learning rate and the momentum (of the Adam family beta 1; none of adadelta) of the next step."""
+    """Sets the learning rate and the momentum of the next step: beta 1 in the Adam family, nothing in Adadelta."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
         if "momentum" in group:

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation: the gradient is taken where the loss near the weights is highest, to first order."""
+"""Sharpness-aware minimization: the gradient is taken where the loss near the weights is highest, to first order."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 LEAST_NORM: Final = 1e-12
-"""What is added to the norm of the gradient, so that a gradient of zero goes nowhere; that of the authors' code."""
+"""Added to the norm of the gradient, so that a zero gradient moves nothing; as in the authors' code."""
 
 
 @contextlib.contextmanager
 def ascended(network: nn.Module, radius: float) -> Iterator[None]:
-    """Moves the weights of `network` by `radius` along their gradient, all parameters together, and back at the end.
+    """Moves the weights of `network` by `radius` along their gradient, and back at the end of the body.
 
-    Inside, the gradients are gone, to be computed anew, and BatchNorm normalises by the batch without counting it: its
-    running statistics are those of the weights that are kept. Afterwards every weight has the bits it had. Nothing is
-    read back from the device.
+    The radius is the norm over all parameters together. Inside, the gradients are removed and must be computed again,
+    and BatchNorm normalises by the batch without updating its running statistics, which belong to the weights that are
+    kept. Afterwards every weight has its earlier bits. Nothing is read back from the device.
 
     Source: Foret et al., Sharpness-Aware Minimization, arXiv 2010.01412, equation 2 with p = 2.
     """

@@ -1,4 +1,4 @@
-"""From a batch's loss to new weights, by a recipe: gradients, clipping, the optimizer's step and what follows it."""
+"""Computes new weights from a batch's loss by a recipe: gradients, clipping, the optimizer's step, averaging."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Update:
         self.network, self.recipe, self.steps_per_epoch, self.rungs = network, recipe, steps_per_epoch, rungs
         params = list(network.parameters())
         self.optimizer = make_optimizer(params, recipe, device)
-        head = set(network.head.parameters())  # which the paper of adaptive clipping leaves alone
+        head = set(network.head.parameters())  # not clipped in the paper on adaptive clipping
         self._clipped = [param for param in params if param not in head]
         self._params = params
         self._lookahead, self._average = None, None
@@ -38,16 +38,16 @@ class Update:
 
     @property
     def result(self) -> torch.nn.Module:
-        """The network that is validated: with averaged weights where the recipe averages them."""
+        """The network that is validated, with averaged weights if the recipe averages them."""
         return self.network if self._average is None else self._average.network
 
     @property
     def averaged(self) -> Mapping[str, Tensor]:
-        """The averaged weights and buffers by name, as they are in memory; none where the recipe does not average."""
+        """The averaged weights and buffers by name, without a copy; empty if the recipe does not average."""
         return {} if self._average is None else self._average.network.state_dict()
 
     def prepare(self, step: int) -> float:
-        """Makes ready for the forward pass of step `step` and returns its learning rate."""
+        """Prepares the forward pass of step `step` and returns its learning rate."""
         if self._lookahead is not None and step % self.steps_per_epoch == 0:
             self._lookahead.begin_epoch()
         rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.rungs)
@@ -56,7 +56,7 @@ class Update:
         return rate
 
     def take(self, step: int, loss: Tensor, again: Callable[[], Tensor]) -> None:
-        """Takes step `step` down the batch's `loss`, which `again` computes once more, at other weights."""
+        """Takes step `step` with the batch's `loss`; SAM calls `again` to compute the loss at other weights."""
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.sam_radius:
             with ascended(self.network, self.recipe.sam_radius):

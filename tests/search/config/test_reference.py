@@ -50,12 +50,12 @@ def test_the_page_is_current() -> None:
 
 def test_a_page_that_is_not_current_is_one_line_and_is_written_anew(tmp_path: Path) -> None:
     page = tmp_path / "configuration.md"
-    for content in (None, PAGE.read_text() + "more\n"):
+    for content, found in ((None, "does not exist"), (PAGE.read_text() + "more\n", "is not current")):
         if content is not None:
             page.write_text(content)
         outcome = run("search.keys", page, "--check", cwd=tmp_path)
         assert (outcome.returncode, outcome.stdout) == (1, "")
-        assert outcome.stderr == f"error: {page} is not current; run make docs\n"
+        assert outcome.stderr == f"error: {page} {found}; run make docs\n"
         assert page.exists() == (content is not None)
     assert run("search.keys", page, cwd=tmp_path).returncode == 0
     assert page.read_text() == PAGE.read_text()

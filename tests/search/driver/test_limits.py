@@ -274,10 +274,10 @@ def test_the_final_evaluation_takes_no_network_of_another_epoch(tmp_path: Path) 
         require_ranked_epoch(tmp_path, ranked(state), state.trials[1])
         begin(record, config(max_epochs=2))
         with pytest.raises(
-            SearchError, match="trial 1: its checkpoint is of epoch 4, its accuracy is of epoch 2; give"
+            SearchError, match="trial 1: its checkpoint is of epoch 4, but it is ranked at epoch 2; give"
         ):
             require_ranked_epoch(tmp_path, ranked(state), state.trials[1])
         require_ranked_epoch(tmp_path, ranked(state), state.trials[3])
         checkpoint_path(tmp_path, 3).unlink()
-        with pytest.raises(SearchError, match="is of epoch 2; continue with --resume"):
+        with pytest.raises(SearchError, match="is ranked at epoch 2; continue with --resume"):
             require_ranked_epoch(tmp_path, ranked(state), state.trials[1])

@@ -86,9 +86,9 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(
     there.write_text("precious")
     for arguments, message in (
         (("--export", there), f"export: {there} exists; name another file, or replace it with --force"),
-        (("--export", tmp_path / "a.onnx"), "so call it a.pt2"),
+        (("--export", tmp_path / "a.onnx"), "call it a.pt2"),
         (("--export", tmp_path / "no" / "a.pt2"), "name a file in a folder that exists"),
-        (("--export", tmp_path / "a.pt2", "--trial", "7"), "trial: 7 given, trained has 1 trial, from 0"),
+        (("--export", tmp_path / "a.pt2", "--trial", "7"), "trial: 7 given, but trained has 1 trial, numbered from 0"),
         (("--export", tmp_path / "a.pt2", "--flip"), "leave it out with --export"),
         (("--export", tmp_path / "a.pt2", "--predict", tmp_path), "one at a time"),
     ):

@@ -134,13 +134,13 @@ def test_names_are_sorted_by_the_numbers_in_them() -> None:
 def test_what_cannot_be_predicted_is_one_line(trained: Path, tmp_path: Path) -> None:
     shown = "uint8 (N, 16, 16, 1) or (N, 16, 16)"
     arrays: dict[str, tuple[Any, str]] = {
-        "wide": (np.zeros((2, 16, 17), np.uint8), f"holds uint8 (2, 16, 17, 1), this network takes {shown}"),
-        "colour": (np.zeros((2, 16, 16, 3), np.uint8), f"holds uint8 (2, 16, 16, 3), this network takes {shown}"),
+        "wide": (np.zeros((2, 16, 17), np.uint8), f"holds uint8 (2, 16, 17), but the network takes {shown}"),
+        "colour": (np.zeros((2, 16, 16, 3), np.uint8), f"holds uint8 (2, 16, 16, 3), but the network takes {shown}"),
         "float": (np.zeros((2, 16, 16, 1)), "holds float64 (2, 16, 16, 1)"),
         "empty": (np.zeros((0, 16, 16), np.uint8), "holds no images; give at least one"),
         "objects": (
             np.array([{}], dtype=object),
-            "not a whole array of numbers (Array can't be memory-mapped: Python objects",
+            "not a complete array of numbers (Array can't be memory-mapped: Python objects",
         ),
     }
     for name, (array, message) in arrays.items():
@@ -148,19 +148,19 @@ def test_what_cannot_be_predicted_is_one_line(trained: Path, tmp_path: Path) -> 
         assert message in refusal(tmp_path / f"{name}.npy")
     whole = (tmp_path / "wide.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(whole[:100])
-    assert "not a whole array of numbers" in refusal(tmp_path / "cut.npy")
+    assert "not a complete array of numbers" in refusal(tmp_path / "cut.npy")
     for name, content in (("test_batch", pickle.dumps({b"data": b""})), ("zipped.npz", b"PK\x03\x04"), ("none", b"")):
         (tmp_path / name).write_bytes(content)
         message = refusal(tmp_path / name)
-        assert "not a .npy file; a pickled one (CIFAR's batches) is not read, since loading it runs code" in message
+        assert "not a .npy file; pickles such as CIFAR's batches are not read, because loading them runs" in message
     assert "neither a folder nor a file; check the path" in refusal(tmp_path / "absent")
     folder = tmp_path / "folder"
     (folder / "class").mkdir(parents=True)
     assert "no images; put files such as 1.png" in refusal(folder)
-    assert "it holds folders, name one of them" in refusal(folder)
+    assert "there, or give one of its folders" in refusal(folder)
     Image.new("L", (8, 8)).save(folder / "1.png")
     Image.new("L", (8, 8)).save(folder / "1.jpg")
-    assert "1.jpg and 1.png have one id; rename one of them" in refusal(folder)
+    assert "1.jpg and 1.png have the same id; rename one of them" in refusal(folder)
     (folder / "1.jpg").unlink()
     (folder / "2.png").write_bytes((folder / "1.png").read_bytes()[:40])
     assert "2.png: not a readable image" in refusal(folder)
@@ -185,8 +185,11 @@ def test_the_file_is_written_where_it_is_asked_for_or_not_at_all(
     mistakes: list[tuple[tuple[str | Path, ...], str]] = [
         ((*predict, there), f"output: {there} exists; name another file, or replace it with --force"),
         ((*predict, tmp_path / "no" / "a.csv"), "name a file in a folder that exists"),
-        ((*predict, tmp_path, "--force"), "cannot be a file there"),
-        ((trained, "--predict", tmp_path / "new.npy", "--trial", "7"), "trial: 7 given, trained has 1 trial, from 0"),
+        ((*predict, tmp_path, "--force"), "cannot be written; name a file"),
+        (
+            (trained, "--predict", tmp_path / "new.npy", "--trial", "7"),
+            "trial: 7 given, but trained has 1 trial, numbered from 0",
+        ),
         ((trained, "--output", there), "--output is for --predict"),
         ((trained, "--force"), "--force is for --predict"),
     ]

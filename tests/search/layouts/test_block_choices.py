@@ -86,15 +86,15 @@ def test_what_does_not_fit_is_left_out_and_counted() -> None:
 
 def test_a_space_in_which_nothing_fits_says_why() -> None:
     for changed, message in (
-        ({"groups": [5]}, "groups: 5 does not divide the 4 channels; no width fits"),
-        ({"squeeze_ratios": [64]}, "squeeze: 64 exceeds the 4 channels of a stage; no width fits"),
-        ({"block_types": ["bottleneck"], "channels": [2, 3]}, "channels: 2 given; no width fits"),
+        ({"groups": [5]}, "groups: 5 does not divide the 4 channels"),
+        ({"squeeze_ratios": [64]}, "squeeze: 64 exceeds the 4 channels of a stage"),
+        ({"block_types": ["bottleneck"], "channels": [2, 3]}, "channels: 2 given"),
         ({"groups": [12], "channel_order": "increasing"}, "groups: 12 does not divide the 4 channels"),
         ({"groups": [4], "stem_channels": [6]}, "groups: 4 does not divide the 6 channels of the stem"),
     ):
         space = LayoutSpace.model_validate(SMALL | changed)
         assert list(chains(space)) == []
-        with pytest.raises(EmptySpaceError, match=f"^block_types, groups, squeeze_ratios: {message}"):
+        with pytest.raises(EmptySpaceError, match=rf"^block_types, .*: no layout can be built \({message}.*\); change"):
             make_report(space, 1, 0)
 
 

@@ -67,23 +67,23 @@ def test_the_bound_that_empties_a_space_is_named_with_the_nearest_counts() -> No
     counts = sorted(count_params(layout) for layout in brute_force(window(0, 10**6)))
     below, above = next((a, b) for a, b in itertools.pairwise(counts) if b - a > 2)
     for space, message in (
-        (window(0, counts[0] - 1), f"max_params: the smallest layout has {counts[0]:,} parameters, over the budget of"),
+        (window(0, counts[0] - 1), f"max_params: the smallest layout has {counts[0]:,} parameters, above the budget"),
         (
             window(counts[-1] + 1, 10**6),
-            f"min_params: the largest layout has {counts[-1]:,} parameters, under the floor",
+            f"min_params: the largest layout has {counts[-1]:,} parameters, below the floor",
         ),
-        (window(below + 1, above - 1), f"the nearest have {below:,} and {above:,} parameters; widen the window"),
+        (window(below + 1, above - 1), f"the nearest have {below:,} and {above:,}; widen the limits"),
         (
             window(0, 10**6, predicate=nothing),
-            f"predicate: all {len(counts):,} layouts inside the parameter window are refused; loosen it",
+            f"predicate: all {len(counts):,} layouts within the parameter limits are rejected; loosen it",
         ),
         (
             window(0, 10**6, min_depth=1000),
-            f"depth window: all {len(counts):,} layouts inside the parameter window are refused; widen it",
+            f"min_depth: all {len(counts):,} layouts within the parameter limits are rejected; loosen it",
         ),
         (
             window(0, 10**6, max_flops=1, predicate=even),
-            f"flops window, predicate: all {len(counts):,} layouts inside the parameter window are refused; widen or ",
+            f"max_flops, predicate: all {len(counts):,} layouts within the parameter limits are rejected; loosen them",
         ),
     ):
         assert count_feasible(space) == 0
@@ -107,7 +107,7 @@ def test_only_an_empty_space_is_refused_and_its_message_has_the_true_neighbours(
     if not counts:
         assert message.startswith("block_types, groups, squeeze_ratios: ")
     elif inside:
-        assert f": all {inside:,} layouts inside the parameter window are refused" in message
+        assert f": all {inside:,} layouts within the parameter limits are rejected" in message
     elif below is None:
         assert message.startswith(f"max_params: the smallest layout has {above:,} parameters")
     elif above is None:
@@ -224,7 +224,7 @@ def test_the_halves_are_as_many_as_brute_force_finds(space: LayoutSpace) -> None
 
 def test_a_budget_too_large_to_be_coded_is_refused() -> None:
     table = {"stages": [6], "channels": [2**16 - i for i in range(10)], "min_params": 0, "max_params": 2**62}
-    message = r"space\.max_params: 4,611,686,018,427,387,904 is too large for so many choices"
+    message = r"space\.max_params: 4,611,686,018,427,387,904 is too large for this many choices"
     space = LayoutSpace.model_validate(table)
     with pytest.raises(ValidationError, match=message):
         RunConfig(space=space)

@@ -73,7 +73,7 @@ def test_values_that_contradict_each_other_are_refused_by_name_each_once() -> No
         """
     )
     both, still = ": mixup_alpha 0.5 with cutmix_alpha 1", ": optimizer nesterov with momentum 0"
-    mixed = "mixup_alpha: 0.5 given with cutmix_alpha 1, and a batch is mixed one way; set one of them to 0"
+    mixed = "mixup_alpha: 0.5 given with cutmix_alpha 1, but a batch is mixed in one way only; set one of them to 0"
     unmoved = "momentum: 0 given with nesterov, which needs more than 0; raise it or use sgd"
     assert found == [
         f"{both} is a possible combination; {mixed}",
@@ -81,10 +81,7 @@ def test_values_that_contradict_each_other_are_refused_by_name_each_once() -> No
     ]
     many = problems_of({"mixup_alpha": [0, 0.1, 0.2, 0.3, 0.4, 0.5], "cutmix_alpha": [0, 1, 2, 3]})
     assert len(many) == MAX_NAMED + 1
-    assert (
-        many[-1]
-        == f": {5 * 3 - MAX_NAMED} more combinations contradict themselves; use a family to set fields together"
-    )
+    assert many[-1] == f": {5 * 3 - MAX_NAMED} more contradictory combinations; use a family to set fields together"
 
 
 def test_contradictions_of_two_values_are_found_among_any_number_of_combinations() -> None:
@@ -96,12 +93,12 @@ def test_contradictions_of_two_values_are_found_among_any_number_of_combinations
 
 def test_values_that_contradict_the_number_of_epochs_are_named_by_what_causes_them() -> None:
     assert space_of({"warmup_epochs": 2}).problems_over(3) == []
-    too_long = "warmup_epochs: 2 given for 2 epochs; lower it below them"
+    too_long = "warmup_epochs: 2 given for 2 epochs; use less than 2"
     assert space_of({"warmup_epochs": 2}).problems_over(2) == [too_long]
     space = space_of({"schedule": ["constant", "cosine"], "cosine_epochs": [0, 5], "warmup_epochs": [1, 6]})
     (problem,) = space.problems_over(20)
     named = "schedule cosine with warmup_epochs 6 with cosine_epochs 5 is a possible combination"
-    assert problem == f"{named}; warmup_epochs: 6 given for 5 epochs; lower it below them"
+    assert problem == f"{named}; warmup_epochs: 6 given for 5 epochs; use less than 5"
     with pytest.raises(ConfigError, match=re.escape(f"recipe.{too_long}")):
         compose(None, None, {"max_epochs": 2}, ["recipe.warmup_epochs=2"])
 

@@ -67,6 +67,6 @@ def test_a_dead_drivers_workers_hold_neither_its_lock_nor_its_record(
     driver.wait()
     assert processes_of(driver.pid), "some of its Ray lives on"
     board = run("results.leaderboard", "live", cwd=folder.parent.parent)
-    assert f"process {driver.pid}, is no more; `python -m search.run --resume runs/live`" in board.stderr
+    assert f"process {driver.pid}, has died; `python -m search.run --resume runs/live`" in board.stderr
     with Record(folder) as record:
         assert record.repairs == []

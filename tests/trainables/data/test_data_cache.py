@@ -74,7 +74,7 @@ def test_a_process_killed_while_preparing_leaves_nothing_that_is_taken_for_whole
         assert waiting.stdout.readline() == "digits: another process is preparing it; waiting\n"
         process.kill()
         lines = lines_of(waiting)
-    assert lines[0] == "digits: an earlier preparation did not finish; starting clean"
+    assert lines[0] == "digits: an earlier preparation did not finish; starting over"
     assert lines[-1].startswith("1438 ")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".digits.lock", "digits"]
 

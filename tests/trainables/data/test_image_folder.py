@@ -155,7 +155,7 @@ def test_folders_that_cannot_be_a_data_set_are_refused_with_a_remedy(tmp_path: P
 def test_a_class_left_with_one_readable_image_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "pets", {"cat": 10, "dog": 2})
     (tmp_path / "pets" / "dog" / "001.png").write_bytes(b"torn")
-    with pytest.raises(DatasetError, match=r"class 'dog' .* has 1 readable images and at least 2"):
+    with pytest.raises(DatasetError, match=r"class 'dog' .* has 1 readable images, but at least 2"):
         load_training_set(str(tmp_path / "pets"), tmp_path / "cache")
 
 

@@ -79,7 +79,7 @@ def test_the_indices_are_the_ones_recorded_with_earlier_studies() -> None:
 
 def test_too_many_images_are_refused_with_the_limit() -> None:
     labels = np.tile(np.arange(2), 10)
-    with pytest.raises(DatasetError, match=r"21 training images .* 20 are there .* choose 1 to 20"):
+    with pytest.raises(DatasetError, match=r"21 training images requested, .* there are 20; choose 1 to 20"):
         stratified_subset(np.arange(20), labels, 21)
 
 

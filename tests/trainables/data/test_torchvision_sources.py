@@ -102,7 +102,7 @@ def test_a_folder_with_fewer_images_than_the_set_is_refused(nothing_reachable: P
 
 @pytest.mark.parametrize("name", ["cifar100", "svhn", "fashion-mnist", "mnist"])
 def test_with_no_reachable_source_one_line_says_what_to_put_where(nothing_reachable: Path, name: str) -> None:
-    with pytest.raises(DatasetError, match=r"cannot be had: no .*torchvision's download failed .*; put ") as caught:
+    with pytest.raises(DatasetError, match=r"could not be obtained: no .*'s download failed .*; put ") as caught:
         load_training_set(name, nothing_reachable)
     assert "\n" not in str(caught.value)
     assert str(nothing_reachable) in str(caught.value)
