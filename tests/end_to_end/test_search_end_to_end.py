@@ -167,7 +167,7 @@ def test_extending_a_finished_search_keeps_its_trials(
     assert "the run already has 5" in fewer.stderr
     other = run("search.run", "--resume=tiny", "--max-epochs=3", cwd=cwd)
     assert other.returncode == 2
-    assert "max_epochs (4 -> 3): its trials are annealed at 1, 2, 4; use one of these" in other.stderr
+    assert "max_epochs (4 -> 3): the run's trials are annealed at epochs 1, 2, 4; use one of these" in other.stderr
     assert other.stderr.count("\n") == 1
     assert events(folder) == after
 
