@@ -164,7 +164,7 @@ def test_extending_a_finished_search_keeps_its_trials(
     assert events(folder) == after
     fewer = run("search.run", "--resume=tiny", "--trials=3", cwd=cwd)
     assert fewer.returncode == 2
-    assert "5 already" in fewer.stderr
+    assert "already has 5" in fewer.stderr
     other = run("search.run", "--resume=tiny", "--max-epochs=3", cwd=cwd)
     assert other.returncode == 2
     assert "max_epochs (4 -> 3): its trials are annealed at 1, 2, 4; use one of these" in other.stderr
