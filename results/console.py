@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from difflib import get_close_matches
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -27,6 +26,8 @@ DISTRIBUTION: Final = "parambudget"
 
 def version_of(distribution: str, folder: Path) -> str:
     """The version of an installed distribution, else the one in the pyproject.toml of `folder`, else `unknown`."""
+    from importlib import metadata  # it loads the email package, 15 ms
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
