@@ -113,7 +113,7 @@ def test_only_an_empty_space_is_refused_and_its_message_has_the_true_neighbours(
     elif above is None:
         assert message.startswith(f"min_params: the largest layout has {below:,} parameters")
     else:
-        assert f"the nearest have {below:,} and {above:,} parameters" in message
+        assert f"parameters; the nearest have {below:,} and {above:,}; " in message
 
 
 def test_all_problems_of_fields_are_listed_at_once() -> None:
