@@ -135,7 +135,7 @@ def test_a_divergence_is_an_outcome_with_one_line(config: dict[str, Any]) -> Non
         ({"layout": LAYOUT | {"classes": 3}}, "IndexError: Target"),
         ({"layout": LAYOUT | {"in_channels": 3}}, "RuntimeError"),
         ({"recipe": {"batch_size": 0}}, "ValidationError"),
-        ({"rungs": [0]}, "ValueError: rungs: (0,) given"),
+        ({"rungs": [0]}, "ValueError: epochs: 0 given"),
         ({"rungs": [2, 1]}, "ValueError: rungs: (2, 1) given"),
         ({"seed": -1}, "ValueError"),
         ({"data": {"name": "no-such-set"}}, "DatasetError"),
