@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from search.layouts import LayoutSpace
 from search.layouts.batch import Column
-from search.layouts.chains import Chain
+from search.layouts.chains import Chain, Keys
 from search.layouts.dimensions import form_values, layout_spans
 from search.layouts.index import ChainIndex, Digits, JoinedHalves
 
@@ -28,6 +28,8 @@ Proposal = Mapping[str, int | float]
 class Kept(NamedTuple):
     """The parts of joined halves that do not depend on the proposal."""
 
+    keys: Keys
+    """The fronts themselves, held because they are known by their identity, which a freed array would pass on."""
     front: list[Digits]
     """Place of the stem and digits of the stages of each front, (F,) each."""
     back: list[Digits]
@@ -137,7 +139,7 @@ def _kept(halves: JoinedHalves) -> Kept:
         first = halves.first[fronts]
         last = first + counts[fronts] - (1 << level)
         ranges.append((fronts.astype(np.int32), first.astype(np.int32), last.astype(np.int32)))
-    return Kept(front, back, ranges)
+    return Kept(halves.front, front, back, ranges)
 
 
 def _least_over_ranges(values: Distances, ranges: list[tuple[Places, Places, Places]], fronts: int) -> Distances:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice, pairwise
@@ -16,6 +17,7 @@ from optuna.distributions import IntDistribution
 from model_zoo import PRESETS, ResNetLayout
 from search.layouts import LayoutSpace, enumerate_layouts, sample_uniform
 from search.layouts.dimensions import decode_layout, encode_layout, layout_bounds
+from search.layouts.index import index_of_space
 from search.sampling.joint_space import layout_dimensions
 from search.sampling.neighbours import TIE, Neighbours
 from tests.support.examples import examples
@@ -124,6 +126,18 @@ def test_the_nearest_of_the_default_space_is_the_nearest_of_all_that_were_drawn(
         away, nearest = next(neighbours.around(proposal))
         assert away == pytest.approx(distance(space, proposal, nearest), abs=TIE)
         assert away <= min(distance(space, proposal, layout) for layout in drawn) + TIE
+
+
+def test_neighbours_stay_the_same_when_the_index_of_their_space_is_built_anew() -> None:
+    # What is kept is found by the identity of arrays, which a new index may get from one that was freed.
+    space = LayoutSpace(
+        stages=(3, 4), blocks=(1, 3), channels=(8, 16, 24, 32), skip_kernels=(1, 3), min_params=5000, max_params=60000
+    )
+    kept, proposal = Neighbours(space), {"blocks_1": 2, "width_1": 1, "width_2": 2}
+    for _ in range(10):
+        assert list(islice(kept.around(proposal), 20)) == list(islice(Neighbours(space).around(proposal), 20))
+        index_of_space.cache_clear()
+        gc.collect()
 
 
 def test_an_empty_space_has_no_neighbours() -> None:
