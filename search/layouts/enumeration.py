@@ -35,7 +35,7 @@ def count_total(space: LayoutSpace) -> int:
 
 
 def count_combinations(space: LayoutSpace) -> int:
-    """The number of layouts after the order of channels but before all other conditions, even the fit of blocks."""
+    """The number of layouts that keep the order of channels, whatever their parameters and the fit of their blocks."""
     if space.layouts:
         return len(space.listed_layouts)
     names = ("block_types", "groups", "squeeze_ratios", "activations")

@@ -1,4 +1,4 @@
-"""Spaces that are lists of layouts: what the entries stand for, and which choices they are made of."""
+"""Spaces that are lists of layouts: the layouts that the entries name, and the choices that these layouts contain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model_zoo.blocks import ACTIVATIONS, KINDS
 
 
 def read_layouts(given: Any) -> list[ResNetLayout]:
-    """The layouts that a list of names of presets and of ids stands for.
+    """The layouts that a list of preset names and layout ids refers to.
 
     Raises:
         ValueError: it is no list, or entries are neither; the message lists all of them.
@@ -34,13 +34,13 @@ def read_layouts(given: Any) -> list[ResNetLayout]:
 
 @functools.lru_cache(maxsize=4)
 def read_list(given: tuple[str, ...], in_channels: int, classes: int) -> dict[ResNetLayout, None]:
-    """The layouts of a list, each once, for images of so many channels and classes; kept, for each is asked about."""
+    """The distinct layouts of a list for images with `in_channels` channels and `classes` classes, cached."""
     found = [dataclasses.replace(layout, in_channels=in_channels, classes=classes) for layout in read_layouts(given)]
     return dict.fromkeys(found)
 
 
 def hull(layouts: list[ResNetLayout]) -> dict[str, Any]:
-    """The choices that `layouts` are made of: the dimensions along which a sampler sees them."""
+    """The choices that occur in `layouts`; a sampler sees one dimension for each field that differs."""
     blocks = [b for layout in layouts for b in layout.blocks]
     return {
         "stages": sorted({layout.stages for layout in layouts}),

@@ -156,13 +156,13 @@ class LayoutSpace(BaseModel):
 
     @property
     def forms(self) -> tuple[BlockForm, ...]:
-        """Every choice of what the blocks of a layout have in common, whether it fits any width or not."""
+        """Every form that the blocks of a layout may have, whether it fits the widths or not."""
         chosen = itertools.product(self.block_types, self.groups, self.squeeze_ratios, self.activations)
         return tuple(itertools.starmap(BlockForm, chosen))
 
     @property
     def filters(self) -> tuple[Filter, ...]:
-        """The windows beside the parameter window that are not open on both sides."""
+        """The windows other than that of parameters that have a limit."""
         size = self.image_size
         windows = (
             Filter("depth", self.min_depth, self.max_depth, lambda batch: batch.depth),
@@ -205,7 +205,7 @@ class LayoutSpace(BaseModel):
         )
 
     def accepts(self, layout: ResNetLayout) -> bool:
-        """Whether the windows beside the parameter window and the predicate accept `layout`."""
+        """Whether the predicate and all windows other than that of parameters accept `layout`."""
         if self.filters and not self.passes(LayoutBatch.of([layout]))[0]:
             return False
         return self.satisfies(layout)
@@ -226,14 +226,14 @@ class LayoutSpace(BaseModel):
             ) from error
 
     def passes(self, batch: LayoutBatch) -> NDArray[np.bool_]:
-        """Which layouts of `batch` the windows beside the parameter window accept, (N,); the predicate is not asked."""
+        """Which layouts of `batch` all windows other than that of parameters accept, (N,); the predicate is not checked."""
         passed = np.ones(len(batch), dtype=np.bool_)
         for window in self.filters:
             passed &= window.accepts(batch)
         return passed
 
     def keep(self, batch: LayoutBatch) -> LayoutBatch:
-        """The layouts of `batch` that the windows beside the parameter window and the predicate accept."""
+        """The layouts of `batch` that the predicate and all windows other than that of parameters accept."""
         if self.filters:
             batch = batch.select(self.passes(batch))
         if self.predicate is not None:
@@ -242,7 +242,7 @@ class LayoutSpace(BaseModel):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether anything but the choices and the parameter window decides who is feasible."""
+        """Whether feasibility depends on more than the choices and the parameter window."""
         return bool(self.filters) or self.predicate is not None
 
     def _in_order(self, channels: tuple[int, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""The Optuna study of a run: rebuilt from the record, it proposes candidates and is told how every trial ended."""
+"""The Optuna study of a run: rebuilt from the record, it proposes candidates and learns how every trial ended."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def trainable(layout: ResNetLayout) -> ResNetLayout:
 
 # Torch's allocations agree to the byte on oneDNN's kernels for SSE4.1, AVX and AVX2; 1% is for others.
 CLOSE = 0.01
-# Where a stage's output is a single pixel, channels-last is not told from its opposite and torch copies less.
+# Where a stage's output is a single pixel, torch cannot tell channels-last from contiguous and copies less.
 CLOSE_AT_A_PIXEL = 0.05
 
 

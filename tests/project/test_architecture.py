@@ -78,7 +78,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    # What an __init__ hands on is asked for by the folder's name; its own modules name each other.
+    # Other packages import what an __init__ exports; the modules beside it import each other directly.
     graph = {name: targets(name) for name in FILES}
     inits = {name for name, path in FILES.items() if path.name == "__init__.py"}
     plain = {name: {*(found - inits), *(t for i in found & inits for t in graph[i])} for name, found in graph.items()}

@@ -45,7 +45,7 @@ def forward(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """How work is shared among threads depends on the batch; one thread allocates alike for every batch."""
+    """With several threads the allocations depend on the size of the batch; with one they do not."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
