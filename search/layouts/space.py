@@ -226,7 +226,7 @@ class LayoutSpace(BaseModel):
             ) from error
 
     def passes(self, batch: LayoutBatch) -> NDArray[np.bool_]:
-        """Which layouts of `batch` all windows other than that of parameters accept, (N,); the predicate is not checked."""
+        """Which layouts of `batch` all windows but that of parameters accept, (N,), without the predicate."""
         passed = np.ones(len(batch), dtype=np.bool_)
         for window in self.filters:
             passed &= window.accepts(batch)

@@ -11,7 +11,7 @@ from search.recipes.dimensions import Choice, Number, Range
 from trainables.recipe import READ_WITH, Recipe, reads
 
 MAX_COMBINATIONS = 10_000
-"""Up to this number all combinations are checked; beyond, only every pair of values, the rest at their first value."""
+"""Up to this number all combinations are checked; beyond, every pair of values with the rest at their first."""
 MAX_NAMED = 8
 """Most contradictions that one message lists."""
 
