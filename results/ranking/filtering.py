@@ -35,14 +35,16 @@ def filter_table(table: pa.Table, where: str) -> pa.Table:
         FilterError: `where` is anything else than one boolean expression over the columns.
     """
     with duckdb.connect(":memory:", config=_CONFIG) as connection:
-        connection.register("trials", _without_nan(table).append_column("row_of_table", pa.array(range(len(table)))))
-        trials = connection.view("trials")
+        trials = _without_nan(table)
+        connection.register("trials", trials)
+        numbered = connection.from_arrow(trials.append_column("row_of_table", pa.array(range(len(table)))))
         try:
             condition = _expression(where)
-            kinds = [str(kind) for kind in trials.select(condition).types]
+            # without the numbers of the rows, so that the expression cannot name them
+            kinds = [str(kind) for kind in connection.view("trials").select(condition).types]
             if kinds != ["BOOLEAN"]:
                 raise FilterError(f"{_short(where)} is of type {', '.join(kinds).lower():.40}, not boolean; {_REMEDY}")
-            kept = [row for (row,) in trials.filter(condition).select("row_of_table").fetchall()]
+            kept = [row for (row,) in numbered.set_alias("trials").filter(condition).select("row_of_table").fetchall()]
         except (duckdb.Error, UnicodeError) as error:
             raise FilterError(_message(where, error, table.schema.names)) from None
     return table.take(pa.array(kept, pa.int64()))

@@ -170,6 +170,7 @@ def test_any_text_is_a_filter_or_an_error(trials: pa.Table, words: list[str]) ->
         ("trials.recipe_lr > 1", "recipe_flip"),
         ("recipe.flip", "recipe_flip"),
         ('status = "completed"', "single quotes"),
+        ("row_of_table < 3", "trial"),  # the filter's own count of the rows
     ],
 )
 def test_an_unknown_column_is_named_with_the_nearest(trials: pa.Table, where: str, named: str) -> None:
