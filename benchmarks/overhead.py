@@ -46,7 +46,7 @@ MOST_GAP_S = 0.5
 """The highest acceptable median of the seconds from a trial's end to the start of the next one in its slot."""
 RAY_NICENESS = 15
 """The niceness that Ray gives its workers; other work at normal priority leaves them hardly any CPU time."""
-TYPICAL = ResNetLayout((2, 2, 2), (16, 32, 64))
+TYPICAL = {"blocks": (2, 2, 2), "channels": (16, 32, 64)}
 """A layout of about the size of the search's, with which the seconds of an epoch are measured."""
 
 Training = tuple[dict[str, Any], dict[str, Any], int, tuple[int, ...], int]
@@ -165,7 +165,9 @@ def compared(storage: Path, name: str, flags: Sequence[str]) -> dict[str, Any]:
 def epoch_seconds(data: dict[str, Any], threads: int) -> float:
     """Seconds of an epoch of `TYPICAL` on this machine, including validation, after one epoch to warm up."""
     torch.set_num_threads(threads)
-    trainer = Trainer(TYPICAL, Recipe(), load_training_set(**data), torch.device("cpu"), epochs=2)
+    images = load_training_set(**data)
+    layout = ResNetLayout(**TYPICAL, in_channels=images.images.shape[-1], classes=images.classes)
+    trainer = Trainer(layout, Recipe(), images, torch.device("cpu"), epochs=2)
     trainer.train_epoch()
     report = trainer.train_epoch()
     return report.train_time_s + report.eval_time_s
