@@ -46,8 +46,8 @@ MOST_GAP_S = 0.5
 """The highest acceptable median of the seconds from a trial's end to the start of the next one in its slot."""
 RAY_NICENESS = 15
 """The niceness that Ray gives its workers; other work at normal priority leaves them hardly any CPU time."""
-TYPICAL = {"blocks": (2, 2, 2), "channels": (16, 32, 64)}
-"""A layout of about the size of the search's, with which the seconds of an epoch are measured."""
+TYPICAL = (2, 2, 2), (16, 32, 64)
+"""Blocks and channels of about the size of the search's, with which the seconds of an epoch are measured."""
 
 Training = tuple[dict[str, Any], dict[str, Any], int, tuple[int, ...], int]
 """A layout, a recipe, a seed, the rungs, and the number of epochs trained."""
@@ -166,7 +166,7 @@ def epoch_seconds(data: dict[str, Any], threads: int) -> float:
     """Seconds of an epoch of `TYPICAL` on this machine, including validation, after one epoch to warm up."""
     torch.set_num_threads(threads)
     images = load_training_set(**data)
-    layout = ResNetLayout(**TYPICAL, in_channels=images.images.shape[-1], classes=images.classes)
+    layout = ResNetLayout(*TYPICAL, in_channels=images.images.shape[-1], classes=images.classes)
     trainer = Trainer(layout, Recipe(), images, torch.device("cpu"), epochs=2)
     trainer.train_epoch()
     report = trainer.train_epoch()

@@ -83,6 +83,7 @@ def evaluate_command(
     from search.evaluation.kept_network import chosen_trial, kept_checkpoint
     from search.evaluation.measure import measure
     from search.runs import existing_run_folder, read_config
+    from search.runs.folder import read_test_sha256
 
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
@@ -90,7 +91,9 @@ def evaluate_command(
         chosen = chosen_trial(folder.name, record.state, trial)
         if chosen.test_accuracy is None:
             checkpoint = kept_checkpoint(folder, record.state, chosen, config.keep_checkpoints)
-            accuracy, loss, epoch = measure(checkpoint, chosen.trial, config.data_arguments, flip)
+            accuracy, loss, epoch = measure(
+                checkpoint, chosen.trial, config.data_arguments, flip, read_test_sha256(folder)
+            )
             measured = {"epoch": epoch, "test_accuracy": accuracy, "test_loss": loss, "flip": flip}
             record.append("evaluated", trial=chosen.trial, **measured)
             TableWriter(folder).update(record, force=True)

@@ -50,9 +50,10 @@ def launch(
     for sentence in [*config.notes, *prepared.left_out]:
         say(sentence)
     # prepared once, before any trial loads it
-    data = load_training_set(**config.data_arguments, on_message=say).identity
+    images = load_training_set(**config.data_arguments, on_message=say)
+    data = images.identity
     reusable = ReusableResults(config, data, prepared.reused)
-    write_run_file(folder, config, list(map(candidate_to_dict, prepared.first)), data)
+    write_run_file(folder, config, list(map(candidate_to_dict, prepared.first)), data, images.test_sha256)
     say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {', '.join(map(str, config.rungs))} epochs")
     return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)
 

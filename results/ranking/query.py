@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from results.errors import ResultsError
 from results.ranking.column_names import nearest_columns
-from results.ranking.ranking_rule import is_ranked, rule_key
+from results.ranking.ranking_rule import is_mid_course, is_ranked, rule_key
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
 from results.ranking.short_columns import SHORT_COLUMNS
 from results.record.reading import read_runs
 from results.record.tables import TRIALS_SCHEMA
 
-RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA])
+RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA, ("mid_course", pa.bool_())])
 """The leaderboard's columns as an Arrow schema."""
 
 LIST_COLUMNS: Final = {field.name for field in (*RANKED_SCHEMA, *SEEDS_SCHEMA) if pa.types.is_list(field.type)}
@@ -101,13 +101,15 @@ def rank_table(
     frame = frame.sort_values(["run", "trial"], ignore_index=True)
     reached = zip(frame["status"], frame["rung"], frame["within_limits"].fillna(True), strict=True)
     ranked = [place for place, (status, rung, inside) in enumerate(reached) if inside and is_ranked(status, rung)]
-    rows = frame.loc[ranked, ["rung_epoch", "val_accuracy", "val_loss", "params"]].astype(object)
+    rows = frame.loc[ranked, ["val_accuracy", "val_loss", "params"]].astype(object)
     keys = [rule_key(*row) for row in rows.where(rows.notna(), None).itertuples(index=False)]
     best_first = [place for _, place in sorted(zip(keys, ranked, strict=True))]
     others = sorted(set(range(len(frame))) - set(ranked))
     board = frame.loc[[*best_first, *others]].reset_index(drop=True)
     ranks = [*range(1, len(ranked) + 1), *[None] * len(others)]
     board.insert(0, "rank", pd.Series(ranks, dtype=pd.Int64Dtype()))
+    course = zip(board["status"], board["rung"], map(_or_none, board["recipe_schedule"]), strict=True)
+    board["mid_course"] = pd.Series([is_mid_course(*row) for row in course], dtype=pd.BooleanDtype())
     if over_seeds:
         board = _frame(mean_over_seeds(arrow_table(board)))
     if sort is not None:
@@ -131,6 +133,10 @@ def arrow_table(board: pd.DataFrame) -> pa.Table:
     """A leaderboard as an Arrow table with `RANKED_SCHEMA`, or over seeds with `SEEDS_SCHEMA`."""
     schema = RANKED_SCHEMA if "trial" in board.columns else SEEDS_SCHEMA
     return pa.Table.from_pandas(board, schema=schema, preserve_index=False).replace_schema_metadata(None)
+
+
+def _or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -6,13 +6,18 @@ import math
 from typing import Final
 
 RANKING_RULE: Final = (
-    "annealed accuracy at the last rung reached, rungs at more epochs first; "
-    "ties by validation loss, then fewer parameters, then run and trial"
+    "validation accuracy at the last rung reached; ties by validation loss, then fewer parameters, then run and trial"
 )
-"""The rule in words; it compares epochs instead of rung numbers, so that runs with other rungs are comparable."""
+"""The rule in words; how many epochs a trial was trained for is a column and does not change its rank."""
 
 OVER_SEEDS: Final = "Means, with standard errors, over those seeds that reached the last rung of their row."
 """What the rows of a leaderboard over seeds contain, in words."""
+
+ANNEALED_SCHEDULE: Final = "rung-annealed"
+"""The schedule whose learning rate is zero at every rung."""
+
+MID_COURSE: Final = "Mid-course: the learning rate was not zero yet, so the accuracy would still change."
+"""What the column `course` means, in words."""
 
 RANKED_STATUSES: Final = ("completed", "stopped", "running", "interrupted")
 
@@ -22,11 +27,19 @@ def is_ranked(status: str, rung: int) -> bool:
     return status in RANKED_STATUSES and rung >= 1
 
 
+def is_mid_course(status: str, rung: int, schedule: str | None) -> bool:
+    """Whether a trial's accuracy was measured before its schedule had reduced the learning rate to zero.
+
+    At a rung, `rung-annealed` has; the other schedules may only have at the end of a completed trial.
+    """
+    return is_ranked(status, rung) and status != "completed" and schedule not in (None, ANNEALED_SCHEDULE)
+
+
 def rule_key(
-    rung_epoch: int | None, val_accuracy: float | None, val_loss: float | None, params: int
-) -> tuple[int, tuple[int, float], tuple[int, float], int]:
+    val_accuracy: float | None, val_loss: float | None, params: int
+) -> tuple[tuple[int, float], tuple[int, float], int]:
     """The sort key of a trial; smaller is better, None and NaN are worst. Equal keys are ordered by run and trial."""
-    return (-(rung_epoch or 0), _or_worst(val_accuracy, -1), _or_worst(val_loss, 1), params)
+    return (_or_worst(val_accuracy, -1), _or_worst(val_loss, 1), params)
 
 
 def _or_worst(value: float | None, sign: int) -> tuple[int, float]:

@@ -124,7 +124,7 @@ def _finite(value: Any) -> Any:
 
 def _markdown(shown: pd.DataFrame, board: pd.DataFrame) -> str:
     from results.ranking.short_columns import short_columns
-    from results.ranking.terminal import fidelity_line
+    from results.ranking.terminal import fidelity_lines
 
     columns = short_columns(shown, board)
     rows = [[column.title for column, _ in columns], ["---:" if column.number else "---" for column, _ in columns]]
@@ -133,7 +133,7 @@ def _markdown(shown: pd.DataFrame, board: pd.DataFrame) -> str:
         for row in zip(*(c for _, c in columns), strict=True)
     ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [OVER_SEEDS if "seeds" in board.columns else "", f"Ranked by {RANKING_RULE}.", fidelity_line(shown) or ""]
+    notes = [OVER_SEEDS if "seeds" in board.columns else "", f"Ranked by {RANKING_RULE}.", *fidelity_lines(shown)]
     return "\n".join([*lines, "", " ".join(filter(None, notes)), ""])
 
 

@@ -46,19 +46,23 @@ def mean_over_seeds(board: pa.Table) -> pa.Table:
 
 
 def _row(trainings: list[dict[str, Any]]) -> dict[str, Any]:
-    first = trainings[0]  # the best one, so it is at the last rung that any of them reached
-    used = [row for row in trainings if row["rank"] is not None and row["rung_epoch"] == first["rung_epoch"]]
+    last = max((row for row in trainings if row["rank"] is not None), key=_reached, default=trainings[0])
+    used = [row for row in trainings if row["rank"] is not None and row["rung_epoch"] == last["rung_epoch"]]
     tests = [row["test_accuracy"] for row in used if row["test_accuracy"] is not None]
     val_accuracy, val_accuracy_error = _mean([row["val_accuracy"] for row in used])
     test_accuracy, test_accuracy_error = _mean(tests)
     return {
-        **{name: first[name] for name in (*_KEPT, "rung", "rung_epoch")},
+        **{name: last[name] for name in (*_KEPT, "rung", "rung_epoch")},
         **{"trials": sorted(row["trial"] for row in trainings), "seeds": len(used)},
         **{"val_accuracy": val_accuracy, "val_accuracy_error": val_accuracy_error},
         "val_loss": _mean([row["val_loss"] for row in used])[0],
         **{"tests": len(tests), "test_accuracy": test_accuracy, "test_accuracy_error": test_accuracy_error},
         **{name: sum(row[name] or 0.0 for row in trainings) for name in ("train_time_s", "eval_time_s")},
     }
+
+
+def _reached(row: dict[str, Any]) -> int:
+    return int(row["rung_epoch"] or 0)
 
 
 def _mean(values: Sequence[float | None]) -> tuple[float | None, float | None]:
@@ -70,5 +74,5 @@ def _mean(values: Sequence[float | None]) -> tuple[float | None, float | None]:
 
 
 def _rank_key(row: dict[str, Any]) -> tuple[Any, ...]:
-    key = rule_key(row["rung_epoch"], row["val_accuracy"], row["val_loss"], row["params"])
+    key = rule_key(row["val_accuracy"], row["val_loss"], row["params"])
     return (not row["seeds"], key if row["seeds"] else (), row["run"], row["trials"])

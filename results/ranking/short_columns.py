@@ -69,6 +69,14 @@ def _limits(value: Any) -> str:
     return "" if value else "outside"
 
 
+def _course(value: Any) -> str:
+    return "mid" if value else ""
+
+
+def _any_mid_course(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
+    return bool(shown["mid_course"].fillna(False).any())
+
+
 def _any_outside(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
     return not shown["within_limits"].fillna(True).all()
 
@@ -86,7 +94,7 @@ SHORT_COLUMNS: Final = (
     ShortColumn("run", "run", _plain, importance=9, needed=_several_runs),
     ShortColumn("trial", "trial", str, number=True, importance=9),
     ShortColumn("trials", "trials", _listed, importance=3),
-    ShortColumn("status", "status", _plain, importance=5),
+    ShortColumn("status", "status", _plain, importance=9),
     ShortColumn("blocks", "blocks", dashed, importance=8),
     ShortColumn("channels", "channels", dashed, importance=7),
     ShortColumn("extras", "layout_id", _extras, importance=7, needed=_has_extras),
@@ -97,12 +105,13 @@ SHORT_COLUMNS: Final = (
         "± val", "val_accuracy_error", _percent, number=True, importance=9, needed=_is_set("val_accuracy_error")
     ),
     ShortColumn("tests", "tests", str, number=True, importance=4, needed=_is_set("test_accuracy")),
-    ShortColumn("test", "test_accuracy", _percent, number=True, importance=5, needed=_is_set("test_accuracy")),
+    ShortColumn("test", "test_accuracy", _percent, number=True, importance=8, needed=_is_set("test_accuracy")),
     ShortColumn(
         "± test", "test_accuracy_error", _percent, number=True, importance=4, needed=_is_set("test_accuracy_error")
     ),
-    ShortColumn("epochs", "epochs", str, number=True, importance=1),
-    ShortColumn("rung", "rung", str, number=True, importance=3),
+    ShortColumn("epochs", "epochs", str, number=True, importance=9),
+    ShortColumn("rung", "rung", str, number=True, importance=7),
+    ShortColumn("course", "mid_course", _course, importance=8, needed=_any_mid_course),
     ShortColumn("limits", "within_limits", _limits, importance=8, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )

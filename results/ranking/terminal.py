@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from results.ranking.ranking_rule import OVER_SEEDS, RANKING_RULE
+from results.ranking.ranking_rule import MID_COURSE, OVER_SEEDS, RANKING_RULE
 from results.ranking.short_columns import ShortColumn, short_columns
 
 if TYPE_CHECKING:
@@ -33,13 +33,16 @@ def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> N
         console.print(Text(line, style="dim"))
 
 
-def fidelity_line(shown: pd.DataFrame) -> str | None:
-    """The warning that the rows were trained for different numbers of epochs; None if they were not."""
+def fidelity_lines(shown: pd.DataFrame) -> list[str]:
+    """Sentences on rows that were trained for different numbers of epochs, or that were measured mid-course."""
+    lines = []
     epochs = sorted({int(epoch) for epoch in shown.loc[shown["rank"].notna(), "rung_epoch"].dropna()})
-    if len(epochs) < 2:
-        return None
-    listed = ", ".join(map(str, epochs[:-1])) + f" and {epochs[-1]}"
-    return f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials."
+    if len(epochs) > 1:
+        listed = ", ".join(map(str, epochs[:-1])) + f" and {epochs[-1]}"
+        lines.append(f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials.")
+    if "mid_course" in shown.columns and shown["mid_course"].fillna(False).any():
+        lines.append(MID_COURSE)
+    return lines
 
 
 def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
@@ -53,9 +56,7 @@ def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
 
 def _lines(shown: pd.DataFrame, total: int, dropped: list[ShortColumn]) -> list[str]:
     lines = [*([OVER_SEEDS] if "seeds" in shown.columns else []), f"Ranked by {RANKING_RULE}."]
-    fidelity = fidelity_line(shown)
-    if fidelity:
-        lines.append(fidelity)
+    lines += fidelity_lines(shown)
     if total > len(shown):
         rows = "layouts and recipes" if "seeds" in shown.columns else "trials"
         lines.append(f"{len(shown)} of {total} {rows}; --top {total} shows all.")

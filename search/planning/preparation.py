@@ -9,7 +9,7 @@ from typing import Any
 
 from results import RunNotFoundError, RunState
 from search.config import RunConfig
-from search.errors import ResourceError
+from search.errors import ConfigError, ResourceError
 from search.layouts import require_feasible
 from search.planning.disk import forecast, require_room
 from search.planning.gpu_sharing import with_share
@@ -58,7 +58,8 @@ def prepare(
     again. With `only_plan`, missing resources are only a note, since a search for a larger machine may be planned here.
 
     Raises:
-        SearchError: the space is empty, resources are missing, or a named run does not exist.
+        SearchError: the space is empty, resources are missing, a named run does not exist, or nothing of the warm start
+            can be tried.
     """
     config = with_share(config, address)
     require_feasible(config.space)
@@ -76,6 +77,8 @@ def prepare(
         say(f"note: {error}")
     if stored is None:
         first, left_out = first_candidates(config, storage)
+        if config.warm_start and not first:
+            raise ConfigError(f"nothing of --warm-start can be tried: {'; '.join(left_out) or 'it names no trial'}")
     else:
         first, left_out = stored_candidates(config, stored), []
     return Prepared(config, folder, concurrency, first, left_out, reused)

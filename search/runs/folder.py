@@ -63,11 +63,16 @@ def existing_run_folder(storage: Path, name: str) -> Path:
 
 
 def write_run_file(
-    folder: Path, config: RunConfig, first: Sequence[dict[str, Any]] = (), data: Mapping[str, object] | None = None
+    folder: Path,
+    config: RunConfig,
+    first: Sequence[dict[str, Any]] = (),
+    data: Mapping[str, object] | None = None,
+    test_sha256: str | None = None,
 ) -> None:
     """Creates `folder` with its `run.json`, both or neither.
 
-    `first` are the candidates to try first, and `data` is the identity of the images.
+    `first` are the candidates to try first, `data` is the identity of the training images, and `test_sha256`
+    that of the test images.
     """
     # A folder without its file could neither be resumed nor started again.
     unfinished = folder.with_name(f".{folder.name}.tmp")
@@ -80,6 +85,7 @@ def write_run_file(
         "config": config.model_dump(mode="json"),
         "first": list(first),
         "data": dict(data or {}),
+        "test": {"sha256": test_sha256},
         "git": git_state(),
         "versions": {"python": platform.python_version()} | versions(),
         "hardware": hardware(),
@@ -119,6 +125,16 @@ def read_data(folder: Path) -> dict[str, object]:
     """
     data: dict[str, object] = _read_run_file(folder).get("data", {})
     return data
+
+
+def read_test_sha256(folder: Path) -> str | None:
+    """The `TestSet.sha256` when the run in `folder` was started; None in runs of versions that did not store it.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    stored: str | None = _read_run_file(folder).get("test", {}).get("sha256")
+    return stored
 
 
 def change_config(folder: Path, change: Change) -> None:

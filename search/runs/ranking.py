@@ -24,7 +24,7 @@ def has_rank(trial: TrialState) -> bool:
 
 def rank_key(trial: TrialState) -> tuple[Any, ...]:
     """The sort key of a ranked trial among those of its run; smaller is better."""
-    return rule_key(trial.rung_epoch, trial.val_accuracy, trial.val_loss, trial.params), trial.trial
+    return rule_key(trial.val_accuracy, trial.val_loss, trial.params), trial.trial
 
 
 class Leaders:

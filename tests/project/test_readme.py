@@ -96,7 +96,7 @@ def test_the_everyday_commands_work_in_their_order(tmp_path: Path) -> None:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages speak of: the runs `first` and `sure`, images of classes, images without."""
     folder = tmp_path_factory.mktemp("reader")
-    write_trained_run(folder / "runs" / "first")
+    write_trained_run(folder / "runs" / "first", blocks=(1, 1, 2), channels=(8, 16, 24))
     record = folder / "runs" / "first" / "record.jsonl"
     write_tables(record.parent, read_record(record.parent), record.stat().st_size)
     (folder / "configs").symlink_to(ROOT / "configs")

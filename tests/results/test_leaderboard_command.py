@@ -54,11 +54,24 @@ def shown(storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 
 def test_the_module_runs_without_a_warning(storage: Path) -> None:
-    done = run_python("-W", "error", "-m", "results.leaderboard", "--storage", storage, "alpha", COLUMNS="100")
+    done = run_python("-W", "error", "-m", "results.leaderboard", "--storage", storage, "alpha", COLUMNS="110")
     assert (done.returncode, done.stderr) == (0, b"")
     lines = [line.rstrip() for line in done.stdout.decode().splitlines()]
     assert re.split(r"\s{2,}", lines[0]) == [
-        *("rank", "trial", "status", "blocks", "channels", "extras", "params", "val", "test", "epochs", "rung")
+        *(
+            "rank",
+            "trial",
+            "status",
+            "blocks",
+            "channels",
+            "extras",
+            "params",
+            "val",
+            "test",
+            "epochs",
+            "rung",
+            "course",
+        )
     ]
     assert re.split(r"\s{2,}", lines[2].strip()) == [
         *("1", "2", "completed", "2-2", "16-32", "20,000", "90.00 %", "88.00 %", "4", "2")

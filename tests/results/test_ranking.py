@@ -58,7 +58,7 @@ def key_of_the_rule(row: dict[str, Any]) -> tuple[Any, ...]:
     accuracy, loss = row["val_accuracy"], row["val_loss"]
     worst_if_nan = -1.0 if accuracy is None or math.isnan(accuracy) else accuracy
     last_if_nan = (1, 0.0) if loss is None or math.isnan(loss) else (0, loss)
-    return (-row["rung_epoch"], -worst_if_nan, last_if_nan, row["params"], row["run"], row["trial"])
+    return (-worst_if_nan, last_if_nan, row["params"], row["run"], row["trial"])
 
 
 def is_ranked(row: dict[str, Any]) -> bool:
@@ -99,31 +99,44 @@ def test_sorting_keeps_ranks_and_puts_nulls_last(table: pa.Table, column: str, d
         assert equal == sorted(equal)
 
 
-@given(rows=st.lists(st.tuples(*[st.none() | st.integers(1, 3)], *[st.none() | st.floats()] * 2, st.integers(1, 3))))
+@given(rows=st.lists(st.tuples(*[st.none() | st.floats()] * 2, st.integers(1, 3))))
 def test_the_key_is_a_total_order_with_nothing_measured_last(rows: list[tuple[Any, ...]]) -> None:
     keys = sorted(rule_key(*row) for row in rows)
     assert all(one <= other for one, other in pairwise(keys))
-    assert rule_key(1, math.nan, math.nan, 1) > rule_key(1, 0.0, math.inf, 10**9)
-    assert rule_key(None, 1.0, 0.0, 1) > rule_key(1, None, None, 10**9)
+    assert rule_key(math.nan, math.nan, 1) > rule_key(0.0, math.inf, 10**9)
+    assert rule_key(None, None, 10**9) > rule_key(math.nan, None, 1)
 
 
-def test_a_later_rung_beats_a_better_accuracy(tmp_path: Path) -> None:
+def test_how_long_a_trial_was_trained_does_not_change_its_rank(tmp_path: Path) -> None:
     with Record(tmp_path / "run") as record:
         start_session(record)
         run_trial(record, 0, {1: 0.9}, "stopped")
         run_trial(record, 1, {1: 0.5, 3: 0.6})
         run_trial(record, 2, {1: 0.4, 3: 0.7}, status=None)
-    assert rank_table(read_run(tmp_path / "run").trials)["trial"].tolist() == [2, 1, 0]
+    assert rank_table(read_run(tmp_path / "run").trials)["trial"].tolist() == [0, 2, 1]
 
 
-def test_runs_with_other_ladders_are_compared_by_epochs(tmp_path: Path) -> None:
+def test_only_an_unfinished_trial_under_another_schedule_is_mid_course(tmp_path: Path) -> None:
+    for name in ("cosine", "rung-annealed", None):
+        with Record(tmp_path / str(name)) as record:
+            start_session(record)
+            run_trial(record, 0, {3: 0.5}, "stopped", schedule=name)
+            run_trial(record, 1, {3: 0.5}, "completed", schedule=name)
+            run_trial(record, 2, {3: 0.5}, None, schedule=name)
+            run_trial(record, 3, {}, "failed", schedule=name)
+    board = rank_trials(tmp_path)
+    marked = {tuple(row) for row in board.loc[board["mid_course"], ["run", "trial"]].values.tolist()}
+    assert marked == {("cosine", 0), ("cosine", 2)}
+
+
+def test_runs_with_other_ladders_are_compared_by_accuracy(tmp_path: Path) -> None:
     for name, rungs in {"long": {8: 0.6}, "short": {1: 0.7, 2: 0.8, 4: 0.9}}.items():
         with Record(tmp_path / name) as record:
             start_session(record)
             run_trial(record, 0, rungs)
     board = rank_trials(tmp_path)
-    assert board["run"].tolist() == ["long", "short"]
-    assert board["rung"].tolist() == [1, 3]
+    assert board["run"].tolist() == ["short", "long"]
+    assert board["rung"].tolist() == [3, 1]
 
 
 def test_trials_without_a_rank_come_last_and_stay(tmp_path: Path) -> None:
@@ -151,7 +164,7 @@ def test_the_columns_keep_their_types(tmp_path: Path) -> None:
     assert str(board["val_accuracy"].dtype) == "float64"
     assert board["blocks"].tolist()[0] == [2, 2]
     trials = read_run(tmp_path / "run").trials.sort_by("trial")
-    assert arrow_table(board).sort_by("trial").drop_columns(["rank"]).to_pylist() == trials.to_pylist()
+    assert arrow_table(board).sort_by("trial").drop_columns(["rank", "mid_course"]).to_pylist() == trials.to_pylist()
 
 
 def test_an_empty_table_is_an_empty_leaderboard() -> None:

@@ -53,8 +53,10 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def suggestion(trial: int, blocks: tuple[int, ...] = (1, 2), params: int = 1_000, extras: str = "") -> dict[str, Any]:
-    """The fields of a `suggested` event."""
+def suggestion(
+    trial: int, blocks: tuple[int, ...] = (1, 2), params: int = 1_000, extras: str = "", **recipe: Any
+) -> dict[str, Any]:
+    """The fields of a `suggested` event; `recipe` are fields of the recipe that differ from `RECIPE`."""
     channels = [16 * 2**stage for stage in range(len(blocks))]
     layout = {
         "blocks": list(blocks),
@@ -79,7 +81,7 @@ def suggestion(trial: int, blocks: tuple[int, ...] = (1, 2), params: int = 1_000
         "params": params,
         "flops": 40 * params,
         "depth": 2 + 2 * sum(blocks),
-        "recipe": dict(RECIPE),
+        "recipe": RECIPE | recipe,
         "seed": 7 + trial,
         "proposal": {"stages": len(blocks), "width": 0.5, "bias": False, "optimizer": "sgd"},
     }
@@ -116,10 +118,10 @@ def run_trial(
     *,
     error: str | None = None,
     val_loss: float | None = None,
-    **layout: Any,
+    **fields_of_suggestion: Any,
 ) -> None:
     """Appends a trial that reports at each of `rungs` (epoch: accuracy), between them too, and ends as `status`."""
-    record.append("suggested", **suggestion(trial, **layout))
+    record.append("suggested", **suggestion(trial, **fields_of_suggestion))
     record.append("started", trial=trial, session=1)
     numbers = {epoch: number for number, epoch in enumerate(sorted(rungs), start=1)}
     for epoch in range(1, max(rungs, default=0) + 1):

@@ -26,18 +26,24 @@ UNSTEADY = ("optimizer=sgd", "schedule=constant", "learning_rate=0.05", "batch_s
 """A rate too high to be trained well by: the accuracy jumps, and the best epoch is not the last."""
 
 
-def write_trained_run(folder: Path, *recipe: str, **flags: Any) -> Trainer:
-    """Trains two small blocks by `recipe` and writes the run's folder; on 96 digits where `flags` name no data set.
+def write_trained_run(
+    folder: Path,
+    *recipe: str,
+    blocks: tuple[int, ...] = (1, 1),
+    channels: tuple[int, ...] = (8, 8),
+    **flags: Any,
+) -> Trainer:
+    """Trains a small network by `recipe` and writes the run's folder; on 96 digits where `flags` name no data set.
 
     Returns its trainer.
     """
     chosen = {"trials": 1, "max_epochs": EPOCHS, "grace_epochs": EPOCHS} | (flags or {"train_images": 96})
     config = compose(None, None, chosen, [f"recipe.{assignment}" for assignment in recipe])
-    layout = ResNetLayout((1, 1), (8, 8), in_channels=config.space.in_channels, classes=config.space.classes)
+    layout = ResNetLayout(blocks, channels, in_channels=config.space.in_channels, classes=config.space.classes)
     fixed = config.recipe.fixed
     assert fixed is not None
-    write_run_file(folder, config)
     data = load_training_set(**config.data_arguments)
+    write_run_file(folder, config, test_sha256=data.test_sha256)
     trainer = Trainer(layout, fixed, data, CPU, epochs=config.max_epochs, seed=config.seed, rungs=config.rungs)
     with Record(folder) as record:
         start_session(record)

@@ -13,7 +13,7 @@ from trainables.data.image_folder import folder_info
 from trainables.data.known_datasets import DATASETS, DatasetInfo, known_dataset
 from trainables.data.sources import find_source
 from trainables.data.splits import IndexArray, stratified_split, stratified_subset
-from trainables.data.stored_arrays import DamagedError, Images, Labels, read_meta
+from trainables.data.stored_arrays import DamagedError, Images, Labels, part_sha256, read_meta
 
 __all__ = ["DATASETS", "DatasetInfo", "TrainingSet", "dataset_info", "load_training_set"]
 
@@ -42,6 +42,8 @@ class TrainingSet:
     """Name of each label."""
     sha256: str
     """SHA-256 of the image bytes, the same for the same data from any source."""
+    test_sha256: str | None = None
+    """`TestSet.sha256` of the matching test set, which was not opened; None for a set that was made up in memory."""
 
     @property
     def identity(self) -> dict[str, object]:
@@ -100,4 +102,5 @@ def load_training_set(
         classes=part.meta["classes"],
         class_names=tuple(part.meta["class_names"]),
         sha256=part.meta["arrays"]["train_images"]["sha256"],
+        test_sha256=part_sha256(part.meta, "test"),
     )

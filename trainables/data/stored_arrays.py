@@ -141,6 +141,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return dict(meta)
 
 
+def part_sha256(meta: dict[str, Any], part: Part) -> str:
+    """Return one SHA-256 for the images and the labels of a part, from its meta.json; no file of it is opened."""
+    digests = [meta["arrays"][f"{part}_{kind}"]["sha256"] for kind in ("images", "labels")]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and the standard deviation of each channel of images (N, H, W, C), in units of [0, 1].
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainables.data.cache import Say, cache_root, open_part, silent
 from trainables.data.sources import find_source
-from trainables.data.stored_arrays import Images, Labels
+from trainables.data.stored_arrays import Images, Labels, part_sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,8 @@ class TestSet:
     """Name of each label."""
     train_sha256: str
     """`TrainingSet.sha256` of the matching training set; images of another training set may be in this test set."""
+    sha256: str
+    """SHA-256 of the images and labels."""
 
 
 def load_test_set(
@@ -51,4 +53,5 @@ def load_test_set(
         classes=part.meta["classes"],
         class_names=tuple(part.meta["class_names"]),
         train_sha256=part.meta["arrays"]["train_images"]["sha256"],
+        sha256=part_sha256(part.meta, "test"),
     )

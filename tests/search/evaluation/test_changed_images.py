@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,26 @@ def test_a_folder_that_is_as_it_was_again_is_measured_on(
     code, shown, stderr = evaluated(capsys, trained)
     assert (code, stderr) == (0, "")
     assert f"test accuracy {read_record(trained).trials[0].test_accuracy:.2%}" in shown
+
+
+@pytest.mark.parametrize("change", [add_picture, rename_class, remove_picture])
+def test_a_test_folder_that_has_changed_is_refused(
+    change: object, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = {"dataset": str(tmp_path / "parts"), "data_dir": str(tmp_path / "cache"), "image_size": 16}
+    for part in ("train", "test"):
+        shutil.copytree(pictures, tmp_path / "parts" / part)
+    write_trained_run(tmp_path / "run", "precision=float32", "batch_size=8", **data)
+    record = (tmp_path / "run" / "record.jsonl").read_bytes()
+    assert callable(change)
+    if change is rename_class:  # the labels of the test images change places, and no image does
+        zero, one = (tmp_path / "parts" / "test" / f"class{number}" for number in range(2))
+        for source, target in ((zero, tmp_path / "aside"), (one, zero), (tmp_path / "aside", one)):
+            source.rename(target)
+    else:
+        change(tmp_path / "parts" / "test")
+    code, shown, stderr = evaluated(capsys, tmp_path / "run")
+    assert (code, shown, stderr.count("\n")) == (2, "", 1)
+    assert "the test images of" in stderr
+    assert "have changed since the run was started; restore them" in stderr
+    assert (tmp_path / "run" / "record.jsonl").read_bytes() == record

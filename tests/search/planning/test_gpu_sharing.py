@@ -146,10 +146,10 @@ def test_the_memory_of_a_training_is_not_above_what_is_predicted() -> None:
     from tests.support.training_fixtures import small_set
     from trainables.training import Trainer
 
-    layout, recipe = PRESETS["cerberus-resnet24"], Recipe(epochs=1, batch_size=128)
+    layout, recipe = PRESETS["cerberus-resnet24"], Recipe(batch_size=128)
     data = small_set(train=256, val=32, shape=(32, 32, 3))
     torch.cuda.reset_peak_memory_stats()
-    Trainer(layout, recipe, data, torch.device("cuda")).train_epoch()
+    Trainer(layout, recipe, data, torch.device("cuda"), epochs=1).train_epoch()
     predicted = training_bytes(count_activation_bytes(layout), count_params(layout), 128, 1, True)
     assert torch.cuda.max_memory_reserved() <= predicted + CONTEXT_BYTES
 

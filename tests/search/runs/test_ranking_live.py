@@ -7,7 +7,7 @@ import pytest
 
 from results import Record, RunState, rank_trials, read_record
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints, with_weights
-from search.runs.ranking import ranked, rung_counts, session_training_time_s, status_counts, training_time_s
+from search.runs.ranking import Leaders, ranked, rung_counts, session_training_time_s, status_counts, training_time_s
 from tests.support.results_fixtures import run_trial, start_session, write_run
 
 
@@ -29,6 +29,18 @@ def test_the_order_is_the_leaderboards(tmp_path: Path) -> None:
     board = rank_trials(tmp_path)
     assert [trial.trial for trial in ranked(state)] == board.loc[board["rank"].notna(), "trial"].tolist()
     assert len(ranked(state)) >= 10
+
+
+def test_a_completed_network_at_chance_ranks_behind_a_stopped_good_one(tmp_path: Path) -> None:
+    with Record(tmp_path / "run") as record:
+        start_session(record)
+        run_trial(record, 0, {6: 0.9375, 18: 0.1042})
+        run_trial(record, 1, {6: 0.9583}, "stopped")
+        run_trial(record, 2, {6: 0.9583, 18: 0.9722}, status=None)
+    state = read_record(tmp_path / "run")
+    board = rank_trials(tmp_path)
+    assert board["trial"].tolist() == [trial.trial for trial in ranked(state)] == [2, 1, 0]
+    assert [trial.trial for trial in Leaders(state, 1).trials] == [1]
 
 
 def test_counts_are_in_the_order_of_a_trials_life(tmp_path: Path) -> None:

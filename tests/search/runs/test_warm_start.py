@@ -14,6 +14,7 @@ from results import Record, RunState
 from search.config import RunConfig
 from search.config.composition import validated
 from search.errors import ConfigError
+from search.planning.preparation import prepare
 from search.runs.warm_start import candidate_from_dict, candidate_to_dict, first_candidates
 from search.sampling import JointSpace
 from search.sampling.study import RunStudy
@@ -67,7 +68,7 @@ def test_presets_inside_the_space_come_first_and_others_are_named_with_the_reaso
         if not 4_500_000 <= params <= 5_000_000:
             assert sentence.endswith(f"{params:,} parameters are outside 4,500,000 to 5,000,000")
         elif not composed.space.offers(layout):
-            assert sentence.endswith(f"the space does not offer {layout.layout_id}")
+            assert f"the space does not offer {layout.layout_id}; to try it, " in sentence
         else:
             assert sentence.endswith(f"a limit or the predicate of the space rejects {layout.layout_id}")
     assert next(sentences, None) is None
@@ -150,7 +151,8 @@ def test_infeasible_trials_are_left_out_by_their_numbers(tmp_path: Path) -> None
     write(tmp_path / "earlier", FIVE)
     points, left_out = first_candidates(config(RUN | {"stages": [2]}, "earlier"), tmp_path)
     assert [layout.stages for layout, _ in points] == [2, 2]
-    assert "warm start: earlier trial 2 left out, the space does not offer 1-1-1x16-32-64" in left_out
+    lacking = "the space does not offer 1-1-1x16-32-64; to try it, add 3 to space.stages"
+    assert f"warm start: earlier trial 2 left out, {lacking}" in left_out
 
 
 def test_a_name_that_is_neither_preset_nor_run_is_refused(tmp_path: Path) -> None:
@@ -187,3 +189,22 @@ def test_a_layout_that_this_version_cannot_build_is_left_out_with_the_reason(tmp
     (sentence,) = [sentence for sentence in left_out if "left out" in sentence]
     assert "this version has no such layout" in sentence
     assert "of-tomorrow" in sentence
+
+
+def test_a_layout_that_the_space_lacks_comes_with_the_keys_that_would_offer_it(tmp_path: Path) -> None:
+    (layout,) = write(tmp_path / "earlier", {(1, 2): 0.5})
+    narrow = {"stages": [3], "blocks": [2, 2], "channels": [64], "kernels": [5], "min_params": 0}
+    _, (sentence,) = first_candidates(config(narrow, "earlier"), tmp_path)
+    assert "add 2 to space.stages and add 16, 32 to space.channels and add 3 to space.kernels" in sentence
+    wide = narrow | {"stages": [2, 3], "blocks": [1, 2], "channels": [16, 32, 64], "kernels": [3, 5]}
+    assert [found for found, _ in first_candidates(config(wide, "earlier"), tmp_path)[0]] == [layout]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"channels": [24, 48]}, {"blocks": [4, 9], "max_params": 5_000_000}, {"kernels": [5]}]
+)
+def test_a_warm_start_of_which_nothing_fits_is_refused(changed: dict[str, Any], tmp_path: Path) -> None:
+    write(tmp_path / "earlier", {(1, 2): 0.5})
+    composed = config(RUN | {"max_params": 5_000_000} | changed, "earlier", sampler="random")
+    with pytest.raises(ConfigError, match=r"nothing of --warm-start can be tried: .*earlier trial 0 left out"):
+        prepare(composed, tmp_path / "new", RunState(), tmp_path, None, say=print)
