@@ -23,8 +23,9 @@ def write_json(facts: dict[str, Any], folder: Path) -> None:
     """Writes the `facts` of a session, and the leaderboard of the run in `folder`, as one JSON object to stdout."""
     from results import rank_table, read_run
     from results.ranking.rendering import OutputFormat, render_board
+    from results.record.reading import with_data
 
-    board = rank_table(read_run(folder).trials)
+    board = rank_table(with_data(read_run(folder).trials, folder))
     rows = jsonlib.loads(render_board(board, OutputFormat.json))
     sys.stdout.write(jsonlib.dumps(facts | {"leaderboard": rows}) + "\n")
 

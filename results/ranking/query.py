@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from results.errors import ResultsError
 from results.ranking.column_names import nearest_columns
-from results.ranking.ranking_rule import is_mid_course, is_ranked, rule_key
+from results.ranking.ranking_rule import is_mid_course, is_ranked, ranks_within, rule_key
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
 from results.ranking.short_columns import SHORT_COLUMNS
-from results.record.reading import read_runs
+from results.record.reading import DATA_FIELDS, read_runs
 from results.record.tables import TRIALS_SCHEMA
 
-RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA, ("mid_course", pa.bool_())])
+RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA, *DATA_FIELDS, ("mid_course", pa.bool_())])
 """The leaderboard's columns as an Arrow schema."""
 
 LIST_COLUMNS: Final = {field.name for field in (*RANKED_SCHEMA, *SEEDS_SCHEMA) if pa.types.is_list(field.type)}
@@ -75,6 +75,9 @@ def rank_table(
 ) -> pd.DataFrame:
     """The trials in the order of `RANKING_RULE`, with their `rank` as the first column.
 
+    Accuracies on different validation images are not compared: each data set has ranks of its own, from 1, and the data
+    sets follow each other by name. Trials without `DATA_FIELDS` count as of one data set.
+
     `where` and `full_fidelity` (only completed trials) select the rows first, and ranks count the rows that remain.
     Trials that are suggested, failed, diverged or before their first rung come last, with a null rank. So do trials
     outside the present limits of their run with `all_trials`; otherwise they are left out. `sort` is a column to order
@@ -93,6 +96,9 @@ def rank_table(
         )
 
         trials = filter_table(trials, where)
+    for field in DATA_FIELDS:
+        if field.name not in trials.schema.names:
+            trials = trials.append_column(field, pa.nulls(trials.num_rows, field.type))
     frame = _frame(trials)
     if full_fidelity:
         frame = frame[frame["status"] == "completed"]
@@ -103,10 +109,12 @@ def rank_table(
     ranked = [place for place, (status, rung, inside) in enumerate(reached) if inside and is_ranked(status, rung)]
     rows = frame.loc[ranked, ["val_accuracy", "val_loss", "params"]].astype(object)
     keys = [rule_key(*row) for row in rows.where(rows.notna(), None).itertuples(index=False)]
-    best_first = [place for _, place in sorted(zip(keys, ranked, strict=True))]
+    sets = data_keys(frame.loc[ranked])
+    ordered = sorted(zip(sets, keys, ranked, strict=True))
+    best_first = [place for *_, place in ordered]
     others = sorted(set(range(len(frame))) - set(ranked))
     board = frame.loc[[*best_first, *others]].reset_index(drop=True)
-    ranks = [*range(1, len(ranked) + 1), *[None] * len(others)]
+    ranks = [*ranks_within([key for key, *_ in ordered]), *[None] * len(others)]
     board.insert(0, "rank", pd.Series(ranks, dtype=pd.Int64Dtype()))
     course = zip(board["status"], board["rung"], map(_or_none, board["recipe_schedule"]), strict=True)
     board["mid_course"] = pd.Series([is_mid_course(*row) for row in course], dtype=pd.BooleanDtype())
@@ -115,6 +123,12 @@ def rank_table(
     if sort is not None:
         board = _sorted(board, sort)
     return board if top is None else board.head(top)
+
+
+def data_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """The key of each row's data set, by which leaderboards are divided: name and identity of the images, or ""."""
+    names = ([value if isinstance(value, str) else "" for value in rows[name]] for name in ("dataset", "data"))
+    return list(zip(*names, strict=True))
 
 
 def count_outside(trials: pa.Table) -> int:

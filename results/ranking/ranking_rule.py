@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
 
 RANKING_RULE: Final = (
     "validation accuracy at the last rung reached; ties by validation loss, then fewer parameters, then run and trial"
@@ -18,6 +20,9 @@ ANNEALED_SCHEDULE: Final = "rung-annealed"
 
 MID_COURSE: Final = "Mid-course: the learning rate was not zero yet, so the accuracy would still change."
 """What the column `course` means, in words."""
+
+PER_DATA_SET: Final = "Each data set has ranks of its own: accuracies on different validation images are not compared."
+"""What several ranks 1 mean, in words."""
 
 RANKED_STATUSES: Final = ("completed", "stopped", "running", "interrupted")
 
@@ -40,6 +45,16 @@ def rule_key(
 ) -> tuple[tuple[int, float], tuple[int, float], int]:
     """The sort key of a trial; smaller is better, None and NaN are worst. Equal keys are ordered by run and trial."""
     return (_or_worst(val_accuracy, -1), _or_worst(val_loss, 1), params)
+
+
+def ranks_within(keys: Sequence[Any]) -> list[int]:
+    """The rank of each row among the rows with its key, from 1; rows of one key follow each other, best first."""
+    seen: Counter[Any] = Counter()
+    ranks = []
+    for key in keys:
+        seen[key] += 1
+        ranks.append(seen[key])
+    return ranks
 
 
 def _or_worst(value: float | None, sign: int) -> tuple[int, float]:

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from results.ranking.ranking_rule import rule_key
+from results.ranking.ranking_rule import ranks_within, rule_key
 from results.record.events import LAYOUT_FIELDS, RECIPE_FIELDS
+from results.record.reading import DATA_FIELDS
 from results.record.tables import TRIALS_SCHEMA
 
 _RECIPE: Final = tuple(f"recipe_{name}" for name in RECIPE_FIELDS)
 _KEPT: Final = ("run", "layout_id", *LAYOUT_FIELDS, "params", "flops", "depth", *_RECIPE)
+_DATA: Final = tuple(field.name for field in DATA_FIELDS)
 
 SEEDS_SCHEMA: Final = pa.schema(
     [("rank", pa.int64())]
@@ -24,6 +26,7 @@ SEEDS_SCHEMA: Final = pa.schema(
     + [(name, pa.float64()) for name in ("val_accuracy", "val_accuracy_error", "val_loss")]
     + [("tests", pa.int64())]
     + [(name, pa.float64()) for name in ("test_accuracy", "test_accuracy_error", "train_time_s", "eval_time_s")]
+    + list(DATA_FIELDS)
 )
 """The columns of a leaderboard over seeds."""
 
@@ -40,7 +43,7 @@ def mean_over_seeds(board: pa.Table) -> pa.Table:
     for row in board.to_pylist():
         groups.setdefault(tuple(row[name] for name in ("run", "layout_id", *_RECIPE)), []).append(row)
     rows = sorted(map(_row, groups.values()), key=_rank_key)
-    for rank, row in enumerate(rows, start=1):
+    for row, rank in zip(rows, ranks_within([_data_key(row) for row in rows]), strict=True):
         row["rank"] = rank if row["seeds"] else None
     return pa.Table.from_pylist(rows, SEEDS_SCHEMA)
 
@@ -52,7 +55,7 @@ def _row(trainings: list[dict[str, Any]]) -> dict[str, Any]:
     val_accuracy, val_accuracy_error = _mean([row["val_accuracy"] for row in used])
     test_accuracy, test_accuracy_error = _mean(tests)
     return {
-        **{name: last[name] for name in (*_KEPT, "rung", "rung_epoch")},
+        **{name: last[name] for name in (*_KEPT, *_DATA, "rung", "rung_epoch")},
         **{"trials": sorted(row["trial"] for row in trainings), "seeds": len(used)},
         **{"val_accuracy": val_accuracy, "val_accuracy_error": val_accuracy_error},
         "val_loss": _mean([row["val_loss"] for row in used])[0],
@@ -75,4 +78,8 @@ def _mean(values: Sequence[float | None]) -> tuple[float | None, float | None]:
 
 def _rank_key(row: dict[str, Any]) -> tuple[Any, ...]:
     key = rule_key(row["val_accuracy"], row["val_loss"], row["params"])
-    return (not row["seeds"], key if row["seeds"] else (), row["run"], row["trials"])
+    return (not row["seeds"], (_data_key(row), key) if row["seeds"] else (), row["run"], row["trials"])
+
+
+def _data_key(row: dict[str, Any]) -> tuple[str, str]:
+    return row["dataset"] or "", row["data"] or ""

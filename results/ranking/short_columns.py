@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -85,12 +86,21 @@ def _has_extras(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
     return any(_extras(layout_id) for layout_id in shown["layout_id"])
 
 
+def _folder(value: Any) -> str:
+    return _plain(Path(str(value)).name or value)
+
+
+def _several_sets(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
+    return bool(board["data"].nunique() > 1 or board["dataset"].nunique() > 1)
+
+
 def _several_runs(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
     return bool(board["run"].nunique() > 1)
 
 
 SHORT_COLUMNS: Final = (
     ShortColumn("rank", "rank", str, number=True, importance=10),
+    ShortColumn("data set", "dataset", _folder, importance=10, needed=_several_sets),
     ShortColumn("run", "run", _plain, importance=9, needed=_several_runs),
     ShortColumn("trial", "trial", str, number=True, importance=9),
     ShortColumn("trials", "trials", _listed, importance=3),

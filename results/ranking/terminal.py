@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from results.ranking.ranking_rule import MID_COURSE, OVER_SEEDS, RANKING_RULE
+from results.ranking.ranking_rule import MID_COURSE, OVER_SEEDS, PER_DATA_SET, RANKING_RULE
 from results.ranking.short_columns import ShortColumn, short_columns
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> N
 def fidelity_lines(shown: pd.DataFrame) -> list[str]:
     """Sentences on rows that were trained for different numbers of epochs, or that were measured mid-course."""
     lines = []
+    if (shown["rank"] == 1).sum() > 1:
+        lines.append(PER_DATA_SET)
     epochs = sorted({int(epoch) for epoch in shown.loc[shown["rank"].notna(), "rung_epoch"].dropna()})
     if len(epochs) > 1:
         listed = ", ".join(map(str, epochs[:-1])) + f" and {epochs[-1]}"

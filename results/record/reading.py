@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ from results.record.tables import (
 )
 
 NOTES_SHOWN: Final = 2
+RUN_FILE: Final = "run.json"
+DATA_FIELDS: Final = (
+    pa.field("dataset", pa.string()),
+    pa.field("data", pa.string()),
+    pa.field("train_images", pa.int64()),
+)
+"""Columns that a leaderboard adds to the trials of a run: its data set, the identity of the images (a digest of the
+training set, with the seed of the validation split), and the number of training images. All three are null if the run's
+`run.json` is missing or damaged, the last two also if it was written by a version that did not store them."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +100,25 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
     return _tables(folder, _named(trials.table, run), partial(_named, epochs_of_run, run), notes)
 
 
+def with_data(trials: pa.Table, folder: Path) -> pa.Table:
+    """The trials of the run in `folder` with `DATA_FIELDS` as their last columns."""
+    facts: tuple[str | None, str | None, int | None] = None, None, None
+    try:
+        stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        config, data = stored["config"], stored.get("data", {})
+        known = f"{data['sha256'][:12]}/{config['split_seed']}" if data else None
+        facts = str(config["dataset"]), known, data.get("train_images")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # a leaderboard shows the trials of a run whose configuration is lost
+    for field, value in zip(DATA_FIELDS, facts, strict=True):
+        trials = trials.append_column(field, pa.array([value] * trials.num_rows, field.type))
+    return trials
+
+
 def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) -> tuple[pa.Table, list[str]]:
     """The trials of all runs below `storage`, or of those named by name or path, with notes on damaged files.
 
-    A damaged run is left out, with a note.
+    The table has `DATA_FIELDS` beside the columns of `TRIALS_SCHEMA`. A damaged run is left out, with a note.
 
     Raises:
         RunNotFoundError: a named run does not exist, or there is none in `storage`.
@@ -107,7 +132,7 @@ def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) ->
         except (ResultsError, OSError) as error:
             notes.append(str(error))
             continue
-        tables.append(tables_of_run.trials)
+        tables.append(with_data(tables_of_run.trials, folder))
         notes += tables_of_run.notes
     if not tables:
         raise ResultsError("; ".join(notes))

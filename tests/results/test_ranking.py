@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -139,6 +140,47 @@ def test_runs_with_other_ladders_are_compared_by_accuracy(tmp_path: Path) -> Non
     assert board["rung"].tolist() == [3, 1]
 
 
+def with_run_file(folder: Path, dataset: str, sha256: str | None, split_seed: int = 0) -> None:
+    data = {} if sha256 is None else {"sha256": sha256, "train_images": 90}
+    stored = {"config": {"dataset": dataset, "split_seed": split_seed}, "data": data}
+    (folder / "run.json").write_text(json.dumps(stored))
+
+
+def test_each_data_set_has_ranks_of_its_own(tmp_path: Path) -> None:
+    sets = {"a": ("digits", "1" * 64, 0), "b": ("cats", "2" * 64, 0), "c": ("digits", "1" * 64, 0)}
+    sets |= {"d": ("digits", "1" * 64, 1), "e": ("digits", None, 0)}
+    for number, (name, facts) in enumerate(sets.items()):
+        with Record(tmp_path / name) as record:
+            start_session(record)
+            run_trial(record, 0, {1: 0.5 + number / 100})
+            run_trial(record, 1, {1: 0.4 + number / 100})
+            run_trial(record, 2, {}, "failed")
+        with_run_file(tmp_path / name, *facts)
+    write_run(tmp_path / "without")
+    board = rank_trials(tmp_path)
+    shown = board.loc[board["rank"].notna(), ["run", "trial", "rank"]].values.tolist()
+    assert shown[:3] == [["without", 2, 1], ["without", 0, 2], ["without", 1, 3]]
+    assert shown[3:5] == [["b", 0, 1], ["b", 1, 2]]
+    assert shown[5:7] == [["e", 0, 1], ["e", 1, 2]]
+    assert shown[7:11] == [["c", 0, 1], ["a", 0, 2], ["c", 1, 3], ["a", 1, 4]]
+    assert shown[11:] == [["d", 0, 1], ["d", 1, 2]]
+    assert board.loc[board["run"] == "b", "train_images"].tolist() == [90] * 3
+    assert rank_trials(tmp_path, where="dataset = 'cats'")["run"].tolist() == ["b"] * 3
+    seeds = rank_trials(tmp_path, over_seeds=True)
+    assert seeds.loc[(seeds["rank"] == 1).fillna(False), "run"].tolist() == ["without", "b", "e", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"config": 3}', '{"config": {"dataset": "a"}, "data": {"sha256": 3}}']
+)
+def test_a_damaged_run_file_is_a_run_of_an_unknown_data_set(tmp_path: Path, text: str) -> None:
+    write_run(tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text(text)
+    board = rank_trials(tmp_path)
+    assert board["dataset"].isna().all()
+    assert board["rank"].tolist()[:3] == [1, 2, 3]
+
+
 def test_trials_without_a_rank_come_last_and_stay(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     board = rank_trials(tmp_path)
@@ -164,7 +206,13 @@ def test_the_columns_keep_their_types(tmp_path: Path) -> None:
     assert str(board["val_accuracy"].dtype) == "float64"
     assert board["blocks"].tolist()[0] == [2, 2]
     trials = read_run(tmp_path / "run").trials.sort_by("trial")
-    assert arrow_table(board).sort_by("trial").drop_columns(["rank", "mid_course"]).to_pylist() == trials.to_pylist()
+    assert (
+        arrow_table(board)
+        .sort_by("trial")
+        .drop_columns(["rank", "mid_course", "dataset", "data", "train_images"])
+        .to_pylist()
+        == trials.to_pylist()
+    )
 
 
 def test_an_empty_table_is_an_empty_leaderboard() -> None:

@@ -104,7 +104,7 @@ def test_rows_beyond_a_lower_budget_leave_and_come_back(tmp_path: Path, monkeypa
     assert board.loc[board["rank"].notna(), "trial"].tolist() == [6, 3, 0, 2]
     assert set(board["trial"]) == {0, 2, 3, 4, 6}
     everything = rank_trials(tmp_path, all_trials=True)
-    assert everything["trial"].tolist() == [3, 0, 6, 2, 1, 4, 5]
+    assert everything["trial"].tolist() == [6, 3, 0, 2, 1, 4, 5]
     assert everything["rank"].isna().tolist() == [False] * 4 + [True] * 3
     plain = CliRunner().invoke(app, ["run", "--storage", str(tmp_path)])
     assert plain.stderr == "note: 2 trials are outside the run's present limits and left out; --all shows them\n"
