@@ -37,7 +37,7 @@ def write_predictions(storage: Path, run: str, trial: int | None, images: Path, 
     chosen = chosen_trial(folder.name, state, trial)
     data = load_training_set(**config.data_arguments)  # for its shape, statistics and names of classes
     height, width, channels = data.images.shape[1:]
-    given = open_unlabelled(images, (height, width, channels))
+    given = open_unlabelled(images, (height, width, channels), data.grey_scale)
     device = pick_device()
     kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, data, device)
     labels, probabilities = predict(kept, given, data, device)

@@ -42,6 +42,8 @@ class TrainingSet:
     """Name of each label."""
     sha256: str
     """SHA-256 of the image bytes, the same for the same data from any source."""
+    grey_scale: float | None = None
+    """The value that became 255 in grey images above 8 bits; None if there were none."""
 
     @property
     def identity(self) -> dict[str, object]:
@@ -100,4 +102,5 @@ def load_training_set(
         classes=part.meta["classes"],
         class_names=tuple(part.meta["class_names"]),
         sha256=part.meta["arrays"]["train_images"]["sha256"],
+        grey_scale=part.meta.get("grey_scale"),
     )

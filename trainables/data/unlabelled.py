@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.data.folder_scan import SUFFIXES
-from trainables.data.images import decode
+from trainables.data.file_names import shown, utf8_name
+from trainables.data.folder_walk import SUFFIXES
+from trainables.data.images import decode, problem_of, quiet_pillow
 from trainables.data.stored_arrays import Images
 from trainables.errors import DatasetError
 
@@ -23,11 +24,13 @@ class UnlabelledImages:
     """Images in a stable order, each with an id."""
 
     ids: tuple[str, ...]
-    """The stems of the files, or the positions in the array, from 0."""
+    """The stems of the files, with bytes that are not UTF-8 escaped, or the positions in the array, from 0."""
     shape: tuple[int, int, int]
     """(H, W, C)."""
     source: tuple[Path, ...] | Images
     """One file per image, or the array (N, H, W, C) itself."""
+    grey_scale: float | None = None
+    """That of the training images."""
 
     def batches(self, size: int) -> Iterator[Images]:
         """The images in their order as uint8 (up to `size`, H, W, C).
@@ -39,36 +42,42 @@ class UnlabelledImages:
             for start in range(0, len(self.ids), size):
                 part = self.source[start : start + size]
                 if isinstance(part, tuple):
-                    yield np.stack(list(pool.map(self._decoded, part)))
+                    with quiet_pillow():
+                        decoded = list(pool.map(self._decoded, part))
+                    yield np.stack(decoded)
                 else:
                     yield np.array(part)
 
     def _decoded(self, path: Path) -> Images:
         try:
-            return decode(path, self.shape)
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
-            reason = " ".join(str(error).split())
-            raise DatasetError(f"{path}: not a readable image ({reason}); replace or remove it") from error
+            return decode(path, self.shape, self.grey_scale)
+        except MemoryError:
+            raise
+        except Exception as error:  # of any kind: Pillow raises what the first wrong byte of a file leads to
+            raise DatasetError(
+                f"{shown(path)}: not a readable image ({problem_of(error)}); replace or remove it"
+            ) from error
 
 
-def open_unlabelled(path: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
+def open_unlabelled(path: Path, shape: tuple[int, int, int], grey_scale: float | None = None) -> UnlabelledImages:
     """The images of the folder or .npy file `path`, for a network that takes images of `shape` (H, W, C).
 
     A folder is flat and read in the natural order of its names (2 before 10); its images are turned upright, cropped,
-    resized and converted like those of an image folder. A .npy file holds uint8 (N, H, W, C), or (N, H, W) for
+    resized and converted like those of an image folder, grey ones above 8 bits with the `grey_scale` of the training
+    images. A .npy file holds uint8 (N, H, W, C), or (N, H, W) for
     grayscale images, of exactly that shape.
 
     Raises:
         DatasetError: there are no images, or they have another type or shape.
     """
     if path.is_dir():
-        return _folder(path, shape)
+        return _folder(path, shape, grey_scale)
     if not path.exists():
         raise DatasetError(f"{path}: neither a folder nor a file; check the path")
     return _array(path, shape)
 
 
-def _folder(folder: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
+def _folder(folder: Path, shape: tuple[int, int, int], grey_scale: float | None) -> UnlabelledImages:
     try:
         entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
@@ -83,9 +92,10 @@ def _folder(folder: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
     seen: dict[str, Path] = {}
     for path in files:
         if path.stem in seen:
-            raise DatasetError(f"{folder}: {seen[path.stem].name} and {path.name} have the same id; rename one of them")
+            both = f"{shown(seen[path.stem].name)} and {shown(path.name)}"
+            raise DatasetError(f"{shown(folder)}: {both} have the same id; rename one of them")
         seen[path.stem] = path
-    return UnlabelledImages(tuple(seen), shape, tuple(files))
+    return UnlabelledImages(tuple(map(utf8_name, seen)), shape, tuple(files), grey_scale)
 
 
 def natural_key(text: str) -> list[tuple[bool, int, str]]:
