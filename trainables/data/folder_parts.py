@@ -1,15 +1,16 @@
 """Which folders of a data set are its parts (training, test, validation) and which are its classes, by their names."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.data.file_names import shown
-from trainables.data.folder_walk import direct_images, holds_images, subfolders
+from trainables.data.folder_walk import has_direct_images, holds_images, subfolders
 from trainables.errors import DatasetError
 
 _WORDS = {
-    "train": {"train", "training", "trn", "tr"},
+    "train": {"train", "training", "trn"},
     "test": {"test", "testing", "tst", "holdout", "heldout"},
     "val": {"val", "valid", "validation", "validate", "validating", "dev", "development"},
 }
@@ -46,12 +47,12 @@ def find_parts(folder: Path) -> FolderParts:
     tops = subfolders(folder)
     named = {path: part for path in tops if (part := part_of_name(path.name))}
     others = [path for path in tops if path not in named and holds_images(path)]
-    # A class named like a part holds its images directly; a part holds folders.
-    divided = {p: part for p, part in named.items() if subfolders(p) and not (others and direct_images(p))}
+    divided = {path: part for path, part in named.items() if _is_divided(path, named, alone=not others)}
     train, test, val = ([p for p, part in divided.items() if part == wanted] for wanted in ("train", "test", "val"))
     here = shown(folder)
     if not train or (others and len(divided) == 1 and len(subfolders(train[0])) < 2):
-        if named and not others and set(named.values()) & {"train", "test"}:
+        told = len(set(named.values())) > 1 or len(named) == 1  # "test 1" and "test 2" may be classes
+        if told and not others and set(named.values()) & {"train", "test"}:
             missing = "a training part with class folders" if divided else "class folders"
             raise DatasetError(f"{here} holds {_listed([*named])} without {missing}; arrange it as train/class/image")
         if len(set(named.values())) > 1 and len(others) == 1 and not divided:
@@ -66,7 +67,9 @@ def find_parts(folder: Path) -> FolderParts:
             raise DatasetError(
                 f"{here} holds {_listed(found)}, which are named like the same part; merge them or rename one"
             )
-    flat_test = [path for path, part in named.items() if part == "test" and path not in divided and direct_images(path)]
+    flat_test = [
+        path for path, part in named.items() if part == "test" and path not in divided and has_direct_images(path)
+    ]
     if not test and flat_test:
         raise DatasetError(
             f"{shown(flat_test[0])} holds images without class folders; arrange it as {shown(flat_test[0].name)}"
@@ -82,12 +85,23 @@ def find_parts(folder: Path) -> FolderParts:
     return FolderParts(train[0], test[0] if test else None, vals[0] if vals else None)
 
 
+def _is_divided(path: Path, named: Iterable[Path], alone: bool) -> bool:
+    """Return whether `path`, one of the folders `named` like parts, holds classes; `alone` if there are no others.
+
+    A class that is named like a part holds its images directly; a part may hold stray ones.
+    """
+    inside = {below.name for below in subfolders(path)}
+    if not inside or alone or not has_direct_images(path):
+        return bool(inside)
+    return any(len(inside & {below.name for below in subfolders(other)}) > 1 for other in named if other != path)
+
+
 def _refuse_divided_classes(folder: Path) -> None:
     """Raise DatasetError where every class folder holds the same folders and no image: those may be the classes."""
     inside: list[frozenset[str]] = []
     for path in subfolders(folder):
         below = [p.name for p in subfolders(path) if holds_images(p)]
-        if direct_images(path):
+        if has_direct_images(path):
             return
         if below:
             inside.append(frozenset(part_of_name(name) or name.lower() for name in below))

@@ -88,7 +88,7 @@ def _scan(folder: Path) -> FolderScan:
             f"{shown(parts.test)} holds no images; fill it, or remove it to hold out a fifth of "
             f"{shown(parts.train.name)}/"
         )
-    walk.passed_over[OUTSIDE] += sum(direct_images(root) for root in dict.fromkeys(roots))
+    walk.passed_over[OUTSIDE] += sum(1 for root in dict.fromkeys(roots) for _ in direct_images(root))
     class_names = tuple(utf8_name(path.name) for path in classes)
     require_two_each(folder, class_names, [label for _, label in train])
     return FolderScan(class_names, train, test, parts, walk.summary())

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from trainables.data.file_names import shown
@@ -58,12 +58,14 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and path.is_dir())
 
 
-def direct_images(folder: Path) -> int:
-    """Return the number of images in `folder` itself."""
-    return sum(
-        is_image_name(path.name) and not is_hidden(path.name) and path.is_file()
-        for path in (folder.iterdir() if folder.is_dir() else ())
-    )
+def direct_images(folder: Path) -> Iterator[Path]:
+    """The images in `folder` itself."""
+    return (p for p in folder.iterdir() if is_image_name(p.name) and not is_hidden(p.name) and p.is_file())
+
+
+def has_direct_images(folder: Path) -> bool:
+    """Return whether there is an image in `folder` itself."""
+    return next(direct_images(folder), None) is not None
 
 
 def holds_images(folder: Path) -> bool:
@@ -98,15 +100,15 @@ class FolderWalk:
                 self.passed_over[LINKS_READ] += 1
                 continue
             self._seen.add(identity)
-            for path in folder.iterdir():
-                if path.is_dir():
+            for path, is_folder, is_file in _entries(folder):
+                if is_folder:
                     if is_hidden(path.name) or path.name.lower() in THUMBNAILS:
                         self.passed_over[HIDDEN] += 1
                     else:
                         (links if path.is_symlink() else folders).append((i, path))
                 elif is_hidden(path.name):
                     self.passed_over[HIDDEN] += 1
-                elif not path.is_file():
+                elif not is_file:
                     self.passed_over[LINKS_TO_NOTHING if path.is_symlink() else OTHER] += 1
                 elif is_image_name(path.name):
                     found[i].append(path)
@@ -123,6 +125,17 @@ class FolderWalk:
             suffixes = ", ".join(f"{suffix} {count:,}" for suffix, count in usual)
             parts.append(f"{self.passed_over[OTHER]:,} {OTHER}" + (f" ({suffixes})" if suffixes else ""))
         return ", ".join(parts)
+
+
+def _entries(folder: Path) -> Iterator[tuple[Path, bool, bool]]:
+    """The entries of `folder`, and whether each is, or leads to, a folder or a file; only links cost a look."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink():
+                yield path, path.is_dir(), path.is_file()
+            else:
+                yield path, entry.is_dir(), entry.is_file()
 
 
 def _identity(folder: Path) -> tuple[int, int]:

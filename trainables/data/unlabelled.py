@@ -73,7 +73,7 @@ def open_unlabelled(path: Path, shape: tuple[int, int, int], grey_scale: float |
     if path.is_dir():
         return _folder(path, shape, grey_scale)
     if not path.exists():
-        raise DatasetError(f"{path}: neither a folder nor a file; check the path")
+        raise DatasetError(f"{shown(path)}: neither a folder nor a file; check the path")
     return _array(path, shape)
 
 
@@ -81,14 +81,16 @@ def _folder(folder: Path, shape: tuple[int, int, int], grey_scale: float | None)
     try:
         entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
-        raise DatasetError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+        raise DatasetError(f"{shown(folder)}: cannot be listed ({error.strerror}); check its permissions") from error
     files = sorted(
         (path for path in entries if path.suffix.lower() in SUFFIXES and path.is_file()),
         key=lambda path: (natural_key(path.stem), path.name),
     )
     if not files:
         below = ", or give one of its folders" if any(path.is_dir() for path in entries) else ""
-        raise DatasetError(f"{folder}: no images; put files such as 1.png ({', '.join(sorted(SUFFIXES))}) there{below}")
+        raise DatasetError(
+            f"{shown(folder)}: no images; put files such as 1.png ({', '.join(sorted(SUFFIXES))}) there{below}"
+        )
     seen: dict[str, Path] = {}
     for path in files:
         if path.stem in seen:
@@ -110,16 +112,19 @@ def _array(path: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
             magic = file.read(len(NPY_MAGIC))
         if magic != NPY_MAGIC:
             raise DatasetError(
-                f"{path}: not a .npy file; pickles such as CIFAR's batches are not read, because loading them runs "
-                f"code: save the images with numpy.save as uint8 (N, {', '.join(map(str, shape))}), or give a folder"
+                f"{shown(path)}: not a .npy file; pickles such as CIFAR's batches are not read, because loading them "
+                f"runs code: save the images with numpy.save as uint8 (N, {', '.join(map(str, shape))}), "
+                "or give a folder"
             )
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+        raise DatasetError(f"{shown(path)}: cannot be read ({error.strerror or error}); check the file") from error
     except (ValueError, EOFError) as error:
         if isinstance(error, DatasetError):
             raise
-        raise DatasetError(f"{path}: not a complete array of numbers ({error}); write it with numpy.save") from error
+        raise DatasetError(
+            f"{shown(path)}: not a complete array of numbers ({error}); write it with numpy.save"
+        ) from error
     expected = f"uint8 (N, {', '.join(map(str, shape))})" + (
         f" or (N, {shape[0]}, {shape[1]})" if shape[2] == 1 else ""
     )
@@ -127,7 +132,7 @@ def _array(path: Path, shape: tuple[int, int, int]) -> UnlabelledImages:
     if images.ndim == 3 and shape[2] == 1:
         images = images[..., np.newaxis]
     if images.dtype != np.uint8 or images.shape[1:] != shape:
-        raise DatasetError(f"{path}: holds {found}, but the network takes {expected}; convert it")
+        raise DatasetError(f"{shown(path)}: holds {found}, but the network takes {expected}; convert it")
     if not len(images):
-        raise DatasetError(f"{path}: holds no images; give at least one")
+        raise DatasetError(f"{shown(path)}: holds no images; give at least one")
     return UnlabelledImages(tuple(map(str, range(len(images)))), shape, images)

@@ -72,6 +72,8 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], Expected]] = {
     "only training": (of("Training/a", "Training/b"), (AB, FLAT)),
     "unlabelled images beside both parts": (parts("train", "test", "new"), (AB, SPLIT)),
     "notes beside the parts": (parts("train", "test", "notes/.cache"), (AB, SPLIT)),
+    "stray images in the parts": (parts("train", "test", ("train", 1), ("test", 1), "new"), (AB, SPLIT)),
+    "numbered tests": (of("test 1", "test 2"), (("test 1", "test 2"), FLAT)),
     "a class named test": (of("test", "cat", "dog"), (("cat", "dog", "test"), (24, 6))),
     "a class named Train": (of("Train", "bus"), (("Train", "bus"), FLAT)),
     "a class named train with a folder inside": (of("train/old", "train", "bus"), (("bus", "train"), (24, 6))),
