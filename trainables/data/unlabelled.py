@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,31 +32,47 @@ class UnlabelledImages:
     grey_scale: float | None = None
     """That of the training images."""
 
+    left_out: dict[str, str] = field(default_factory=dict)
+    """By id, the files that `batches` could not read, with the reason."""
+
     def batches(self, size: int) -> Iterator[Images]:
-        """The images in their order as uint8 (up to `size`, H, W, C).
+        """The images in their order as uint8 (up to `size`, H, W, C), without the files that are not readable images.
 
         Raises:
-            DatasetError: a file is not a readable image.
+            DatasetError: no file is a readable image.
         """
         with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes and resizes
             for start in range(0, len(self.ids), size):
                 part = self.source[start : start + size]
                 if isinstance(part, tuple):
                     with quiet_pillow():
-                        decoded = list(pool.map(self._decoded, part))
-                    yield np.stack(decoded)
+                        decoded = list(pool.map(self._decoded, self.ids[start : start + size], part))
+                    readable = [image for image in decoded if image is not None]
+                    if readable:
+                        yield np.stack(readable)
                 else:
                     yield np.array(part)
+        if len(self.left_out) == len(self.ids) and isinstance(self.source, tuple):
+            raise DatasetError(f"{shown(self.source[0].parent)}: no image is readable ({self.summary()}); replace them")
 
-    def _decoded(self, path: Path) -> Images:
+    def readable_ids(self) -> tuple[str, ...]:
+        """The ids of the images that `batches` has given."""
+        return tuple(name for name in self.ids if name not in self.left_out)
+
+    def summary(self) -> str:
+        """The files that were left out, counted, and the first of them named; empty if there are none."""
+        named = [self.left_out[name] for name in self.ids if name in self.left_out]
+        more = "" if len(named) <= 5 else f", and {len(named) - 5:,} more"
+        return f"{len(named):,} of {len(self.ids):,} files left out: {'; '.join(named[:5])}{more}" if named else ""
+
+    def _decoded(self, name: str, path: Path) -> Images | None:
         try:
             return decode(path, self.shape, self.grey_scale)
         except MemoryError:
             raise
         except Exception as error:  # of any kind: Pillow raises what the first wrong byte of a file leads to
-            raise DatasetError(
-                f"{shown(path)}: not a readable image ({problem_of(error)}); replace or remove it"
-            ) from error
+            self.left_out[name] = f"{shown(path.name)} ({problem_of(error)})"
+            return None
 
 
 def open_unlabelled(path: Path, shape: tuple[int, int, int], grey_scale: float | None = None) -> UnlabelledImages:

@@ -295,8 +295,13 @@ def test_a_broken_file_is_named_counted_and_left_out(name: str, tmp_path: Path) 
     assert (len(data.labels), len(test.labels)) == FLAT
     assert any("1 of 21 files left out: a/broken.png (" in message for message in said)
     given = open_unlabelled(tmp_path / "pictures" / "a", (32, 32, 3))
-    with pytest.raises(DatasetError, match=r"broken\.png: not a readable image \(.+\); replace or remove it"):
-        list(given.batches(4))
+    assert sum(len(batch) for batch in given.batches(4)) == len(given.readable_ids()) == 10
+    assert "broken" not in given.readable_ids()
+    assert given.summary().startswith("1 of 11 files left out: broken.png (")
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "broken.png").write_bytes(BROKEN[name])
+    with pytest.raises(DatasetError, match=r"alone: no image is readable \(1 of 1 files left out: broken\.png \(.+\)"):
+        list(open_unlabelled(tmp_path / "alone", (32, 32, 3)).batches(4))
 
 
 @pytest.mark.parametrize("error", [struct.error("odd"), ZeroDivisionError(), KeyError("tag"), RecursionError()])
