@@ -25,7 +25,8 @@ COLUMNS = ("id", "label", "class", "probability")
 def write_predictions(storage: Path, run: str, trial: int | None, images: Path, output: Path) -> str:
     """Writes `output` with one row per image of `images`, a folder or a .npy file; returns a sentence that says so.
 
-    The network is that of `trial`, or of the best one. The run's record is not changed.
+    Files that are not readable images have no row; the sentence counts and names them. The network is that of
+    `trial`, or of the best one. The run's record is not changed.
 
     Raises:
         SearchError: there is no such run or trial, or its checkpoint was not kept.
@@ -37,19 +38,19 @@ def write_predictions(storage: Path, run: str, trial: int | None, images: Path, 
     chosen = chosen_trial(folder.name, state, trial)
     data = load_training_set(**config.data_arguments)  # for its shape, statistics and names of classes
     height, width, channels = data.images.shape[1:]
-    given = open_unlabelled(images, (height, width, channels))
+    given = open_unlabelled(images, (height, width, channels), data.grey_scale)
     device = pick_device()
     kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, data, device)
     labels, probabilities = predict(kept, given, data, device)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for name, label, probability in zip(given.ids, labels, probabilities, strict=True):
+    for name, label, probability in zip(given.readable_ids(), labels, probabilities, strict=True):
         table.writerow((name, label, data.class_names[label], f"{probability:.6f}"))
     replace_file(output, text.getvalue().encode())
     return (
         f"{output}: {len(labels):,} predictions of {folder.name} trial {chosen.trial}, {chosen.layout_id}, "
-        f"with the weights of epoch {kept.epoch}"
+        f"with the weights of epoch {kept.epoch}" + (f"; {given.summary()}" if given.left_out else "")
     )
 
 
@@ -60,7 +61,7 @@ def predict(
     """The class that the network gives the highest probability for each image, and that probability in [0, 1].
 
     Raises:
-        DatasetError: a file is not a readable image.
+        DatasetError: no file is a readable image.
     """
     kept.network.eval()
     mean, std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)

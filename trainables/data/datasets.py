@@ -44,6 +44,8 @@ class TrainingSet:
     """SHA-256 of the image bytes, the same for the same data from any source."""
     test_sha256: str | None = None
     """`TestSet.sha256` of the matching test set, which was not opened; None for a set that was made up in memory."""
+    grey_scale: float | None = None
+    """The value that became 255 in grey images above 8 bits; None if there were none."""
 
     @property
     def identity(self) -> dict[str, object]:
@@ -103,4 +105,5 @@ def load_training_set(
         class_names=tuple(part.meta["class_names"]),
         sha256=part.meta["arrays"]["train_images"]["sha256"],
         test_sha256=part_sha256(part.meta, "test"),
+        grey_scale=part.meta.get("grey_scale"),
     )

@@ -5,10 +5,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from trainables.data.file_names import shown, utf8_name
+from trainables.data.folder_parts import FolderParts, find_parts
+from trainables.data.folder_walk import OUTSIDE, FolderWalk, direct_images, subfolders
 from trainables.data.stored_arrays import SCHEMA
 from trainables.errors import DatasetError
 
@@ -17,7 +21,8 @@ DEFAULT_IMAGE_SIZE = 32
 
 IMAGE_SIZES = range(8, 513)  # below 8, three halvings leave no pixel; at 512, an image takes 0.8 MB
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+PREPARATION = 2
+"""Version of what the preparation makes of a folder's files; a copy that another version made is not used."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,10 @@ class FolderScan:
     train: tuple[tuple[Path, int], ...]
     test: tuple[tuple[Path, int], ...]
     """Empty if the folder has no test/; a stratified fifth of `train` is then the test set."""
-    val_ignored: bool
-    """Whether there is a val/ beside train/, which is not read."""
+    parts: FolderParts
+    """Its `val` is not read."""
+    passed_over: str
+    """What was not read, with counts, in the words of a message; empty for nothing."""
 
 
 def is_image_folder(name: str) -> bool:
@@ -43,43 +50,48 @@ def resolved_folder(name: str) -> Path:
 
 
 def scan_folder(folder: Path) -> FolderScan:
-    """List the images of `folder`, without hidden files and files with other suffixes.
+    """List the images of `folder`: not those in hidden folders or in those that systems leave behind, and each once.
 
-    Raises DatasetError for fewer than 2 classes, for a class with fewer than 2 images, or for a class only in test/.
+    Raises DatasetError for fewer than 2 classes, for a class with fewer than 2 images, for a class only in test/, or
+    where parts cannot be told from classes.
     """
     try:
         return _scan(folder)
     except OSError as error:
-        raise DatasetError(f"{folder} cannot be listed ({error}); check its permissions") from error
+        raise DatasetError(f"{shown(folder)} cannot be listed ({shown(str(error))}); check its permissions") from error
 
 
 def _scan(folder: Path) -> FolderScan:
-    split = (folder / "train").is_dir() and bool(_subfolders(folder / "train"))
-    train_folder = folder / "train" if split else folder
-    class_names = tuple(path.name for path in _subfolders(train_folder))
-    if not split and {"train", "test"} & set(class_names) and set(class_names) <= {"train", "test", "val"}:
+    parts = find_parts(folder)
+    classes = subfolders(parts.train)
+    if len(classes) < 2:
         raise DatasetError(
-            f"{folder} holds {'/, '.join(class_names)}/ without class folders; arrange it as train/class/image"
+            f"{shown(parts.train)} has {len(classes)} class folders, but at least 2 are needed; "
+            "arrange it as class/image"
         )
-    if len(class_names) < 2:
+    labels = {path.name: label for label, path in enumerate(classes)}
+    tests = subfolders(parts.test) if parts.test else []
+    for path in tests:
+        if path.name not in labels:
+            raise DatasetError(
+                f"{shown(path)} is a class that {shown(parts.train.name)}/ does not have; add it there or remove it"
+            )
+    roots = [folder, parts.train, *([parts.test] if parts.test else [])]
+    walk = FolderWalk([*roots, *folder.parents])
+    found = walk.images([*classes, *tests])
+    of_class = [*range(len(classes)), *(labels[path.name] for path in tests)]
+    files = [[(path, label) for path in paths] for label, paths in zip(of_class, found, strict=True)]
+    train = tuple(chain.from_iterable(files[: len(classes)]))
+    test = tuple(chain.from_iterable(files[len(classes) :]))
+    if parts.test and not test:
         raise DatasetError(
-            f"{train_folder} has {len(class_names)} class folders, but at least 2 are needed; arrange it as class/image"
+            f"{shown(parts.test)} holds no images; fill it, or remove it to hold out a fifth of "
+            f"{shown(parts.train.name)}/"
         )
-    train = _list_images(train_folder, class_names)
-    test: tuple[tuple[Path, int], ...] = ()
-    if split and (folder / "test").is_dir():
-        unknown = sorted({path.name for path in _subfolders(folder / "test")} - set(class_names))
-        if unknown:
-            raise DatasetError(
-                f"{folder / 'test' / unknown[0]} is a class that train/ does not have; add it there or remove it"
-            )
-        test = _list_images(folder / "test", class_names)
-        if not test:
-            raise DatasetError(
-                f"{folder / 'test'} holds no images; fill it, or remove it to hold out a fifth of train/"
-            )
+    walk.passed_over[OUTSIDE] += sum(1 for root in dict.fromkeys(roots) for _ in direct_images(root))
+    class_names = tuple(utf8_name(path.name) for path in classes)
     require_two_each(folder, class_names, [label for _, label in train])
-    return FolderScan(class_names, train, test, split and (folder / "val").is_dir())
+    return FolderScan(class_names, train, test, parts, walk.summary())
 
 
 def folder_source_key(folder: Path, image_size: int | None) -> str:
@@ -89,10 +101,14 @@ def folder_source_key(folder: Path, image_size: int | None) -> str:
     """
     scan = scan_folder(folder)
     size = checked_image_size(image_size)
-    digest = hashlib.sha256(f"schema {SCHEMA}\n".encode())
+    digest = hashlib.sha256(f"schema {SCHEMA}, preparation {PREPARATION}\n".encode())
     for path, label in (*scan.train, *scan.test):
-        stat = path.stat()
-        digest.update(f"{path.relative_to(folder)}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DatasetError(f"{shown(path)} cannot be read ({error.strerror}); start again") from error
+        facts = f"\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(os.fsencode(path.relative_to(folder)) + facts.encode())
     readable_name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name)[:40]
     return f"folder-{readable_name}-{size}px-{digest.hexdigest()[:16]}"
 
@@ -105,25 +121,15 @@ def checked_image_size(image_size: int | None) -> int:
     return size
 
 
-def require_two_each(folder: Path, class_names: tuple[str, ...], labels: Sequence[int]) -> None:
-    """Raise DatasetError, naming the class, when one of `class_names` has fewer than 2 of `labels`."""
+def require_two_each(folder: Path, class_names: tuple[str, ...], labels: Sequence[int], reason: str = "") -> None:
+    """Raise DatasetError, naming the class, when one of `class_names` has fewer than 2 of `labels`.
+
+    `reason` says which files could not be read.
+    """
     counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(class_names))
     for name, count in zip(class_names, counts, strict=True):
         if count < 2:
             raise DatasetError(
-                f"class {name!r} of {folder} has {count} readable images, but at least 2 are needed; "
-                "add images or remove the class folder"
+                f"class '{shown(name)}' of {shown(folder)} has {count} readable images, but at least 2 are needed; "
+                f"add images or remove the class folder{f'; {reason}' if reason else ''}"
             )
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _list_images(folder: Path, class_names: tuple[str, ...]) -> tuple[tuple[Path, int], ...]:
-    return tuple(
-        (path, label)
-        for label, name in enumerate(class_names)
-        for path in sorted((folder / name).rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.cache import Prepare, Say
+from trainables.data.file_names import utf8_name
 from trainables.data.folder_scan import folder_source_key, is_image_folder, resolved_folder
 from trainables.data.image_folder import prepare_folder
 from trainables.data.known_datasets import DATASETS, known_dataset
@@ -35,7 +36,8 @@ def find_source(name: str, root: Path, image_size: int | None = None) -> Source:
     """
     if name not in DATASETS and is_image_folder(name):
         folder = resolved_folder(name)
-        return Source(str(folder), folder_source_key(folder, image_size), partial(prepare_folder, folder, image_size))
+        key = folder_source_key(folder, image_size)
+        return Source(utf8_name(str(folder)), key, partial(prepare_folder, folder, image_size))
     known_dataset(name, image_size)
     return Source(name, name, partial(_prepare_known, name, root))
 

@@ -35,6 +35,8 @@ class RawArrays:
     test_labels: Labels
     class_names: tuple[str, ...]
     source: str
+    grey_scale: float | None = None
+    """The value that became 255 in grey images above 8 bits; None if there are none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ def write_arrays(folder: Path, name: str, raw: RawArrays) -> None:
         "class_names": list(raw.class_names),
         "mean": mean,
         "std": std,
+        "grey_scale": raw.grey_scale,
         "arrays": described,
     }
     with (folder / "meta.json").open("w", encoding="utf-8") as file:
@@ -150,7 +153,8 @@ def part_sha256(meta: dict[str, Any], part: Part) -> str:
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and the standard deviation of each channel of images (N, H, W, C), in units of [0, 1].
 
-    They are exact up to the last division, because the sums are taken over a histogram of the 256 values.
+    They are exact up to the last division, because the sums are taken over a histogram of the 256 values. The deviation
+    of a constant channel counts as 1, so that it becomes 0 and not NaN. Raises DatasetError if all are constant.
     """
     channels = images.shape[-1]
     histogram = np.zeros((channels, 256), dtype=np.int64)
@@ -158,11 +162,18 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
         chunk = images[start : start + _CHUNK]
         for channel in range(channels):
             histogram[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    constant = [np.count_nonzero(row) == 1 for row in histogram]
+    if all(constant):
+        raise DatasetError(
+            f"all {len(images):,} training images are one plain colour ({', '.join(str(r.argmax()) for r in histogram)}"
+            " of 255), so there is nothing to learn; check the files"
+        )
     values = np.arange(256, dtype=np.int64)
     pixels = int(histogram[0].sum())
     mean = [int(row @ values) / pixels for row in histogram]
     variance = [max(int(row @ values**2) / pixels - m * m, 0.0) for row, m in zip(histogram, mean, strict=True)]
-    return tuple(m / 255 for m in mean), tuple(v**0.5 / 255 for v in variance)
+    std = tuple(1.0 if flat else v**0.5 / 255 for v, flat in zip(variance, constant, strict=True))
+    return tuple(m / 255 for m in mean), std
 
 
 def _check_consistent(name: str, raw: RawArrays) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -162,8 +163,24 @@ def test_what_cannot_be_predicted_is_one_line(trained: Path, tmp_path: Path) -> 
     Image.new("L", (8, 8)).save(folder / "1.jpg")
     assert "1.jpg and 1.png have the same id; rename one of them" in refusal(folder)
     (folder / "1.jpg").unlink()
-    (folder / "2.png").write_bytes((folder / "1.png").read_bytes()[:40])
-    assert "2.png: not a readable image" in refusal(folder)
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:40])
+    assert "no image is readable (1 of 1 files left out: 1.png (" in refusal(folder)
+
+
+def test_a_broken_file_and_an_odd_name_do_not_stop_the_others(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    for name in (b"1.png", b"caf\xe9.png", b"3.png"):
+        Image.new("L", (16, 16), len(name)).save(new / os.fsdecode(name))
+    (new / "2.png").write_bytes((new / "1.png").read_bytes()[:40])
+    output = tmp_path / "out.csv"
+    code, shown, stderr = evaluated(capsys, trained, "--predict", new, "--output", output)
+    assert (code, stderr) == (0, "")
+    assert "3 predictions of trained trial 0" in shown
+    assert "; 1 of 4 files left out: 2.png (" in shown
+    assert [row["id"] for row in rows(output)] == ["1", "3", r"caf\xe9"]
 
 
 def refusal(path: Path) -> str:
