@@ -75,8 +75,8 @@ def _terminations() -> tuple[signal.Signals, ...]:
 def sigterm_kept() -> Iterator[None]:
     """Restores the handler of SIGTERM after the body, which may replace it by one that exits.
 
-    A SIGTERM that reaches the body's own handler becomes a KeyboardInterrupt. A SIGHUP waits for the body's end: the
-    processes that the body starts inherit that, so that a closed terminal ends them with the driver and not before.
+    A SIGTERM that reaches the body's own handler becomes a KeyboardInterrupt. SIGHUP is blocked, because the
+    processes that the body starts inherit that: a closed terminal must end them with the driver and not before it.
     """
     with _handled(signal.getsignal(signal.SIGTERM), signal.SIGTERM):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

@@ -101,6 +101,6 @@ def test_a_disk_that_refuses_the_run_file_is_one_line(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("search.runs.folder.replace_file", refuse)
-    with pytest.raises(ConfigError, match="storage: .* cannot be written"):
+    with pytest.raises(ConfigError, match=r"storage: .* cannot be written"):
         write_run_file(tmp_path / "mine", compose(None, None, {}, []))
     assert list(tmp_path.iterdir()) == []
