@@ -116,7 +116,9 @@ def write_run_file(
         folder.parent.mkdir(parents=True, exist_ok=True)
         # A folder without its file could neither be resumed nor started again. The folder's own random name keeps
         # simultaneous starts apart, and of several renames to one name only the first succeeds.
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+        _drop_unfinished(folder)
+        prefix = f"{_unfinished_prefix(folder)}{os.getpid()}."
+        unfinished = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=folder.parent))
         try:
             unfinished.chmod(0o777 & ~_umask())
             RunLock(unfinished).release()
@@ -139,6 +141,24 @@ def write_run_file(
             f"storage: {folder.parent} cannot be written ({error.strerror or error}); name another --storage"
         ) from None
     raise _name_taken(folder)
+
+
+def _unfinished_prefix(folder: Path) -> str:
+    return f".{folder.name}.{os.uname().nodename}."
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """Removes what processes of this machine left that were killed while they started a run of this name."""
+    prefix = _unfinished_prefix(folder)
+    for path in folder.parent.iterdir():
+        process = path.name.removeprefix(prefix).partition(".")[0]
+        if path.name.startswith(prefix) and path.name.endswith(".tmp") and process.isdecimal():
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                shutil.rmtree(path, ignore_errors=True)
+            except (OSError, OverflowError):
+                continue
 
 
 def _umask() -> int:
