@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from results.errors import UserError
+from results.streams import discard, prepare_streams
 from results.wording import remedy_of
 
 __all__ = ["UserError", "VersionOption", "run_app"]
@@ -56,9 +58,10 @@ def run_app(app: typer.Typer, argv: list[str] | None = None, *, user_errors: tup
     """Runs a command line and returns its exit code: what the command returns or raises as `typer.Exit`, or else 0.
 
     `argv` does not include the program's name and defaults to the process's arguments. A usage error, a UserError or
-    one of `user_errors` gives one line `error: ...` on stderr and 2, Ctrl-C gives 130, and a closed pipe gives 0. Other
-    exceptions pass through.
+    one of `user_errors` gives one line `error: ...` on stderr and 2, and so does a file or stream that the system
+    refuses. Ctrl-C gives 130, and a closed pipe gives 0. Other exceptions pass through.
     """
+    prepare_streams()
     command = typer.main.get_command(app)
     mistakes: tuple[type[Exception], ...] = (UserError, *user_errors)
     try:
@@ -72,11 +75,38 @@ def run_app(app: typer.Typer, argv: list[str] | None = None, *, user_errors: tup
         return 130
     except BrokenPipeError:
         return _leave_pipe()
+    except OSError as error:
+        message = _refusal(error)
+        if message is None:
+            raise
+        return _fail(message, 2)
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # typer turns it into an exit with code 1
             return _leave_pipe()
         raise
     return result if isinstance(result, int) else 0
+
+
+_OF_PLACE: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""What the system answers to a path that this user may not use or that cannot be what it is taken for."""
+_OF_STREAM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def _refusal(error: OSError) -> str | None:
+    """The message for a place that the user has to change; None for other errors."""
+    if error.filename is not None and error.errno in _OF_PLACE:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+        return f"{path}: {(error.strerror or str(error)).lower()}; name another place, or change its permissions"
+    if error.filename is None and error.errno in _OF_STREAM:
+        try:  # does the error come from stdout?
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        except OSError:
+            discard(sys.stdout.fileno())
+            return f"stdout cannot be written ({error.strerror}); free space, or send the output to another file"
+    return None
 
 
 def _fail(message: str, code: int) -> int:
@@ -105,7 +135,5 @@ def _usage_message(error: Any) -> str:
 
 def _leave_pipe() -> int:
     """Redirects stdout to /dev/null, so that the interpreter's last flush does not fail, and returns 0."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    discard(sys.stdout.fileno())
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from search.process import check_origin
+from search.process import check_origin, settle
 
 check_origin()  # before the first import of a sibling, which might be another distribution's
 
@@ -85,7 +85,7 @@ def evaluate_command(
     from search.runs import existing_run_folder, read_config
     from search.runs.folder import read_test_sha256
 
-    folder = existing_run_folder(storage, run)
+    folder = existing_run_folder(storage, run, changed=True)
     config = read_config(folder)
     with Record(folder) as record:
         chosen = chosen_trial(folder.name, record.state, trial)
@@ -115,6 +115,7 @@ def evaluate_command(
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
+    settle()
     return run_app(app, user_errors=(TrainablesError,))
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def launch(
     images = load_training_set(**config.data_arguments, on_message=say)
     data = images.identity
     reusable = ReusableResults(config, data, prepared.reused)
-    write_run_file(folder, config, list(map(candidate_to_dict, prepared.first)), data, images.test_sha256)
+    first = list(map(candidate_to_dict, prepared.first))
+    folder = write_run_file(folder, config, first, data, images.test_sha256, named=name is not None)
+    prepared = replace(prepared, folder=folder)
     say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {', '.join(map(str, config.rungs))} epochs")
     return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)
 
@@ -75,7 +78,7 @@ def resume_run(
     Raises:
         SearchError: there is no such run, or its history does not allow one of the requested changes.
     """
-    folder = existing_run_folder(storage, name)
+    folder = existing_run_folder(storage, name, changed=True)
     given = flags_of(flags, sets)
     state = read_record(folder) if (folder / RECORD_NAME).exists() else RunState()
     _require_record(folder, state)

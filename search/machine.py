@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+CGROUPS: Final = Path("/sys/fs/cgroup")
+MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
 def git_state() -> dict[str, Any] | None:
@@ -57,8 +61,50 @@ def cpu_name() -> str:
     return platform.processor()
 
 
-def available_cpus() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def available_cpus(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
+    """CPU cores this process may use: those it is bound to, and at most its control group's quota, rounded up."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota(cgroups, membership)
+    return bound if quota is None else max(1, min(bound, math.ceil(quota)))
+
+
+def cpu_quota(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float | None:
+    """The CPU cores that the control groups of this process allow, version 1 or 2; None where there is no limit.
+
+    `cgroups` is the mounted hierarchy and `membership` the file with the groups of the process. A limit of any parent
+    holds too. In a container the hierarchy often begins at the process's own group.
+    """
+    try:
+        groups = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except OSError:
+        groups = []
+    unified = next((path for _, names, path in filter(_whole, groups) if not names), "/")
+    of_cpu = next((path for _, names, path in filter(_whole, groups) if "cpu" in names.split(",")), "/")
+    limits = [_quota_v2(folder) for top in (cgroups, cgroups / "unified") for folder in _with_parents(top, unified)]
+    limits += [_quota_v1(folder) for name in ("cpu", "cpu,cpuacct") for folder in _with_parents(cgroups / name, of_cpu)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _whole(fields: list[str]) -> bool:
+    return len(fields) == 3
+
+
+def _with_parents(top: Path, group: str) -> list[Path]:
+    parts = [part for part in group.split("/") if part not in ("", "..")]
+    return [top.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
+
+
+def _quota_v2(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or `max`
+        return None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return quota / int((folder / "cpu.cfs_period_us").read_text()) if quota > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
+import stat
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -35,6 +38,53 @@ def check_origin() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+
+
+SOCKET_ROOM = 41
+"""Most characters of the folder in which Ray makes its own: a socket's path has at most 107."""
+
+
+def settle() -> None:
+    """Gives this process a home and a folder for Ray's sockets where its environment has no usable ones.
+
+    Ray writes a token to the home and ends where it cannot; the data sets are cached there too.
+    """
+    os.environ.setdefault("RAY_TMPDIR", os.environ.get("TMPDIR") or "/tmp")
+    place = os.environ["RAY_TMPDIR"]
+    ray = Path(place, "ray")
+    if (
+        len(os.fsencode(os.path.abspath(place))) > SOCKET_ROOM
+        or not _usable(Path(place))
+        or (os.path.lexists(ray) and not _usable(ray))
+    ):
+        os.environ["RAY_TMPDIR"] = own_folder()
+    try:
+        account = pwd.getpwuid(os.geteuid())
+    except KeyError:  # a container's user that no file names
+        account = None
+        os.environ.setdefault("USER", f"user-{os.geteuid()}")
+    home = os.environ.get("HOME") or (account.pw_dir if account else "")
+    if not home or Path(home).resolve() == Path("/") or not os.path.isdir(home):
+        home = own_folder()
+    os.environ["HOME"] = home
+
+
+def own_folder() -> str:
+    """A short folder in /tmp that only this user can write; made if it is missing."""
+    folder = Path("/tmp", f"parambudget-{os.geteuid()}")
+    with suppress(OSError):
+        folder.mkdir(mode=0o700)
+    with suppress(OSError):
+        facts = folder.lstat()
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022:
+            return str(folder)
+    return tempfile.mkdtemp(prefix="parambudget-", dir="/tmp")  # the name is another user's
+
+
+def _usable(folder: Path) -> bool:
+    return os.path.isdir(folder) and os.access(
+        folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    )
 
 
 def leave(code: int) -> NoReturn:

@@ -14,10 +14,12 @@ from typing import Annotated, Any  # noqa: E402
 import typer  # noqa: E402
 
 from results.console import VersionOption, run_app  # noqa: E402
+from results.record.storage import require_new_runs  # noqa: E402
+from results.streams import silence  # noqa: E402
 from search.config import RunConfig, compose  # noqa: E402
 from search.config.flags import config_flag, config_keys, nested, seconds, size_bytes  # noqa: E402
 from search.errors import SearchError  # noqa: E402
-from search.process import leave  # noqa: E402
+from search.process import leave, settle  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -128,9 +130,12 @@ def run_command(
     from search.launch import launch, resume_run, show_plan
 
     say = _messages(quiet or json)
+    if not dry_run:
+        silence("stdout")  # the search outlives its reader: its results are in the run's folder
     if resume is not None:
         _refuse_with_resume({"--name": name, "--config": config, "--space": space})
         return resume_run(storage, resume, flags, sets or [], address, quiet=quiet, json=json, dry_run=dry_run, say=say)
+    require_new_runs(storage)
     composed: RunConfig = compose(config, space, flags, sets or [])
     if dry_run:
         return show_plan(composed, storage, name, address, json=json, say=say)
@@ -168,6 +173,7 @@ def _messages(quiet: bool) -> Callable[[str], None]:
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
+    settle()
     return run_app(app, user_errors=(TrainablesError,))
 
 

@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 
 from results.errors import ResultsError
+from results.record.storage import permits
+
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
+"""The errors of a file system that does not offer an operation, such as a network disk."""
 
 
 def replace_file(path: Path, payload: bytes) -> None:
@@ -33,6 +37,9 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:  # network disks do without; the files themselves have been synced
+            raise
     finally:
         os.close(handle)
 
@@ -48,7 +55,10 @@ def require_writable(key: str, output: Path, *, force: bool) -> None:
     Raises:
         ResultsError: it exists, or cannot be written.
     """
-    if output.exists() and not force:
+    if os.path.lexists(output) and not force:
         raise ResultsError(f"{key}: {output} exists; name another file, or replace it with --force")
-    if output.is_dir() or not output.absolute().parent.is_dir():
+    parent = output.absolute().parent
+    if os.path.isdir(parent) and not permits(parent, os.W_OK | os.X_OK):
+        raise ResultsError(f"{key}: {output} cannot be written (permission denied); name a file in another folder")
+    if os.path.isdir(output) or not os.path.isdir(parent):
         raise ResultsError(f"{key}: {output} cannot be written; name a file in a folder that exists")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from results.errors import RunNotFoundError
+from results.errors import ResultsError, RunNotFoundError
+from results.record.storage import permits, storage_problem
 
 START_A_SEARCH: Final = "start a search with `python -m search.run`"
 _SIGNS: Final = ("record.jsonl", "trials.parquet")
@@ -16,14 +18,21 @@ _NAMES_SHOWN: Final = 10
 
 def is_run(folder: Path) -> bool:
     """Whether the folder has a record or a trials table."""
-    return any((folder / name).is_file() for name in _SIGNS)
+    return any(os.path.isfile(folder / name) for name in _SIGNS)  # False, not an error, in a folder of another user
 
 
 def run_names(storage: Path) -> list[str]:
-    """The sorted names of the runs directly below `storage`; empty if that folder does not exist."""
-    if not storage.is_dir():
+    """The sorted names of the runs directly below `storage`; empty if that folder does not exist.
+
+    A folder that this user cannot look into may be a run, and is therefore one of them.
+    """
+    if storage_problem(storage) or not storage.is_dir():
         return []
-    return sorted(folder.name for folder in storage.iterdir() if is_run(folder))
+    return sorted(
+        folder.name
+        for folder in storage.iterdir()
+        if is_run(folder) or (folder.is_dir() and not permits(folder, os.X_OK))
+    )
 
 
 def find_runs(storage: Path, names: Sequence[str | Path] = ()) -> dict[str, Path]:
@@ -33,11 +42,14 @@ def find_runs(storage: Path, names: Sequence[str | Path] = ()) -> dict[str, Path
 
     Raises:
         RunNotFoundError: a named run does not exist, or there is none in `storage`.
+        ResultsError: `storage` is not a folder, or cannot be read.
     """
     if names:
         folders = [_find_run(storage, name) for name in names]
     else:
         folders = [storage / name for name in run_names(storage)]
+        if not folders and (problem := storage_problem(storage)):
+            raise ResultsError(problem)
         if not folders:
             raise RunNotFoundError(f"no runs in {storage}; {START_A_SEARCH} or name another --storage")
     folders = list({folder.resolve(): folder for folder in folders}.values())
@@ -48,7 +60,15 @@ def find_runs(storage: Path, names: Sequence[str | Path] = ()) -> dict[str, Path
 
 
 def run_not_found(name: str | Path, storage: Path) -> RunNotFoundError:
-    """The error for a run that does not exist; it names the runs in `storage`, those with similar names first."""
+    """The error for a run that does not exist; it names the runs in `storage`, those with similar names first.
+
+    Where `storage` or the run's folder cannot be read, the error says so.
+    """
+    if problem := storage_problem(storage):
+        return RunNotFoundError(problem)
+    for folder in (storage / name, Path(name)):
+        if os.path.isdir(folder) and not permits(folder, os.R_OK | os.X_OK):
+            return RunNotFoundError(f"{folder}: cannot be read (permission denied); ask its owner for access")
     names = run_names(storage)
     if not names:
         return RunNotFoundError(f"no run {str(name)!r}, and no runs in {storage}; {START_A_SEARCH}")

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 from results.errors import RecordLockedError
+from results.record.files import UNSUPPORTED
 
 
 class RunLock:
@@ -18,7 +19,7 @@ class RunLock:
     mean that the run is locked.
 
     Raises:
-        RecordLockedError: a live driver holds it.
+        RecordLockedError: a live driver holds it, or the disk has no locks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,6 +31,14 @@ class RunLock:
             os.close(self._handle)
             raise RecordLockedError(
                 f"{folder} is in use by {holder}; wait for it, stop it, or name another run"
+            ) from None
+        except OSError as error:
+            os.close(self._handle)
+            if error.errno not in UNSUPPORTED:
+                raise
+            raise RecordLockedError(  # two drivers of one run would damage its record, so there is no way without
+                f"storage: the disk of {folder} has no file locks ({error.strerror}), which keep a run to one search; "
+                "name a --storage on another disk"
             ) from None
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) ->
         try:
             tables_of_run = read_run(folder, run)
         except (ResultsError, OSError) as error:
-            notes.append(str(error))
+            notes.append(_sentence(error))
             continue
         tables.append(with_data(tables_of_run.trials, folder))
         notes += tables_of_run.notes
@@ -144,6 +145,12 @@ def _tables(folder: Path, trials: pa.Table, make_epochs: Callable[[], pa.Table],
         resume = f"python -m search.run --resume {shlex.quote(str(folder))}"
         notes = [*notes, f"{folder}: its driver, process {driver}, has died; `{resume}` continues its trials"]
     return RunTables(trials, make_epochs, notes)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: cannot be read ({error.strerror})"
+    return str(error)
 
 
 def _few(sentences: list[str]) -> list[str]:

@@ -37,7 +37,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(halt: StopRequest) -> Iterator[None]:
-    """Turns Ctrl-C and SIGTERM into a stop of `halt`, a second Ctrl-C into a KeyboardInterrupt; main thread only."""
+    """Turns Ctrl-C, SIGTERM and SIGHUP into a stop of `halt`; main thread only.
+
+    A second Ctrl-C becomes a KeyboardInterrupt, and a SIGHUP that is ignored, as under nohup, stays ignored.
+    """
 
     signals = 0
 
@@ -52,28 +55,37 @@ def stop_on_signals(halt: StopRequest) -> Iterator[None]:
         if sys.stderr.isatty():  # Ray takes seconds to shut down
             sys.stderr.write("\nstopping; nothing is lost\n")
 
-    with _handled(handle, signal.SIGINT, signal.SIGTERM):
+    with _handled(handle, signal.SIGINT, *_terminations()):
         yield
 
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Turns SIGTERM into a KeyboardInterrupt like Ctrl-C, for the time before and after a session."""
-    with _handled(signal.default_int_handler, signal.SIGTERM):
+    """Turns SIGTERM and SIGHUP into a KeyboardInterrupt like Ctrl-C, for the time before and after a session."""
+    with _handled(signal.default_int_handler, *_terminations()):
         yield
+
+
+def _terminations() -> tuple[signal.Signals, ...]:
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
     """Restores the handler of SIGTERM after the body, which may replace it by one that exits.
 
-    A SIGTERM that reaches the body's own handler becomes a KeyboardInterrupt.
+    A SIGTERM that reaches the body's own handler becomes a KeyboardInterrupt. SIGHUP is blocked, because the
+    processes that the body starts inherit that: a closed terminal must end them with the driver and not before it.
     """
     with _handled(signal.getsignal(signal.SIGTERM), signal.SIGTERM):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             yield
         except SystemExit:
             raise KeyboardInterrupt from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

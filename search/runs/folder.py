@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 import platform
 import re
+import shutil
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from results.record.files import replace_file, sync_folder
 from results.record.folders import is_run, run_not_found
 from results.record.lock import RunLock
+from results.record.storage import require_changeable, require_new_runs
 from search.config import RunConfig
 from search.config.changes import Change
 from search.config.composition import validated
@@ -25,6 +29,7 @@ from search.recipes.table import OF_THE_RUN
 RUN_FILE = "run.json"
 RUN_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_GENERATED = re.compile(r"(.*-\d{8}-\d{6})(?:-\d+)?")
 MOST_OF_STEM = 70
 """Most characters of a data set's name in a run's default name, which ends in a time and has at most 100 characters."""
 
@@ -33,29 +38,44 @@ def new_run_folder(storage: Path, name: str | None, dataset: str) -> Path:
     """The folder for a new run: `storage`/`name`, where a missing name is made from the data set and the time.
 
     Raises:
+        ResultsError: `storage` cannot hold a new run.
         ConfigError: the name has other characters than a run's name may have, or is taken.
     """
+    require_new_runs(storage)
     if name is None:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name).lstrip("._-")[:MOST_OF_STEM] or "run"
         made = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-        others = (f"{made}-{number}" for number in itertools.count(2))
-        name = next(name for name in itertools.chain([made], others) if not (storage / name).exists())
+        name = next(name for name in _numbered(made) if not os.path.lexists(storage / name))
     elif not _NAME.fullmatch(name):
         raise ConfigError(f"name: {name!r} given; use up to 100 letters, digits, '.', '_' and '-'")
-    elif (storage / name).exists():
-        raise ConfigError(f"name: {storage / name} exists; continue it with --resume {name}, or choose another name")
+    elif os.path.lexists(storage / name):
+        raise _name_taken(storage / name)
     return storage / name
 
 
-def existing_run_folder(storage: Path, name: str) -> Path:
-    """The folder of the run called `name` in `storage`, or at the path `name`.
+def _numbered(made: str) -> Iterator[str]:
+    """A generated name, and then the same name with -2, -3 and so on; a number that it already has is replaced."""
+    numbered = _GENERATED.fullmatch(made)
+    made = numbered[1] if numbered else made
+    return itertools.chain([made], (f"{made}-{number}" for number in itertools.count(2)))
+
+
+def _name_taken(folder: Path) -> ConfigError:
+    return ConfigError(f"name: {folder} exists; continue it with --resume {folder.name}, or choose another name")
+
+
+def existing_run_folder(storage: Path, name: str, *, changed: bool = False) -> Path:
+    """The folder of the run called `name` in `storage`, or at the path `name`; with `changed`, it will be written.
 
     Raises:
         RunNotFoundError: there is no such run; the message names the nearest ones.
         ResumeError: the run lacks its `run.json`.
+        ResultsError: with `changed`, this user may not write the run.
     """
     for folder in (storage / name, Path(name)):
-        if (folder / RUN_FILE).is_file():
+        if os.path.isfile(folder / RUN_FILE):
+            if changed:
+                require_changeable(folder)
             return folder if folder.name not in ("", "..") else folder.resolve()  # `.` has no name of its own
         if is_run(folder):
             raise ResumeError(f"{folder / RUN_FILE}: missing; restore it from a copy, or start another run")
@@ -68,15 +88,19 @@ def write_run_file(
     first: Sequence[dict[str, Any]] = (),
     data: Mapping[str, object] | None = None,
     test_sha256: str | None = None,
-) -> None:
-    """Creates `folder` with its `run.json`, both or neither.
+    *,
+    named: bool = True,
+) -> Path:
+    """Creates `folder` with its `run.json`, both or neither, and returns it.
 
-    `first` are the candidates to try first, `data` is the identity of the training images, and `test_sha256`
-    that of the test images.
+    `first` are the candidates to try first, `data` is the identity of the training images, and `test_sha256` that of
+    the test images. If another process has created `folder` meanwhile, a run that the user has not `named` gets the
+    next free name.
+
+    Raises:
+        ConfigError: the name is taken, or the storage cannot be written.
+        RecordLockedError: the disk has no file locks.
     """
-    # A folder without its file could neither be resumed nor started again.
-    unfinished = folder.with_name(f".{folder.name}.tmp")
-    unfinished.mkdir(parents=True, exist_ok=True)
     content = {
         "format": RUN_FORMAT,
         "name": folder.name,
@@ -90,9 +114,60 @@ def write_run_file(
         "versions": {"python": platform.python_version()} | versions(),
         "hardware": hardware(),
     }
-    replace_file(unfinished / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
-    os.rename(unfinished, folder)
-    sync_folder(folder.parent)
+    names = [folder.name] if named else _numbered(folder.name)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A folder without its file could neither be resumed nor started again. The folder's own random name keeps
+        # simultaneous starts apart, and of several renames to one name only the first succeeds.
+        _drop_unfinished(folder)
+        prefix = f"{_unfinished_prefix(folder)}{os.getpid()}."
+        unfinished = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=folder.parent))
+        try:
+            unfinished.chmod(0o777 & ~_umask())
+            RunLock(unfinished).release()
+            (unfinished / "lock").unlink()
+            for name in names:
+                content["name"] = name
+                replace_file(unfinished / RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
+                try:
+                    os.rename(unfinished, folder.with_name(name))
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                        raise
+                    continue
+                sync_folder(folder.parent)
+                return folder.with_name(name)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f"storage: {folder.parent} cannot be written ({error.strerror or error}); name another --storage"
+        ) from None
+    raise _name_taken(folder)
+
+
+def _unfinished_prefix(folder: Path) -> str:
+    return f".{folder.name}.{os.uname().nodename}."
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """Removes what processes of this machine left that were killed while they started a run of this name."""
+    prefix = _unfinished_prefix(folder)
+    for path in folder.parent.iterdir():
+        process = path.name.removeprefix(prefix).partition(".")[0]
+        if path.name.startswith(prefix) and path.name.endswith(".tmp") and process.isdecimal():
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                shutil.rmtree(path, ignore_errors=True)
+            except (OSError, OverflowError):
+                continue
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # there is no other way to read it
+    os.umask(mask)
+    return mask
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -39,7 +39,7 @@ PARTS = {
         *("training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
-    "results": ("errors", "wording", "console", "record", "ranking", "leaderboard"),
+    "results": ("errors", "wording", "streams", "console", "record", "ranking", "leaderboard"),
 }
 """The parts of a package, each of which imports earlier ones alone."""
 ONLY_IN = {
