@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from rich.console import Console
 
-from model_zoo import LayoutError, ResNetLayout
+from model_zoo import LayoutError, ResNetLayout, count_params
 from search.errors import EmptySpaceError
 from search.layouts import LayoutSpace
 from search.layouts.report import BINS, SpaceReport, make_report
@@ -185,3 +185,16 @@ def _report(flags: tuple[str, ...], cwd: Path) -> dict[str, list[dict[str, objec
     outcome = run("search.space", "--dataset=cifar10", *flags, "--json", cwd=cwd)
     report: dict[str, list[dict[str, object]]] = json.loads(outcome.stdout)
     return report
+
+
+def test_a_data_set_given_by_a_flag_wins_over_the_configuration(tmp_path: Path) -> None:
+    keys = "space.stages = [2]\nspace.blocks = [1, 1]\nspace.channels = [8]\nspace.min_params = 0\n"
+    (tmp_path / "search.toml").write_text(f'dataset = "cifar10"\n{keys}', encoding="utf-8")
+    counted = {}
+    for dataset in ("cifar100", "mnist"):
+        outcome = run("search.space", "--config=search.toml", f"--dataset={dataset}", "--json", cwd=tmp_path)
+        counted[dataset] = json.loads(outcome.stdout)["largest"]["params"]
+    assert counted == {
+        "cifar100": count_params(ResNetLayout((1, 1), (8, 8), classes=100)),
+        "mnist": count_params(ResNetLayout((1, 1), (8, 8), in_channels=1)),
+    }
