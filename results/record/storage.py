@@ -57,8 +57,10 @@ def require_changeable(folder: Path) -> None:
     Raises:
         ResultsError: the folder or one of its files cannot be written.
     """
-    for path in (folder, folder / "record.jsonl", folder / "run.json", folder / "lock", folder / "checkpoints"):
-        if os.path.lexists(path) and not permits(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
+    checkpoints = folder / "checkpoints"  # a link to a disk that is not mounted is an error of the trials, which say so
+    for path in (folder, folder / "record.jsonl", folder / "run.json", folder / "lock", checkpoints):
+        there = path.exists() if path is checkpoints else os.path.lexists(path)
+        if there and not permits(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
             raise ResultsError(
                 f"storage: {path} cannot be written (read-only, or another user's); copy the run to a folder of your "
                 "own, and name that folder's path"
