@@ -100,8 +100,7 @@ def _refusal(error: OSError) -> str | None:
         path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
         return f"{path}: {(error.strerror or str(error)).lower()}; name another place, or change its permissions"
     if error.filename is None and error.errno in _OF_STREAM:
-        try:  # does the error come from stdout?
-            sys.stdout.write("\n")
+        try:  # stdout still holds what it could not write, if the error came from there
             sys.stdout.flush()
         except OSError:
             discard(sys.stdout.fileno())

@@ -35,7 +35,10 @@ def leaderboard_command(
     top: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Number of rows to show.", show_default=f"{DEFAULT_TOP} for table, markdown"
+            min=1,
+            metavar="N",
+            help="Rows to show per data set.",
+            show_default=f"{DEFAULT_TOP} for table, markdown",
         ),
     ] = None,
     where: Annotated[
@@ -63,7 +66,7 @@ def leaderboard_command(
 ) -> None:
     """Show the best trials of one run, of several, or of all runs."""
     # imported here, because pandas, pyarrow and duckdb take most of a second, which would delay --help
-    from results.ranking.query import count_outside, left_out, rank_table
+    from results.ranking.query import count_outside, left_out, rank_table, top_rows
     from results.record.reading import read_runs
 
     _require_outside_runs(output, curves)
@@ -81,7 +84,7 @@ def leaderboard_command(
     if curves is not None:
         from results.ranking.curves import write_curves
 
-        write_curves(storage, runs or (), board if top is None else board.head(top), curves)
+        write_curves(storage, runs or (), top_rows(board, top), curves)
     output_format = given_format or format_of(output)
     people = output_format in (OutputFormat.table, OutputFormat.markdown)
     write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))

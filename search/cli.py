@@ -14,7 +14,7 @@ import typer  # noqa: E402
 from results.console import VersionOption, run_app  # noqa: E402
 from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
-from search.process import leave, settle  # noqa: E402
+from search.process import leave, repair_environment  # noqa: E402
 from search.run import run_command  # noqa: E402
 from search.space import space_command  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
@@ -35,6 +35,6 @@ app.command("evaluate")(evaluate_command)
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    settle()
+    repair_environment()
     sys.path.append(os.getcwd())  # where `python -m` looks too: a space's predicate may be a module of the user's
     leave(run_app(app, user_errors=(TrainablesError,)))

@@ -75,18 +75,14 @@ def cpu_quota(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float |
     holds too. In a container the hierarchy often begins at the process's own group.
     """
     try:
-        groups = [line.split(":", 2) for line in membership.read_text().splitlines()]
+        groups = [line.split(":", 2) for line in membership.read_text().splitlines() if line.count(":") >= 2]
     except OSError:
         groups = []
-    unified = next((path for _, names, path in filter(_whole, groups) if not names), "/")
-    of_cpu = next((path for _, names, path in filter(_whole, groups) if "cpu" in names.split(",")), "/")
+    unified = next((path for _, names, path in groups if not names), "/")
+    of_cpu = next((path for _, names, path in groups if "cpu" in names.split(",")), "/")
     limits = [_quota_v2(folder) for top in (cgroups, cgroups / "unified") for folder in _with_parents(top, unified)]
     limits += [_quota_v1(folder) for name in ("cpu", "cpu,cpuacct") for folder in _with_parents(cgroups / name, of_cpu)]
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _whole(fields: list[str]) -> bool:
-    return len(fields) == 3
 
 
 def _with_parents(top: Path, group: str) -> list[Path]:

@@ -7,7 +7,6 @@ import os
 import pwd
 import stat
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -44,18 +43,23 @@ SOCKET_ROOM = 41
 """Most characters of the folder in which Ray makes its own: a socket's path has at most 107."""
 
 
-def settle() -> None:
+def repair_environment() -> None:
     """Gives this process a home and a folder for Ray's sockets where its environment has no usable ones.
 
     Ray writes a token to the home and ends where it cannot; the data sets are cached there too.
     """
+    from results.record.storage import permits  # after check_origin
+
+    def usable(folder: Path) -> bool:
+        return os.path.isdir(folder) and permits(folder, os.R_OK | os.W_OK | os.X_OK)
+
     os.environ.setdefault("RAY_TMPDIR", os.environ.get("TMPDIR") or "/tmp")
     place = os.environ["RAY_TMPDIR"]
     ray = Path(place, "ray")
     if (
         len(os.fsencode(os.path.abspath(place))) > SOCKET_ROOM
-        or not _usable(Path(place))
-        or (os.path.lexists(ray) and not _usable(ray))
+        or not usable(Path(place))
+        or (os.path.lexists(ray) and not usable(ray))
     ):
         os.environ["RAY_TMPDIR"] = own_folder()
     try:
@@ -78,13 +82,9 @@ def own_folder() -> str:
         facts = folder.lstat()
         if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022:
             return str(folder)
+    import tempfile  # it loads the random module, and hardly any command gets here
+
     return tempfile.mkdtemp(prefix="parambudget-", dir="/tmp")  # the name is another user's
-
-
-def _usable(folder: Path) -> bool:
-    return os.path.isdir(folder) and os.access(
-        folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
-    )
 
 
 def leave(code: int) -> NoReturn:

@@ -19,7 +19,7 @@ from results.streams import silence  # noqa: E402
 from search.config import RunConfig, compose  # noqa: E402
 from search.config.flags import config_flag, config_keys, nested, seconds, size_bytes  # noqa: E402
 from search.errors import SearchError  # noqa: E402
-from search.process import leave, settle  # noqa: E402
+from search.process import leave, repair_environment  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -173,7 +173,7 @@ def _messages(quiet: bool) -> Callable[[str], None]:
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
-    settle()
+    repair_environment()
     return run_app(app, user_errors=(TrainablesError,))
 
 

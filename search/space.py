@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from search.process import check_origin, settle
+from search.process import check_origin, repair_environment
 
 check_origin()  # before the first import of a sibling, which might be another distribution's
 
@@ -70,7 +70,7 @@ def space_command(
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
-    settle()
+    repair_environment()
     return run_app(app, user_errors=(TrainablesError,))
 
 

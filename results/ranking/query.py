@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from results.errors import ResultsError
 from results.ranking.column_names import nearest_columns
-from results.ranking.ranking_rule import is_mid_course, is_ranked, ranks_within, rule_key
+from results.ranking.ranking_rule import data_key, is_mid_course, is_ranked, ranks_within, rule_key
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
 from results.ranking.short_columns import SHORT_COLUMNS
 from results.record.reading import DATA_FIELDS, read_runs
@@ -81,7 +81,8 @@ def rank_table(
     `where` and `full_fidelity` (only completed trials) select the rows first, and ranks count the rows that remain.
     Trials that are suggested, failed, diverged or before their first rung come last, with a null rank. So do trials
     outside the present limits of their run with `all_trials`; otherwise they are left out. `sort` is a column to order
-    by, `-column` for the largest first; it does not change the ranks, and nulls come last. `top` keeps that many rows.
+    by, `-column` for the largest first; it does not change the ranks, and nulls come last. `top` keeps that many rows
+    of each data set.
     With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`.
 
     Raises:
@@ -109,7 +110,7 @@ def rank_table(
     ranked = [place for place, (status, rung, inside) in enumerate(reached) if inside and is_ranked(status, rung)]
     rows = frame.loc[ranked, ["val_accuracy", "val_loss", "params"]].astype(object)
     keys = [rule_key(*row) for row in rows.where(rows.notna(), None).itertuples(index=False)]
-    sets = data_keys(frame.loc[ranked])
+    sets = _data_keys(frame.loc[ranked])
     ordered = sorted(zip(sets, keys, ranked, strict=True))
     best_first = [place for *_, place in ordered]
     others = sorted(set(range(len(frame))) - set(ranked))
@@ -122,13 +123,18 @@ def rank_table(
         board = _frame(mean_over_seeds(arrow_table(board)))
     if sort is not None:
         board = _sorted(board, sort)
-    return board if top is None else board.head(top)
+    return top_rows(board, top)
 
 
-def data_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """The key of each row's data set, by which leaderboards are divided: name and identity of the images, or ""."""
-    names = ([value if isinstance(value, str) else "" for value in rows[name]] for name in ("dataset", "data"))
-    return list(zip(*names, strict=True))
+def top_rows(board: pd.DataFrame, top: int | None) -> pd.DataFrame:
+    """The first `top` rows of each data set, in their order; all rows for None."""
+    if top is None:
+        return board
+    return board.iloc[[row for row, place in enumerate(ranks_within(_data_keys(board))) if place <= top]]
+
+
+def _data_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(map(data_key, rows["dataset"], rows["data"]))
 
 
 def count_outside(trials: pa.Table) -> int:

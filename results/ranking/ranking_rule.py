@@ -18,11 +18,11 @@ OVER_SEEDS: Final = "Means, with standard errors, over those seeds that reached 
 ANNEALED_SCHEDULE: Final = "rung-annealed"
 """The schedule whose learning rate is zero at every rung."""
 
-MID_COURSE: Final = "Mid-course: the learning rate was not zero yet, so the accuracy would still change."
-"""What the column `course` means, in words."""
+MID_COURSE: Final = "Mid-course: measured while the learning rate was above zero; more training may raise it a lot."
+"""What the column `mid-course` means, in words."""
 
 PER_DATA_SET: Final = "Each data set has ranks of its own: accuracies on different validation images are not compared."
-"""What several ranks 1 mean, in words."""
+"""Why a leaderboard of several data sets has several first ranks, in words."""
 
 RANKED_STATUSES: Final = ("completed", "stopped", "running", "interrupted")
 
@@ -47,8 +47,13 @@ def rule_key(
     return (_or_worst(val_accuracy, -1), _or_worst(val_loss, 1), params)
 
 
+def data_key(dataset: Any, data: Any) -> tuple[str, str]:
+    """The key of a trial's data set: its name and the identity of its images, "" for what is unknown."""
+    return dataset if isinstance(dataset, str) else "", data if isinstance(data, str) else ""
+
+
 def ranks_within(keys: Sequence[Any]) -> list[int]:
-    """The rank of each row among the rows with its key, from 1; rows of one key follow each other, best first."""
+    """The place of each row among the rows with its key, from 1."""
     seen: Counter[Any] = Counter()
     ranks = []
     for key in keys:

@@ -51,7 +51,7 @@ def format_of(output: Path | None) -> OutputFormat:
 
 
 def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = None, top: int | None = None) -> None:
-    """Writes the first `top` rows of the leaderboard, by default all, to the file `output`, or to stdout for None.
+    """Writes the first `top` rows of each data set, by default all, to the file `output`, or to stdout for None.
 
     Raises:
         ResultsError: Parquet would go to a terminal, or the file cannot be written.
@@ -76,8 +76,10 @@ def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = N
 
 
 def render_board(board: pd.DataFrame, kind: OutputFormat, top: int | None = None) -> bytes:
-    """The first `top` rows of the leaderboard, by default all, as the bytes of a file; text is in UTF-8."""
-    shown = _shown(board, top)
+    """The first `top` rows of each data set , by default all, as the bytes of a file; text is in UTF-8."""
+    from results.ranking.query import top_rows
+
+    shown = top_rows(board, top)
     if kind is OutputFormat.parquet:
         return _parquet(shown)
     if kind is OutputFormat.markdown:
@@ -91,14 +93,11 @@ def render_board(board: pd.DataFrame, kind: OutputFormat, top: int | None = None
     return (_csv(shown) if kind is OutputFormat.csv else _json(shown)).encode()
 
 
-def _shown(board: pd.DataFrame, top: int | None) -> pd.DataFrame:
-    return board if top is None else board.head(top)
-
-
 def _print(board: pd.DataFrame, console: Any, top: int | None) -> None:
+    from results.ranking.query import top_rows
     from results.ranking.terminal import print_table
 
-    print_table(_shown(board, top), board, console)
+    print_table(top_rows(board, top), board, console)
 
 
 def _csv(board: pd.DataFrame) -> str:
@@ -124,7 +123,7 @@ def _finite(value: Any) -> Any:
 
 def _markdown(shown: pd.DataFrame, board: pd.DataFrame) -> str:
     from results.ranking.short_columns import short_columns
-    from results.ranking.terminal import fidelity_lines
+    from results.ranking.terminal import comparability_lines
 
     columns = short_columns(shown, board)
     rows = [[column.title for column, _ in columns], ["---:" if column.number else "---" for column, _ in columns]]
@@ -133,7 +132,7 @@ def _markdown(shown: pd.DataFrame, board: pd.DataFrame) -> str:
         for row in zip(*(c for _, c in columns), strict=True)
     ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [OVER_SEEDS if "seeds" in board.columns else "", f"Ranked by {RANKING_RULE}.", *fidelity_lines(shown)]
+    notes = [OVER_SEEDS if "seeds" in board.columns else "", f"Ranked by {RANKING_RULE}.", *comparability_lines(shown)]
     return "\n".join([*lines, "", " ".join(filter(None, notes)), ""])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from results.ranking.ranking_rule import ranks_within, rule_key
+from results.ranking.ranking_rule import data_key, ranks_within, rule_key
 from results.record.events import LAYOUT_FIELDS, RECIPE_FIELDS
 from results.record.reading import DATA_FIELDS
 from results.record.tables import TRIALS_SCHEMA
@@ -43,7 +43,7 @@ def mean_over_seeds(board: pa.Table) -> pa.Table:
     for row in board.to_pylist():
         groups.setdefault(tuple(row[name] for name in ("run", "layout_id", *_RECIPE)), []).append(row)
     rows = sorted(map(_row, groups.values()), key=_rank_key)
-    for row, rank in zip(rows, ranks_within([_data_key(row) for row in rows]), strict=True):
+    for row, rank in zip(rows, ranks_within([data_key(row["dataset"], row["data"]) for row in rows]), strict=True):
         row["rank"] = rank if row["seeds"] else None
     return pa.Table.from_pylist(rows, SEEDS_SCHEMA)
 
@@ -78,8 +78,5 @@ def _mean(values: Sequence[float | None]) -> tuple[float | None, float | None]:
 
 def _rank_key(row: dict[str, Any]) -> tuple[Any, ...]:
     key = rule_key(row["val_accuracy"], row["val_loss"], row["params"])
-    return (not row["seeds"], (_data_key(row), key) if row["seeds"] else (), row["run"], row["trials"])
-
-
-def _data_key(row: dict[str, Any]) -> tuple[str, str]:
-    return row["dataset"] or "", row["data"] or ""
+    place = (data_key(row["dataset"], row["data"]), key) if row["seeds"] else ()
+    return (not row["seeds"], place, row["run"], row["trials"])

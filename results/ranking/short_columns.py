@@ -70,8 +70,8 @@ def _limits(value: Any) -> str:
     return "" if value else "outside"
 
 
-def _course(value: Any) -> str:
-    return "mid" if value else ""
+def _mid_course(value: Any) -> str:
+    return "yes" if value else ""
 
 
 def _any_mid_course(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
@@ -86,7 +86,7 @@ def _has_extras(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
     return any(_extras(layout_id) for layout_id in shown["layout_id"])
 
 
-def _folder(value: Any) -> str:
+def _folder_name(value: Any) -> str:
     return _plain(Path(str(value)).name or value)
 
 
@@ -100,7 +100,7 @@ def _several_runs(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
 
 SHORT_COLUMNS: Final = (
     ShortColumn("rank", "rank", str, number=True, importance=10),
-    ShortColumn("data set", "dataset", _folder, importance=10, needed=_several_sets),
+    ShortColumn("data set", "dataset", _folder_name, importance=10, needed=_several_sets),
     ShortColumn("run", "run", _plain, importance=9, needed=_several_runs),
     ShortColumn("trial", "trial", str, number=True, importance=9),
     ShortColumn("trials", "trials", _listed, importance=3),
@@ -121,7 +121,7 @@ SHORT_COLUMNS: Final = (
     ),
     ShortColumn("epochs", "epochs", str, number=True, importance=9),
     ShortColumn("rung", "rung", str, number=True, importance=7),
-    ShortColumn("course", "mid_course", _course, importance=8, needed=_any_mid_course),
+    ShortColumn("mid-course", "mid_course", _mid_course, importance=8, needed=_any_mid_course),
     ShortColumn("limits", "within_limits", _limits, importance=8, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )

@@ -33,8 +33,8 @@ def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> N
         console.print(Text(line, style="dim"))
 
 
-def fidelity_lines(shown: pd.DataFrame) -> list[str]:
-    """Sentences on rows that were trained for different numbers of epochs, or that were measured mid-course."""
+def comparability_lines(shown: pd.DataFrame) -> list[str]:
+    """Sentences on rows whose accuracies are not directly comparable."""
     lines = []
     if (shown["rank"] == 1).sum() > 1:
         lines.append(PER_DATA_SET)
@@ -58,7 +58,7 @@ def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
 
 def _lines(shown: pd.DataFrame, total: int, dropped: list[ShortColumn]) -> list[str]:
     lines = [*([OVER_SEEDS] if "seeds" in shown.columns else []), f"Ranked by {RANKING_RULE}."]
-    lines += fidelity_lines(shown)
+    lines += comparability_lines(shown)
     if total > len(shown):
         rows = "layouts and recipes" if "seeds" in shown.columns else "trials"
         lines.append(f"{len(shown)} of {total} {rows}; --top {total} shows all.")

@@ -55,13 +55,21 @@ def dead_holder(folder: Path) -> int | None:
     """
     try:
         fields = json.loads((folder / "lock").read_bytes())
-        if fields["host"] == socket.gethostname():
-            os.kill(fields["pid"], 0)
-    except ProcessLookupError:
-        return int(fields["pid"])
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        pid = fields["pid"] if fields["host"] == socket.gethostname() else None
+        return None if pid is None or is_alive(pid) else int(pid)
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process `pid` on this machine; True also where that cannot be determined."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _holder(content: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -184,25 +184,38 @@ class LayoutSpace(BaseModel):
 
     def offers(self, layout: ResNetLayout) -> bool:
         """Whether `layout` is made of the space's choices, whatever its parameters and other figures."""
+        return next(self.changes_to_offer(layout), None) is None
+
+    def changes_to_offer(self, layout: ResNetLayout) -> Iterator[str]:
+        """The changes of the space's keys with which it would offer `layout`, such as `add 24 to space.channels`."""
         if self.layouts:
-            return layout in read_list(self.layouts, self.in_channels, self.classes)
+            if layout not in read_list(self.layouts, self.in_channels, self.classes):
+                yield "add it to space.layouts"
+            return
+        wanted: dict[str, tuple[set[Any], Iterable[Any]]] = {
+            "in_channels": ({layout.in_channels}, {self.in_channels}),
+            "classes": ({layout.classes}, {self.classes}),
+            "stages": ({layout.stages}, self.stages),
+            "channels": (set(layout.channels), self.channels),
+            "first_strides": ({layout.strides[0]}, self.first_strides),
+            "strides": (set(layout.strides[1:]), self.strides),
+            "kernels": (set(layout.kernels), self.kernels),
+            "stem_channels": ({layout.stem_channels}, {stem or layout.channels[0] for stem in self.stem_channels}),
+            "skip_kernels": ({layout.skip_kernel}, self.skip_kernels),
+            "conv_biases": ({layout.conv_bias}, self.conv_biases),
+            "block_types": ({layout.block}, self.block_types),
+            "groups": ({layout.groups}, self.groups),
+            "squeeze_ratios": ({layout.squeeze}, self.squeeze_ratios),
+            "activations": ({layout.activation}, self.activations),
+        }
+        for key, (needed, offered) in wanted.items():
+            if lacking := needed.difference(offered):
+                yield f"add {', '.join(map(str, sorted(lacking))).lower()} to space.{key}"
         lowest, highest = self.blocks
-        if not all(lowest <= b <= highest for b in layout.blocks) or layout.stages not in self.stages:
-            return False
-        if (layout.in_channels, layout.classes) != (self.in_channels, self.classes):
-            return False
-        stems = {stem or layout.channels[0] for stem in self.stem_channels}
-        return (
-            set(layout.channels) <= set(self.channels)
-            and self._in_order(layout.channels)
-            and layout.strides[0] in self.first_strides
-            and set(layout.strides[1:]) <= set(self.strides)
-            and set(layout.kernels) <= set(self.kernels)
-            and layout.stem_channels in stems
-            and layout.skip_kernel in self.skip_kernels
-            and layout.conv_bias in self.conv_biases
-            and layout.form in self.forms
-        )
+        if min(layout.blocks) < lowest or max(layout.blocks) > highest:
+            yield f"set space.blocks to [{min(lowest, *layout.blocks)}, {max(highest, *layout.blocks)}]"
+        if not self._in_order(layout.channels):
+            yield "set space.channel_order to free"
 
     def accepts(self, layout: ResNetLayout) -> bool:
         """Whether the predicate and all windows other than that of parameters accept `layout`."""

@@ -58,8 +58,8 @@ def prepare(
     again. With `only_plan`, missing resources are only a note, since a search for a larger machine may be planned here.
 
     Raises:
-        SearchError: the space is empty, resources are missing, a named run does not exist, or nothing of the warm start
-            can be tried.
+        SearchError: the space is empty, resources are missing, a named run does not exist, or no layout of the warm
+            start can be tried.
     """
     config = with_share(config, address)
     require_feasible(config.space)
@@ -78,7 +78,8 @@ def prepare(
     if stored is None:
         first, left_out = first_candidates(config, storage)
         if config.warm_start and not first:
-            raise ConfigError(f"nothing of --warm-start can be tried: {'; '.join(left_out) or 'it names no trial'}")
+            reasons = "; ".join(sentence.removeprefix("warm start: ") for sentence in left_out)
+            raise ConfigError(f"warm_start: no layout of it can be tried: {reasons or 'no trial has reached a rung'}")
     else:
         first, left_out = stored_candidates(config, stored), []
     return Prepared(config, folder, concurrency, first, left_out, reused)

@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import Any
 
 from results.record.files import replace_file, sync_folder
 from results.record.folders import is_run, run_not_found
-from results.record.lock import RunLock
-from results.record.storage import require_changeable, require_new_runs
+from results.record.lock import RunLock, is_alive
+from results.record.storage import require_changeable
 from search.config import RunConfig
 from search.config.changes import Change
 from search.config.composition import validated
@@ -38,10 +37,8 @@ def new_run_folder(storage: Path, name: str | None, dataset: str) -> Path:
     """The folder for a new run: `storage`/`name`, where a missing name is made from the data set and the time.
 
     Raises:
-        ResultsError: `storage` cannot hold a new run.
         ConfigError: the name has other characters than a run's name may have, or is taken.
     """
-    require_new_runs(storage)
     if name is None:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name).lstrip("._-")[:MOST_OF_STEM] or "run"
         made = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -117,13 +114,12 @@ def write_run_file(
     names = [folder.name] if named else _numbered(folder.name)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # A folder without its file could neither be resumed nor started again. The folder's own random name keeps
+        # A folder without its file could neither be resumed nor started again. The process in the name keeps
         # simultaneous starts apart, and of several renames to one name only the first succeeds.
         _drop_unfinished(folder)
-        prefix = f"{_unfinished_prefix(folder)}{os.getpid()}."
-        unfinished = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=folder.parent))
+        unfinished = folder.with_name(f"{_unfinished_prefix(folder)}{os.getpid()}.tmp")
+        unfinished.mkdir()
         try:
-            unfinished.chmod(0o777 & ~_umask())
             RunLock(unfinished).release()
             (unfinished / "lock").unlink()
             for name in names:
@@ -155,19 +151,9 @@ def _drop_unfinished(folder: Path) -> None:
     prefix = _unfinished_prefix(folder)
     for path in folder.parent.iterdir():
         process = path.name.removeprefix(prefix).partition(".")[0]
-        if path.name.startswith(prefix) and path.name.endswith(".tmp") and process.isdecimal():
-            try:
-                os.kill(int(process), 0)
-            except ProcessLookupError:
-                shutil.rmtree(path, ignore_errors=True)
-            except (OSError, OverflowError):
-                continue
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)  # there is no other way to read it
-    os.umask(mask)
-    return mask
+        left = path.name.startswith(prefix) and path.name.endswith(".tmp") and process.isdecimal()
+        if left and (int(process) == os.getpid() or not is_alive(int(process))):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -121,31 +121,8 @@ def _why_not(config: RunConfig, layout: ResNetLayout) -> str | None:
     space, params = config.space, count_params(layout)
     if not space.min_params <= params <= space.max_params:
         return f"{params:,} parameters are outside {space.min_params:,} to {space.max_params:,}"
-    if not space.offers(layout):
-        return f"the space does not offer {layout.layout_id}; to try it, {_to_offer(config, layout)}"
+    if changes := list(space.changes_to_offer(layout)):
+        return f"the space does not offer {layout.layout_id}; to try it, {' and '.join(changes)}"
     if not space.accepts(layout):
         return f"a limit or the predicate of the space rejects {layout.layout_id}"
     return None
-
-
-def _to_offer(config: RunConfig, layout: ResNetLayout) -> str:
-    """The changes of keys with which the space of `config` would offer `layout`."""
-    space = config.space
-    if space.layouts:
-        return "add it to space.layouts"
-    low, high = space.blocks
-    lacking: dict[str, list[int]] = {
-        "stages": [] if layout.stages in space.stages else [layout.stages],
-        "channels": sorted(set(layout.channels) - set(space.channels)),
-        "first_strides": sorted({layout.strides[0]} - set(space.first_strides)),
-        "strides": sorted(set(layout.strides[1:]) - set(space.strides)),
-        "kernels": sorted(set(layout.kernels) - set(space.kernels)),
-        "skip_kernels": sorted({layout.skip_kernel} - set(space.skip_kernels)),
-        "conv_biases": sorted({layout.conv_bias} - set(space.conv_biases)),
-    }
-    if layout.stem_channels not in {stem or layout.channels[0] for stem in space.stem_channels}:
-        lacking["stem_channels"] = [layout.stem_channels]
-    changes = [f"add {', '.join(map(str, values)).lower()} to space.{key}" for key, values in lacking.items() if values]
-    if min(layout.blocks) < low or max(layout.blocks) > high:
-        changes.append(f"set space.blocks=[{min(low, *layout.blocks)},{max(high, *layout.blocks)}]")
-    return " and ".join(changes) or "offer its kind of block, groups, squeeze, activation and order of widths"

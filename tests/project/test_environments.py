@@ -14,13 +14,13 @@ from search.config.composition import read_toml
 from search.driver.stopping import StopRequest, sigterm_kept, stop_on_signals, terminated_like_interrupted
 from search.errors import ConfigError
 from search.machine import available_cpus, cpu_quota
-from search.process import SOCKET_ROOM, own_folder, settle
+from search.process import SOCKET_ROOM, own_folder, repair_environment
 from tests.support.cli import TINY, environment, events
 
 
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment, restored after the test also where `settle` adds to it."""
+    """The environment, restored after the test also where `repair_environment` adds to it."""
     for name in ("HOME", "RAY_TMPDIR", "TMPDIR", "USER"):
         monkeypatch.setenv(name, os.environ.get(name, "/tmp"))
     return monkeypatch
@@ -30,7 +30,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_a_home_that_is_none_is_replaced(home: str, variables: pytest.MonkeyPatch) -> None:
     variables.setenv("HOME", home)
     variables.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("uid")))
-    settle()
+    repair_environment()
     assert os.environ["HOME"] == own_folder()
     assert Path.home().stat().st_mode & 0o777 == 0o700
 
@@ -39,14 +39,14 @@ def test_a_user_without_home_and_name_gets_both(variables: pytest.MonkeyPatch) -
     variables.delenv("HOME")
     variables.delenv("USER")
     variables.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("uid")))
-    settle()
+    repair_environment()
     assert os.environ["HOME"] == own_folder()
     assert os.environ["USER"] == f"user-{os.geteuid()}"
 
 
 def test_a_good_home_is_kept(tmp_path: Path, variables: pytest.MonkeyPatch) -> None:
     variables.setenv("HOME", str(tmp_path))
-    settle()
+    repair_environment()
     assert os.environ["HOME"] == str(tmp_path)
 
 
@@ -58,7 +58,7 @@ def test_folders_that_ray_cannot_use_are_replaced(variable: str, tmp_path: Path,
     for value in (long, tmp_path / "absent", tmp_path / "file"):
         variables.delenv("RAY_TMPDIR", raising=False)
         variables.setenv(variable, str(value))
-        settle()
+        repair_environment()
         assert os.environ["RAY_TMPDIR"] == own_folder()
         assert len(own_folder()) <= SOCKET_ROOM
 

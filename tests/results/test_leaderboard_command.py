@@ -70,7 +70,7 @@ def test_the_module_runs_without_a_warning(storage: Path) -> None:
             "test",
             "epochs",
             "rung",
-            "course",
+            "mid-course",
         )
     ]
     assert re.split(r"\s{2,}", lines[2].strip()) == [

@@ -166,6 +166,8 @@ def test_each_data_set_has_ranks_of_its_own(tmp_path: Path) -> None:
     assert shown[11:] == [["d", 0, 1], ["d", 1, 2]]
     assert board.loc[board["run"] == "b", "train_images"].tolist() == [90] * 3
     assert rank_trials(tmp_path, where="dataset = 'cats'")["run"].tolist() == ["b"] * 3
+    best = rank_trials(tmp_path, top=1)
+    assert best[["run", "rank"]].values.tolist() == [["without", 1], ["b", 1], ["e", 1], ["c", 1], ["d", 1]]
     seeds = rank_trials(tmp_path, over_seeds=True)
     assert seeds.loc[(seeds["rank"] == 1).fillna(False), "run"].tolist() == ["without", "b", "e", "c", "d"]
 

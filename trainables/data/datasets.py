@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainables.data.cache import Say, cache_root, open_part, silent
-from trainables.data.folder_scan import folder_source_key, is_image_folder, resolved_folder
-from trainables.data.image_folder import folder_info
+from trainables.data.folders.preparation import folder_info
+from trainables.data.folders.scan import folder_source_key, is_image_folder, resolved_folder
 from trainables.data.known_datasets import DATASETS, DatasetInfo, known_dataset
 from trainables.data.sources import find_source
 from trainables.data.splits import IndexArray, stratified_split, stratified_subset

@@ -9,8 +9,8 @@ import numpy as np
 
 from trainables.data.cache import Prepare, Say
 from trainables.data.file_names import utf8_name
-from trainables.data.folder_scan import folder_source_key, is_image_folder, resolved_folder
-from trainables.data.image_folder import prepare_folder
+from trainables.data.folders.preparation import prepare_folder
+from trainables.data.folders.scan import folder_source_key, is_image_folder, resolved_folder
 from trainables.data.known_datasets import DATASETS, known_dataset
 from trainables.data.splits import TEST_FRACTION, stratified_split
 from trainables.data.stored_arrays import RawArrays

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.file_names import shown, utf8_name
-from trainables.data.folder_walk import SUFFIXES
+from trainables.data.folders.walk import SUFFIXES
 from trainables.data.images import decode, problem_of, quiet_pillow
 from trainables.data.stored_arrays import Images
 from trainables.errors import DatasetError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import multiprocessing
 import os
 from pathlib import Path
@@ -80,27 +79,37 @@ def test_a_disk_that_cannot_sync_folders_holds_runs(tmp_path: Path, monkeypatch:
     assert (folder / RUN_FILE).is_file()
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
-def test_a_disk_without_locks_is_refused_and_nothing_is_left(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("operation", "numbers", "error", "message"),
+    [
+        (
+            "fcntl.flock",
+            (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS),
+            RecordError,
+            r"has no file locks .*; name a --storage on another disk",
+        ),
+        (
+            "search.runs.folder.replace_file",
+            (errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+            ConfigError,
+            r"storage: .* cannot be written",
+        ),
+    ],
+)
+def test_a_disk_that_cannot_hold_a_run_is_refused_and_nothing_is_left(
+    operation: str,
+    numbers: tuple[int, ...],
+    error: type[Exception],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def flock(*arguments: object) -> None:
-        raise OSError(number, os.strerror(number))
+    for number in numbers:
 
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(RecordError, match=r"has no file locks .*; name a --storage on another disk"):
-        write_run_file(tmp_path / "mine", compose(None, None, {}, []))
-    assert list(tmp_path.iterdir()) == []
+        def refuse(*arguments: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
 
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_a_disk_that_refuses_the_run_file_is_one_line(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*arguments: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("search.runs.folder.replace_file", refuse)
-    with pytest.raises(ConfigError, match=r"storage: .* cannot be written"):
-        write_run_file(tmp_path / "mine", compose(None, None, {}, []))
-    assert list(tmp_path.iterdir()) == []
+        monkeypatch.setattr(operation, refuse)
+        with pytest.raises(error, match=message):
+            write_run_file(tmp_path / "mine", compose(None, None, {}, []))
+        assert list(tmp_path.iterdir()) == []

@@ -206,5 +206,8 @@ def test_a_layout_that_the_space_lacks_comes_with_the_keys_that_would_offer_it(t
 def test_a_warm_start_of_which_nothing_fits_is_refused(changed: dict[str, Any], tmp_path: Path) -> None:
     write(tmp_path / "earlier", {(1, 2): 0.5})
     composed = config(RUN | {"max_params": 5_000_000} | changed, "earlier", sampler="random")
-    with pytest.raises(ConfigError, match=r"nothing of --warm-start can be tried: .*earlier trial 0 left out"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^warm_start: no layout of it can be tried: earlier trial 0 left out, the space does not offer",
+    ):
         prepare(composed, tmp_path / "new", RunState(), tmp_path, None, say=print)

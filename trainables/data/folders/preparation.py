@@ -8,7 +8,7 @@ import numpy as np
 
 from trainables.data.cache import Say
 from trainables.data.file_names import shown, utf8_name
-from trainables.data.folder_scan import FolderScan, checked_image_size, require_two_each, scan_folder
+from trainables.data.folders.scan import FolderScan, checked_image_size, require_two_each, scan_folder
 from trainables.data.images import (
     ImageFacts,
     common_grey_scale,
@@ -99,7 +99,7 @@ def _say_untested(scan: FolderScan, test_labels: Labels, say: Say) -> None:
     without = [shown(name) for label, name in enumerate(scan.class_names) if label not in set(test_labels.tolist())]
     if without:
         more = "" if len(without) <= 5 else f" and {len(without) - 5:,} more"
-        say(f"{len(without):,} classes have no test image: {', '.join(without[:5])}{more}")
+        say(f"classes without a test image: {', '.join(without[:5])}{more}")
 
 
 def _all_facts(files: Sequence[Path]) -> list[ImageFacts]:

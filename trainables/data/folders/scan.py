@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.file_names import shown, utf8_name
-from trainables.data.folder_parts import FolderParts, find_parts
-from trainables.data.folder_walk import OUTSIDE, FolderWalk, direct_images, subfolders
+from trainables.data.folders.parts import FolderParts, find_parts
+from trainables.data.folders.walk import OUTSIDE, FolderWalk, direct_images, subfolders
 from trainables.data.stored_arrays import SCHEMA
 from trainables.errors import DatasetError
 

@@ -119,11 +119,11 @@ class FolderWalk:
 
     def summary(self) -> str:
         """Return what was passed over, with counts, in the words of a message; empty for nothing."""
-        parts = [f"{count:,} {name}" for name, count in sorted(self.passed_over.items()) if count and name != OTHER]
+        parts = [f"{name} {count:,}" for name, count in sorted(self.passed_over.items()) if count and name != OTHER]
         if self.passed_over[OTHER]:
             usual = sorted(self.other_suffixes.items(), key=lambda item: (-item[1], item[0]))[:5]
             suffixes = ", ".join(f"{suffix} {count:,}" for suffix, count in usual)
-            parts.append(f"{self.passed_over[OTHER]:,} {OTHER}" + (f" ({suffixes})" if suffixes else ""))
+            parts.append(f"{OTHER} {self.passed_over[OTHER]:,}" + (f" ({suffixes})" if suffixes else ""))
         return ", ".join(parts)
 
 

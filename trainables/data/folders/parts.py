@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.data.file_names import shown
-from trainables.data.folder_walk import has_direct_images, holds_images, subfolders
+from trainables.data.folders.walk import has_direct_images, holds_images, subfolders
 from trainables.errors import DatasetError
 
 _WORDS = {
