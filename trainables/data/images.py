@@ -24,9 +24,6 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
 SIXTEEN_BITS = 65535
 BYTE = 255
 
-_ORIENTATION = 0x0112  # EXIF's tag
-_UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # to Image.Transpose, as ImageOps.exif_transpose
-
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -111,10 +108,10 @@ def decode(path: Path, shape: tuple[int, int, int], grey_scale: float | None = N
             if not scale or (grey_scale is None and values.max() > scale):
                 raise ValueError(f"grey values up to {values.max():g} without a scale; convert it to 8 or 16 bits")
             scaled = np.rint(np.minimum(values / scale, 1.0) * BYTE).astype(np.uint8)
-            image = _upright(Image.fromarray(scaled), opened)
+            image: Image.Image = Image.fromarray(scaled)
         else:
             opened.load()
-            image = _upright(opened, opened)
+            image = _upright(opened)
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")  # Pillow warns if a transparent palette is converted directly to RGB
         image = image.convert("L" if channels == 1 else "RGB")
@@ -148,10 +145,10 @@ def _is_grey(mode: str) -> bool:
 
 
 def _grey_values(opened: Image.Image) -> tuple[npt.NDArray[np.float64], float | None]:
-    """Return the values (H, W) as they are in the file, and the largest that its type can have, if that is known."""
+    """Return the values (H, W), turned upright, and the largest that the file's type can have, if that is known."""
     declared = _declared_maximum(opened)  # known only before the pixels are loaded
     opened.load()
-    values = np.asarray(opened).astype(np.float64)
+    values = np.asarray(_upright(opened)).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("values that are NaN or infinite have no scale; replace them")
     if values.min() < 0:
@@ -170,14 +167,13 @@ def _declared_maximum(opened: Image.Image) -> int | None:
     return maximum if isinstance(maximum, int) and BYTE < maximum <= SIXTEEN_BITS else None
 
 
-def _upright(image: Image.Image, opened: Image.Image) -> Image.Image:
-    """Return `image` turned as the EXIF of `opened` says, or as it is if that cannot be read."""
-    from PIL import Image
+def _upright(image: Image.Image) -> Image.Image:
+    """Return `image` turned as its EXIF says, or as it is if that cannot be read."""
+    from PIL import ImageOps
 
     try:
-        turn = _UPRIGHT.get(int(opened.getexif().get(_ORIENTATION, 1)))
+        return ImageOps.exif_transpose(image)
     except MemoryError:
         raise
     except Exception:  # Pillow raises whatever the first wrong byte leads to
         return image
-    return image if turn is None else image.transpose(Image.Transpose(turn))

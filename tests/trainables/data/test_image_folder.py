@@ -104,7 +104,7 @@ def test_unreadable_files_are_named_counted_and_left_out(tmp_path: Path) -> None
     data = load_training_set(str(tmp_path / "pets"), tmp_path / "cache", on_message=messages.append)
     test = load_test_set(str(tmp_path / "pets"), tmp_path / "cache")
     (left_out,) = (message for message in messages if "3 of 43 files left out" in message)
-    assert "passed over: 1 files of other types (.txt 1)" in messages[0]
+    assert "passed over: files of other types 1 (.txt 1)" in messages[0]
     assert all(name in left_out for name in ("cat/empty.png", "dog/text.jpg", "dog/torn.png"))
     assert len(data.labels) + len(test.labels) == 40
     info = dataset_info(str(tmp_path / "pets"), data_dir=tmp_path / "cache")

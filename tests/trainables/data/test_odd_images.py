@@ -203,3 +203,13 @@ def test_an_image_with_malformed_exif_stays_unturned(exif: bytes, tmp_path: Path
     with quiet_pillow():
         np.testing.assert_array_equal(decode(tmp_path / "odd.png", (16, 16, 1))[..., 0], np.asarray(picture))
         assert decode(tmp_path / "odd.jpg", (16, 16, 1)).shape == (16, 16, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_photo_is_turned_as_its_exif_says(dtype: Any, tmp_path: Path) -> None:
+    pixels = DRAW.integers(0, 256, (16, 16)).astype(dtype)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    turned = decode(tmp_path / "turned.png", (16, 16, 1), 255.0)[..., 0]
+    np.testing.assert_array_equal(turned, np.rot90(pixels, -1))
