@@ -63,7 +63,7 @@ class Recipe(BaseModel):
             problems.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     optimizer: Optimizer = "nesterov"
     """Update rule, as in torch.optim; nesterov is SGD with Nesterov momentum, muon is Muon for convolutions and

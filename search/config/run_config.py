@@ -43,7 +43,7 @@ class RunConfig(BaseModel):
         pydantic.ValidationError: values outside their range or that contradict each other; it lists all problems.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dataset: str = "digits"
     """Data set: digits, cifar10, cifar100, svhn, fashion-mnist, mnist, or the path of a folder of class folders."""

@@ -42,7 +42,7 @@ class LayoutSpace(BaseModel):
         pydantic.ValidationError: a choice is outside what `ResNetLayout` accepts; it lists all problems.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     stages: tuple[Annotated[int, Field(ge=2, le=6)], ...] = (3, 4)
     """Numbers of stages a layout may have."""
