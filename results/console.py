@@ -100,7 +100,8 @@ def _refusal(error: OSError) -> str | None:
         path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
         return f"{path}: {(error.strerror or str(error)).lower()}; name another place, or change its permissions"
     if error.filename is None and error.errno in _OF_STREAM:
-        try:  # stdout still holds what it could not write, if the error came from there
+        try:  # a stream that has failed may have dropped its content, so only another byte tells whether it was stdout
+            sys.stdout.write("\n")
             sys.stdout.flush()
         except OSError:
             discard(sys.stdout.fileno())

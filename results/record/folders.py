@@ -12,6 +12,8 @@ from results.errors import ResultsError, RunNotFoundError
 from results.record.storage import permits, storage_problem
 
 START_A_SEARCH: Final = "start a search with `python -m search.run`"
+RUN_FILE: Final = "run.json"
+"""The file of a run that holds its configuration."""
 _SIGNS: Final = ("record.jsonl", "trials.parquet")
 _NAMES_SHOWN: Final = 10
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from results.errors import ResultsError
-from results.record.folders import find_runs, is_run, run_not_found
+from results.record.folders import RUN_FILE, find_runs, is_run, run_not_found
 from results.record.lock import dead_holder
 from results.record.record import RECORD_NAME, read_record
 from results.record.tables import (
@@ -31,7 +31,6 @@ from results.record.tables import (
 )
 
 NOTES_SHOWN: Final = 2
-RUN_FILE: Final = "run.json"
 DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),

@@ -8,13 +8,14 @@ from typing import Any, Final
 import numpy as np
 
 from results import ResultsError, read_record
+from results.record.folders import RUN_FILE
 from search.config import RunConfig
 from search.errors import ConfigError, ResourceError, SearchError
 from search.layouts import sample_uniform
 from search.planning.gpu_sharing import TRAINING_PASSES, with_share
 from search.planning.resources import check_local_resources
 from search.runs import read_config
-from search.runs.folder import RUN_FILE, began_on_this_hardware
+from search.runs.folder import began_on_this_hardware
 from trainables.data.splits import VAL_FRACTION
 from trainables.errors import TrainablesError
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from results.record.files import replace_file, sync_folder
-from results.record.folders import is_run, run_not_found
+from results.record.folders import RUN_FILE, is_run, run_not_found
 from results.record.lock import RunLock, is_alive
 from results.record.storage import require_changeable
 from search.config import RunConfig
@@ -25,7 +25,6 @@ from search.errors import ConfigError, ResumeError
 from search.machine import git_state, hardware, versions
 from search.recipes.table import OF_THE_RUN
 
-RUN_FILE = "run.json"
 RUN_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _GENERATED = re.compile(r"(.*-\d{8}-\d{6})(?:-\d+)?")

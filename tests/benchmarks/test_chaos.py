@@ -27,11 +27,12 @@ from benchmarks.chaos.losses import Kill, Saved, settle_accounts, wrong_ending
 from benchmarks.chaos.points import AT_THE_END, POINTS
 from benchmarks.chaos.processes import clear, find_process, processes_of, stop, wait_until
 from results import read_record, write_tables
+from results.record.folders import RUN_FILE
 from results.record.record import RECORD_NAME
 from search.config import compose
 from search.machine import available_cpus
 from search.runs import read_config
-from search.runs.folder import RUN_FILE, new_run_folder, write_run_file
+from search.runs.folder import new_run_folder, write_run_file
 from tests.support.cli import LIMIT_S, environment
 from tests.support.examples import examples
 from tests.support.processes import session

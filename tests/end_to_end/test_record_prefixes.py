@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from benchmarks.chaos.checks import record_problems
 from model_zoo import ResNetLayout
 from results import read_record
+from results.record.folders import RUN_FILE
 from results.record.record import RECORD_NAME, replay
 from search.config import compose
 from search.config.changes import changed
 from search.runs import read_config
-from search.runs.checkpoint_files import checkpoint_path
-from search.runs.folder import RUN_FILE, change_config, write_run_file
+from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
+from search.runs.folder import change_config, write_run_file
 from search.runs.reuse import ReusableResults
 from tests.support.cli import events
 from tests.support.examples import examples
@@ -71,6 +72,9 @@ class Story:
                 source = checkpoint_path(self.storage / "old", int((reports[-1].reused or "").rpartition("/")[2]))
                 if source.exists():
                     write_checkpoint(folder, number, len(reports))
+        # A run keeps those of its best trials; only that of the trial that ended last may not have been removed yet.
+        before = content[: content.rfind(b"\n", 0, max(0, content.rfind(b"\n"))) + 1]
+        drop_checkpoints(folder, replay(before), read_config(folder).keep_checkpoints)
 
     def finish(self, folder: Path) -> list[tuple[int, int]]:
         """Resumes the run to its end, under the second configuration at last; what was trained."""

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.chaos.processes import Process, is_worker, processes_of, stop
 from results import Record
-from search.runs.folder import RUN_FILE
+from results.record.folders import RUN_FILE
 from tests.support.cli import TINY, reported, run, start, wait_for
 
 pytestmark = pytest.mark.search

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from results import Record, RecordError
+from results.record.folders import RUN_FILE
 from search.config import compose
 from search.errors import ConfigError
-from search.runs.folder import RUN_FILE, new_run_folder, read_config, write_run_file
+from search.runs.folder import new_run_folder, read_config, write_run_file
 
 STARTS = 4
 ROUNDS = 20
