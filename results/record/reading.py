@@ -35,10 +35,11 @@ DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),
     pa.field("train_images", pa.int64()),
+    pa.field("val_images", pa.int64()),
 )
 """Columns that a leaderboard adds to the trials of a run: its data set, the identity of the images (a digest of the
-training set, with the seed of the validation split), and the number of training images. All three are null if the run's
-`run.json` is missing or damaged, the last two also if it was written by a version that did not store them."""
+training set, with the seed of the validation split), and the numbers of training and validation images. All are null if
+the run's `run.json` is missing or damaged, the last three also if a version wrote it that did not store them."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,13 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
 
 def with_data(trials: pa.Table, folder: Path) -> pa.Table:
     """The trials of the run in `folder` with `DATA_FIELDS` as their last columns."""
-    facts: tuple[str | None, str | None, int | None] = None, None, None
+    facts: tuple[str | None, str | None, int | None, int | None] = None, None, None, None
     try:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
         known = f"{data['sha256'][:12]}/{config['split_seed']}" if data else None
-        facts = str(config["dataset"]), known, data.get("train_images")
+        val_images = stored.get("validation", {}).get("images")
+        facts = str(config["dataset"]), known, data.get("train_images"), val_images
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # a leaderboard shows the trials of a run whose configuration is lost
     for field, value in zip(DATA_FIELDS, facts, strict=True):

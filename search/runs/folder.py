@@ -84,13 +84,14 @@ def write_run_file(
     first: Sequence[dict[str, Any]] = (),
     data: Mapping[str, object] | None = None,
     test_sha256: str | None = None,
+    val_images: int | None = None,
     *,
     named: bool = True,
 ) -> Path:
     """Creates `folder` with its `run.json`, both or neither, and returns it.
 
-    `first` are the candidates to try first, `data` is the identity of the training images, and `test_sha256` that of
-    the test images. If another process has created `folder` meanwhile, a run that the user has not `named` gets the
+    `first` are the candidates to try first, `data` is the identity of the training images, `test_sha256` that of the
+    test images, and `val_images` the number of validation images. If another process has created `folder` meanwhile, a run that the user has not `named` gets the
     next free name.
 
     Raises:
@@ -106,6 +107,7 @@ def write_run_file(
         "first": list(first),
         "data": dict(data or {}),
         "test": {"sha256": test_sha256},
+        "validation": {"images": val_images},
         "git": git_state(),
         "versions": {"python": platform.python_version()} | versions(),
         "hardware": hardware(),
