@@ -91,8 +91,8 @@ def write_run_file(
     """Creates `folder` with its `run.json`, both or neither, and returns it.
 
     `first` are the candidates to try first, `data` is the identity of the training images, `test_sha256` that of the
-    test images, and `val_images` the number of validation images. If another process has created `folder` meanwhile, a run that the user has not `named` gets the
-    next free name.
+    test images, and `val_images` the number of validation images. If another process has created `folder` meanwhile, a
+    run that the user has not `named` gets the next free name.
 
     Raises:
         ConfigError: the name is taken, or the storage cannot be written.
