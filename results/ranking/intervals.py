@@ -9,6 +9,9 @@ from typing import Final
 QUANTILE: Final = 1.959963984540054
 """The 97.5% quantile of the standard normal distribution: intervals cover 95%."""
 
+INTERVALS: Final = "± is half of the 95% interval, in points."
+"""What a column with intervals means, in words."""
+
 SIGNIFICANCE: Final = 0.05
 """Two networks differ if their answers would differ as much by chance with less than this probability."""
 

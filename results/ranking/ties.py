@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from results.ranking.intervals import SIGNIFICANCE, mcnemar_p, wilson_interval
 
-TIES: Final = "Tied: the validation images cannot tell the row from the first one (McNemar's test, or 95% intervals)."
-"""What the column `tied` means, in words."""
+TIES: Final = "= is a tie: the validation images cannot tell the row from the first one."
+"""What the mark of a tie means, in words."""
 
 
 class Judged(NamedTuple):

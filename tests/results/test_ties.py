@@ -94,8 +94,9 @@ def test_a_leaderboard_has_intervals_and_ties(tmp_path: Path) -> None:
     text = io.StringIO()
     print_table(board, board, Console(file=text, width=160))
     shown = text.getvalue()
-    assert f"{100 * low:.1f}-{100 * high:.1f}" in shown
-    assert "Tied: the validation images cannot tell" in shown
+    assert f"90.00 %  {50 * (high - low):.1f}" in shown
+    assert [line.split()[0] for line in shown.splitlines()[2:5]] == ["1=", "2", "3="]
+    assert "± is half of the 95% interval, in points. = is a tie" in shown
     rows = json.loads(render_board(board, OutputFormat.json))
     assert [row["tied"] for row in rows] == [True, False, True]
 
@@ -107,8 +108,7 @@ def test_a_run_of_an_older_version_has_neither(tmp_path: Path) -> None:
     assert board["val_accuracy_low"].isna().all()
     text = io.StringIO()
     print_table(board, board, Console(file=text, width=160))
-    assert "tied" not in text.getvalue().lower()
-    assert "95%" not in text.getvalue()
+    assert not {"±", "="} & set(text.getvalue())
 
 
 def test_means_over_seeds_have_standard_errors_instead(tmp_path: Path) -> None:
