@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw", "adadelta", "muon"]
 Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment"]
@@ -17,32 +18,49 @@ Schedule = Literal[
     "warmup-stable-decay",
     "one-cycle",
     "step",
+    "milestones",
+    "exponential",
+    "plateau",
     "constant",
 ]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Factor = Annotated[float, Field(gt=0, le=1)]
+
+
+def _epochs(given: Any) -> str:
+    """Ascending epochs without spaces."""
+    if isinstance(given, str) and re.fullmatch(r"\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*", given):
+        epochs = [int(epoch) for epoch in given.split(",")]
+        if epochs[0] >= 1 and epochs == sorted(set(epochs)):
+            return ",".join(map(str, epochs))
+    raise ValueError("use ascending epochs in one string, such as '81,151'")
+
 
 COSINES: Final = ("cosine", "cosine-step")
 MIXES: Final = ("mixup_alpha", "cutmix_alpha", "ricap_beta")
 WARMED: Final = ("rung-annealed", *COSINES, "cosine-restarts", "linear", "warmup-stable-decay")
-STEPPED: Final = ("step", "cosine-step")
-READ_WITH: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "momentum": ("optimizer", ("sgd", "nesterov", "muon")),
-    "warmup_epochs": ("schedule", WARMED),
-    "cosine_epochs": ("schedule", COSINES),
-    "step_epochs": ("schedule", STEPPED),
-    "step_factor": ("schedule", STEPPED),
-    "decay_norms": ("weight_decay", ()),
-    "muon_rate_factor": ("optimizer", ("muon",)),
-    "lookahead_share": ("lookahead_steps", ()),
-    "restart_epochs": ("schedule", ("cosine-restarts",)),
-    "restart_factor": ("schedule", ("cosine-restarts",)),
-    "cooldown_share": ("schedule", ("warmup-stable-decay",)),
-    "padding_mode": ("crop_padding", ()),
-    "policy_operations": ("policy", ("randaugment",)),
-    "policy_magnitude": ("policy", ("randaugment",)),
+READ_WITH: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "momentum": (("optimizer",), ("sgd", "nesterov", "muon")),
+    "warmup_epochs": (("schedule",), WARMED),
+    "cosine_epochs": (("schedule",), COSINES),
+    "step_epochs": (("schedule",), ("step", "cosine-step")),
+    "step_factor": (("schedule",), ("step", "cosine-step", "milestones", "plateau")),
+    "decay_norms": (("weight_decay",), ()),
+    "muon_rate_factor": (("optimizer",), ("muon",)),
+    "lookahead_share": (("lookahead_steps",), ()),
+    "restart_epochs": (("schedule",), ("cosine-restarts",)),
+    "restart_factor": (("schedule",), ("cosine-restarts",)),
+    "cooldown_share": (("schedule",), ("warmup-stable-decay",)),
+    "milestones": (("schedule",), ("milestones",)),
+    "exponential_factor": (("schedule",), ("exponential",)),
+    "plateau_epochs": (("schedule",), ("plateau",)),
+    "plateau_metric": (("schedule",), ("plateau",)),
+    "padding_mode": (("crop_padding",), ()),
+    "policy_operations": (("policy",), ("randaugment",)),
+    "policy_magnitude": (("policy",), ("randaugment",)),
 }
-"""For each field that only some recipes read, another field and its values with which it is read; (): all but 0."""
+"""For each field that only some recipes read, other fields and their values, of which one is needed; (): all but 0."""
 
 
 USUAL_RATE: Final[dict[str, float]] = {"adam": 0.001, "adamw": 0.001}
@@ -50,7 +68,7 @@ USUAL_RATE: Final[dict[str, float]] = {"adam": 0.001, "adamw": 0.001}
 
 
 def reads(name: str, value: Any) -> bool:
-    """Whether a recipe reads the field `name` of `READ_WITH` when the field that it depends on has `value`."""
+    """Whether a recipe reads the field `name` of `READ_WITH` when a field that it depends on has `value`."""
     values = READ_WITH[name][1]
     return value in values if values else value > 0
 
@@ -91,7 +109,7 @@ class Recipe(BaseModel):
     """Epochs in which the rate falls to zero, then rises for as long, and so on; 0 is one fall over all epochs."""
     step_epochs: Annotated[int, Field(ge=1)] = 20
     """Epochs between two drops of the learning rate."""
-    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.333
+    step_factor: Factor = 0.333
     """Factor by which a drop multiplies the learning rate."""
     patience_epochs: Annotated[int, Field(ge=0)] = 0
     """Early stopping: training ends after this many epochs without a new best validation accuracy; 0 turns it off."""
@@ -119,6 +137,15 @@ class Recipe(BaseModel):
     """Factor by which each cycle is longer than the one before it."""
     cooldown_share: Share = 0.2
     """Share of the epochs, at the end of training, in which the learning rate falls to zero."""
+    milestones: Annotated[str, BeforeValidator(_epochs)] = "82,123"
+    """Numbers of epochs after each of which the learning rate drops, ascending, in one string; those of the ResNet
+    paper by default."""
+    exponential_factor: Factor = 0.95
+    """Factor by which every epoch multiplies the learning rate."""
+    plateau_epochs: Annotated[int, Field(ge=0)] = 10
+    """Epochs without an improvement that are accepted; the next one drops the learning rate."""
+    plateau_metric: Literal["loss", "accuracy"] = "loss"
+    """The validation result that has to improve, by at least 1/10,000 of its best value so far."""
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
     """Pixels by which an image is padded before a random crop to its original size; 0 turns cropping off."""
     padding_mode: Literal["zeros", "reflect"] = "reflect"
@@ -153,7 +180,11 @@ class Recipe(BaseModel):
     @property
     def unread(self) -> frozenset[str]:
         """Names of the fields that have no effect with the other fields of this recipe."""
-        return frozenset(name for name, (other, _) in READ_WITH.items() if not reads(name, getattr(self, other)))
+        return frozenset(
+            name
+            for name, (others, _) in READ_WITH.items()
+            if not any(reads(name, getattr(self, other)) for other in others)
+        )
 
     def canonical(self) -> Recipe:
         """The recipe with every unread field at its default, so that recipes whose fields train the same are equal."""

@@ -108,6 +108,10 @@ class RecipeFields(_Fields):
     restart_epochs: Whole | None
     restart_factor: Whole | None
     cooldown_share: Number | None
+    milestones: str | None
+    exponential_factor: Number | None
+    plateau_epochs: Whole | None
+    plateau_metric: str | None
     crop_padding: Whole | None
     padding_mode: str | None
     flip: bool | None
