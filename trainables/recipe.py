@@ -56,6 +56,7 @@ READ_WITH: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "exponential_factor": (("schedule",), ("exponential",)),
     "plateau_epochs": (("schedule",), ("plateau",)),
     "plateau_metric": (("schedule",), ("plateau",)),
+    "mix_probability": (MIXES, ()),
     "padding_mode": (("crop_padding",), ()),
     "policy_operations": (("policy",), ("randaugment",)),
     "policy_magnitude": (("policy",), ("randaugment",)),
@@ -96,10 +97,17 @@ class Recipe(BaseModel):
     """Largest ratio of a unit's gradient norm to its weight norm, outside the linear layer; 0 turns clipping off."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
     """Images per step."""
+    keep_last_batch: bool = False
+    """Whether the images that are left over after an epoch's full batches are a smaller batch, if there are at least
+    two; false leaves them out of the epoch."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the target that is spread evenly over the classes."""
-    head_init: Literal["uniform", "xavier-normal"] = "uniform"
-    """Initial weights of the linear layer: uniform within 1/sqrt(features), or Xavier normal."""
+    conv_init: Literal["kaiming-fan-out", "kaiming-fan-in", "torch"] = "kaiming-fan-out"
+    """Initial weights of the convolutions: Kaiming normal by their outputs or their inputs, with biases of zero; or
+    torch's default, which draws weights and biases uniformly within 1/sqrt(inputs)."""
+    head_init: Literal["uniform", "xavier-normal", "xavier-normal-relu", "kaiming-fan-in", "torch"] = "uniform"
+    """Initial weights of the linear layer: uniform within 1/sqrt(features); Xavier normal, or that times sqrt(2); or
+    Kaiming normal by its inputs; with biases of zero. Torch's default is the uniform one, also for biases."""
     schedule: Schedule = "rung-annealed"
     """How the learning rate changes; rung-annealed brings it to zero at every rung, so that stopped trials compare
     fairly."""
@@ -160,6 +168,19 @@ class Recipe(BaseModel):
     """Mixup: both parameters of the Beta distribution that a batch's mixing weight is drawn from; 0 turns it off."""
     cutmix_alpha: NonNegative = 0.0
     """CutMix: both parameters of the Beta distribution of the area that an image keeps; 0 turns it off."""
+    mix_probability: Factor = 1.0
+    """Probability that a batch is mixed at all."""
+    resized_crop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Random resized crop: least share of the image's area that a rectangle of 3:4 to 4:3 shows, which is scaled to the
+    size of the image; 0 turns it off."""
+    jitter_brightness: NonNegative = 0.0
+    """Colour jitter: largest distance from 1 of the factor of the brightness, drawn uniformly; 0 turns it off."""
+    jitter_contrast: NonNegative = 0.0
+    """Colour jitter: largest distance from 1 of the factor of the contrast; 0 turns it off."""
+    jitter_saturation: NonNegative = 0.0
+    """Colour jitter: largest distance from 1 of the factor of the saturation; 0 turns it off."""
+    jitter_hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Colour jitter: largest share of the colour circle by which hues are turned; 0 turns it off."""
     flip_order: Literal["random", "alternating"] = "random"
     """Which images an epoch flips: each with probability 1/2 (random), or one half and then the other (alternating)."""
     policy: Policy = "none"

@@ -51,7 +51,8 @@ blocks:list channels:list strides:list kernels:list stem_channels:int64 skip_ker
 in_channels:int64 classes:int64 block:string groups:int64 squeeze:int64 activation:string
 params:int64 flops:int64 depth:int64
 recipe_optimizer:string recipe_learning_rate:double recipe_weight_decay:double recipe_momentum:double
-recipe_adaptive_clipping:double recipe_batch_size:int64 recipe_label_smoothing:double recipe_head_init:string
+recipe_adaptive_clipping:double recipe_batch_size:int64 recipe_keep_last_batch:bool
+recipe_label_smoothing:double recipe_conv_init:string recipe_head_init:string
 recipe_schedule:string recipe_warmup_epochs:double recipe_cosine_epochs:int64 recipe_step_epochs:int64
 recipe_step_factor:double recipe_patience_epochs:int64 recipe_decay_norms:bool recipe_gradient_clipping:double
 recipe_muon_rate_factor:double recipe_lookahead_steps:int64 recipe_lookahead_share:double recipe_sam_radius:double
@@ -60,7 +61,9 @@ recipe_restart_factor:int64 recipe_cooldown_share:double recipe_milestones:strin
 recipe_exponential_factor:double recipe_plateau_epochs:int64 recipe_plateau_metric:string
 recipe_crop_padding:int64 recipe_padding_mode:string
 recipe_flip:bool recipe_cutout:int64 recipe_rotation_degrees:double recipe_mixup_alpha:double
-recipe_cutmix_alpha:double recipe_flip_order:string recipe_policy:string recipe_policy_operations:int64
+recipe_cutmix_alpha:double recipe_mix_probability:double recipe_resized_crop:double
+recipe_jitter_brightness:double recipe_jitter_contrast:double recipe_jitter_saturation:double recipe_jitter_hue:double
+recipe_flip_order:string recipe_policy:string recipe_policy_operations:int64
 recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double recipe_precision:string
 recipe_keep_weights:string recipe_epochs:int64
 seed:int64 epochs:int64 rung:int64 rung_epoch:int64 val_accuracy:double val_loss:double test_accuracy:double

@@ -38,6 +38,8 @@ VALUES: dict[str, list[Any]] = {
     "crop_padding": [0, 2, 4],
     "padding_mode": ["zeros", "reflect"],
     "mixup_alpha": [0.0, 0.4],
+    "cutmix_alpha": [0.0],
+    "mix_probability": [0.5, 1.0],
     "policy": list(get_args(Policy)),
     "policy_operations": [1, 2],
     "policy_magnitude": [5, 9],
@@ -139,6 +141,7 @@ def test_momentum_is_read_by_those_that_have_it(optimizer: str) -> None:
         ("decay_norms", False, {"weight_decay": 5e-4}),
         ("muon_rate_factor", 0.2, {"optimizer": "muon"}),
         ("lookahead_share", 0.8, {"lookahead_steps": 5}),
+        *(("mix_probability", 0.5, {mix: 1.0}) for mix in ("mixup_alpha", "cutmix_alpha", "ricap_beta")),
     ],
 )
 def test_an_option_of_an_option_is_read_with_it_alone(name: str, value: Any, reader: dict[str, Any]) -> None:
