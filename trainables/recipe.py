@@ -212,6 +212,14 @@ class Recipe(BaseModel):
         unread = self.unread
         return Recipe(**self.model_dump(exclude=set(unread))) if unread else self
 
+    def batches(self, images: int) -> int:
+        """The number of batches, which are steps, in an epoch over `images` images; at least 1, which may be smaller.
+
+        A single image that is left over is no batch, because BatchNorm may need two.
+        """
+        full, left = divmod(images, self.batch_size)
+        return max(1, full + (self.keep_last_batch and left > 1))
+
     def first_fall(self, epochs: int) -> int:
         """The epoch at which the learning rate has fallen for the first time in a training of `epochs` epochs."""
         period = self.cosine_epochs if self.schedule in COSINES else 0

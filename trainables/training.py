@@ -115,12 +115,8 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of full batches in the training images, and of the smaller one if the recipe keeps it; at least 1.
-
-        A single image that is left over is no batch, because BatchNorm may need two.
-        """
-        full, left = divmod(len(self.train_indices), self.recipe.batch_size)
-        return max(1, full + (self.recipe.keep_last_batch and left > 1))
+        """The number of batches in an epoch."""
+        return self.recipe.batches(len(self.train_indices))
 
     @property
     def finished(self) -> bool:
