@@ -70,8 +70,28 @@ def _limits(value: Any) -> str:
     return "" if value else "outside"
 
 
-def _mid_course(value: Any) -> str:
+def _flagged(value: Any) -> str:
     return "yes" if value else ""
+
+
+def _interval(bounds: Any) -> str:
+    return f"{100 * bounds[0]:.1f}-{100 * bounds[1]:.1f}"
+
+
+def _any_tied(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
+    return bool((shown["tied"].fillna(False) & (shown["rank"] != 1)).any())
+
+
+def _with_intervals(shown: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `val_interval` and `test_interval`, pairs of bounds, where they have the bounds."""
+    import pandas as pd
+
+    for name in ("val", "test"):
+        if f"{name}_accuracy_low" in shown.columns:
+            bounds = zip(shown[f"{name}_accuracy_low"], shown[f"{name}_accuracy_high"], strict=True)
+            pairs = [pair if pair[0] == pair[0] else None for pair in bounds]
+            shown = shown.assign(**{f"{name}_interval": pd.Series(pairs, index=shown.index, dtype=object)})
+    return shown
 
 
 def _any_mid_course(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
@@ -111,17 +131,20 @@ SHORT_COLUMNS: Final = (
     ShortColumn("params", "params", _thousands, number=True, importance=8),
     ShortColumn("seeds", "seeds", str, number=True, importance=9),
     ShortColumn("val", "val_accuracy", _percent, number=True, importance=10),
+    ShortColumn("95% of val", "val_interval", _interval, number=True, importance=7, needed=_is_set("val_interval")),
+    ShortColumn("tied", "tied", _flagged, importance=8, needed=_any_tied),
     ShortColumn(
         "± val", "val_accuracy_error", _percent, number=True, importance=9, needed=_is_set("val_accuracy_error")
     ),
     ShortColumn("tests", "tests", str, number=True, importance=4, needed=_is_set("test_accuracy")),
     ShortColumn("test", "test_accuracy", _percent, number=True, importance=8, needed=_is_set("test_accuracy")),
+    ShortColumn("95% of test", "test_interval", _interval, number=True, importance=7, needed=_is_set("test_interval")),
     ShortColumn(
         "± test", "test_accuracy_error", _percent, number=True, importance=4, needed=_is_set("test_accuracy_error")
     ),
     ShortColumn("epochs", "epochs", str, number=True, importance=9),
     ShortColumn("rung", "rung", str, number=True, importance=7),
-    ShortColumn("mid-course", "mid_course", _mid_course, importance=8, needed=_any_mid_course),
+    ShortColumn("mid-course", "mid_course", _flagged, importance=8, needed=_any_mid_course),
     ShortColumn("limits", "within_limits", _limits, importance=8, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )
@@ -132,6 +155,7 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
 
     Fields of the recipe and seeds that differ between the rows of the leaderboard follow the parameters.
     """
+    shown = _with_intervals(shown)
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
     return [

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from results.ranking.ranking_rule import MID_COURSE, OVER_SEEDS, PER_DATA_SET, RANKING_RULE
 from results.ranking.short_columns import ShortColumn, short_columns
+from results.ranking.ties import TIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,8 @@ def comparability_lines(shown: pd.DataFrame) -> list[str]:
         lines.append(f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials.")
     if "mid_course" in shown.columns and shown["mid_course"].fillna(False).any():
         lines.append(MID_COURSE)
+    if "tied" in shown.columns and (shown["tied"].fillna(False) & (shown["rank"] != 1)).any():
+        lines.append(TIES)
     return lines
 
 
