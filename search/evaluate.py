@@ -86,9 +86,9 @@ def evaluate_command(
         require_writable("output", output, force=force)
         typer.echo(write_predictions(storage, run, trial, predict, output, header))
         return
-    for name, given in (("output", output), ("header", header)):
-        if given is not None:
-            raise SearchError(f"--{name} is for --predict; give both, or neither")
+    for name, value in {"--output": output, "--header": header}.items():
+        if value is not None:
+            raise SearchError(f"{name} is for --predict; give both, or neither")
     if export is not None:
         from search.evaluation.export import write_export
 
