@@ -33,7 +33,7 @@ PARTS = {
         *("keys", "cli"),
     ),
     "trainables": (
-        *("errors", "recipe", "schedule"),
+        *("errors", "recipe", "schedule", "plateau"),
         *("data", "augmentation", "optimization", "checkpoints"),
         *("devices", "process_settings", "network_setup"),
         *("evaluation", "training", "ray_trainable"),
