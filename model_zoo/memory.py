@@ -13,7 +13,7 @@ import functools
 from collections.abc import Sequence
 
 from model_zoo.blocks import FEWEST_STRIDED, IN_PLACE, KINDS, PLAIN, BlockForm, Convolution, Ints
-from model_zoo.complexity import has_skip, pixels_by_level, total
+from model_zoo.complexity import has_skip, sizes_by_part, total
 from model_zoo.layout import ResNetLayout
 
 BYTES_PER_VALUE = 4
@@ -192,11 +192,7 @@ def count_activation_bytes(layout: ResNetLayout, image_size: int | tuple[int, in
     workspaces and the rounding and fragments of CUDA's caching allocator come on top on a GPU. Under bfloat16 autocast
     it is about half: 0.502 to 0.511 of it on five presets.
     """
-    levels = pixels_by_level(image_size, layout.stages)
-    areas, level = [levels[0]], 0
-    for stride in layout.strides:
-        level += stride - 1
-        areas.append(levels[level])
+    *areas, _ = (height * width for height, width in sizes_by_part(layout, image_size))
     return int(
         activation_bytes(
             layout.in_channels,
@@ -210,6 +206,23 @@ def count_activation_bytes(layout: ResNetLayout, image_size: int | tuple[int, in
             layout.form,
         )
     )
+
+
+def saved_bytes_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> list[int]:
+    """Bytes per image in float32 that the stem, each stage and the head save for backward.
+
+    Their sum is less than `count_activation_bytes`, which also has the gradients in flight at the peak.
+    """
+    *areas, _ = (height * width for height, width in sizes_by_part(layout, image_size))
+    c_in, form = layout.stem_channels, layout.form
+    saved = [stem_saved(layout.in_channels, c_in, areas[0], form)]
+    stages = zip(layout.channels, layout.blocks, layout.strides, areas, areas[1:], strict=False)
+    for number, (width, blocks, stride, before, pixels) in enumerate(stages, start=1):
+        last = number == layout.stages
+        saved.append(stage_saved(c_in, width, blocks, stride, layout.skip_kernel, before, pixels, form, last))
+        c_in = width
+    saved.append(head_saved(c_in, layout.classes))
+    return [int(BYTES_PER_VALUE * values) for values in saved]
 
 
 def _larger(a: Ints, b: Ints) -> Ints:
