@@ -10,23 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_zoo import ResNetLayout
-from trainables.augmentation.batch import augmented_batch, first_flips, normalise
+from trainables.augmentation.batch import augmented_batch, first_flips
 from trainables.augmentation.mixing import mixed_batch
 from trainables.checkpoints import files as checkpoints
 from trainables.checkpoints.identity import identity, past
 from trainables.data import TrainingSet
 from trainables.devices import autocast, resolve_precision
 from trainables.errors import CheckpointError, DivergedError
+from trainables.evaluation import answers
 from trainables.network_setup import Dropping, starting_network
 from trainables.optimization.update import Update
 from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles
 from trainables.recipe import Recipe
-
-EVAL_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,8 @@ class EpochReport:
     """Seconds spent on training steps."""
     eval_time_s: float
     """Seconds spent on validation."""
+    answers: str | None = None
+    """At a rung, which validation images are classified correctly, as `Answers.encoded` writes it."""
 
 
 class Trainer:
@@ -151,9 +151,10 @@ class Trainer:
         train_loss, train_accuracy = (total / images for total in totals.tolist())
         self._require_finite(train_loss)
         trained = time.perf_counter()
-        val_accuracy, val_loss = evaluate(
+        given = answers(
             self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
         )
+        val_accuracy, val_loss = given.accuracy, given.loss
         self._require_finite(val_loss)
         self.epoch += 1
         best_accuracy, best_epoch = val_accuracy, self.epoch
@@ -174,6 +175,7 @@ class Trainer:
             learning_rate=rate,
             train_time_s=trained - started,
             eval_time_s=time.perf_counter() - trained,
+            answers=given.encoded() if at_rung else None,
         )
         return self.last_report
 
@@ -244,31 +246,3 @@ def epoch_seed(seed: int, epoch: int) -> int:
     Both are mixed into 32 bits, because torch's CPU generator ignores the rest. Source: numpy.random.SeedSequence.
     """
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-
-
-@torch.inference_mode()
-def evaluate(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    indices: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    precision: torch.dtype,
-    flip: bool = False,
-) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, not augmented.
-
-    With `flip`, the logits are averaged over the image and its mirror image (test-time augmentation).
-    """
-    network.eval()
-    totals = torch.zeros(2, device=images.device)  # correct, summed loss; read once at the end, so no batch waits
-    for index in torch.split(indices, EVAL_BATCH):
-        x, y = images[index], labels[index]
-        with autocast(precision, images.device):
-            logits = network(normalise(x, mean, std)).float()
-            if flip:
-                logits = (logits + network(normalise(x.flip(2), mean, std)).float()) / 2
-        totals += torch.stack([(logits.argmax(1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")])
-    correct, loss = totals.tolist()
-    return correct / len(indices), loss / len(indices)

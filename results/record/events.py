@@ -198,6 +198,7 @@ class EpochReported(_Fields):
     eval_time_s: Number
     session: Whole
     reused: Annotated[NotRequired[str | None], Field(default=None)]
+    answers: Annotated[NotRequired[str | None], Field(default=None)]
     time_s: Number
 
 
@@ -239,6 +240,8 @@ class TrialEvaluated(_Fields):
     test_accuracy: Fraction
     test_loss: Number
     flip: Annotated[NotRequired[bool], Field(default=False)]
+    classes: Annotated[NotRequired[list[str] | None], Field(default=None)]
+    confusion: Annotated[NotRequired[list[list[Whole]] | None], Field(default=None)]
     time_s: Number
 
 

@@ -17,7 +17,7 @@ from trainables.augmentation.batch import normalise
 from trainables.data import TrainingSet, load_training_set
 from trainables.data.unlabelled import UnlabelledImages, open_unlabelled
 from trainables.devices import autocast, pick_device
-from trainables.training import EVAL_BATCH
+from trainables.evaluation import EVAL_BATCH
 
 COLUMNS = ("id", "label", "class", "probability")
 

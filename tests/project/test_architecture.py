@@ -36,7 +36,7 @@ PARTS = {
         *("errors", "recipe", "schedule"),
         *("data", "augmentation", "optimization", "checkpoints"),
         *("devices", "process_settings", "network_setup"),
-        *("training", "ray_trainable"),
+        *("evaluation", "training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
     "results": ("errors", "wording", "streams", "console", "record", "ranking", "leaderboard"),

@@ -62,8 +62,9 @@ recipe_cutmix_alpha:double recipe_flip_order:string recipe_policy:string recipe_
 recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double recipe_precision:string
 recipe_keep_weights:string recipe_epochs:int64
 seed:int64 epochs:int64 rung:int64 rung_epoch:int64 val_accuracy:double val_loss:double test_accuracy:double
-train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool started_s:double ended_s:double retries:int64
-reused:string error:string within_limits:bool
+train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool test_images:int64 started_s:double
+ended_s:double retries:int64
+reused:string error:string within_limits:bool answers:string
 """
 EPOCHS_COLUMNS = """
 run:string trial:int64 epoch:int64 rung:int64 val_accuracy:double val_loss:double train_accuracy:double
@@ -159,13 +160,31 @@ def test_a_damaged_or_foreign_table_is_noted_and_rebuilt(run: Path, name: str, d
     elif damage == "no version":
         pq.write_table(table.replace_schema_metadata(None), path)
     elif damage == "next version":
-        pq.write_table(table.replace_schema_metadata({b"parambudget.schema": b"trials-v2"}), path)
+        pq.write_table(table.replace_schema_metadata({b"parambudget.schema": b"trials-v4"}), path)
     else:
         path.mkdir()
     tables = read_run(run)
     assert (tables.trials, tables.epochs) == (whole.trials, whole.epochs)
     assert len(tables.notes) == 1
     assert str(path) in tables.notes[0]
+
+
+@pytest.mark.parametrize("with_record", [True, False])
+def test_a_table_of_an_earlier_version_is_read_without_a_note(run: Path, with_record: bool) -> None:
+    whole = read_run(run)
+    for name, version in (("trials", b"trials-v1"), ("epochs", b"epochs-v1")):
+        path = run / f"{name}.parquet"
+        table = pq.ParquetFile(path).read()
+        older = {**table.schema.metadata, b"parambudget.schema": version}
+        pq.write_table(table.drop_columns([table.schema.names[-1]]).replace_schema_metadata(older), path)
+    if not with_record:
+        (run / "record.jsonl").unlink()
+    tables = read_run(run)
+    assert tables.notes == []
+    for found, expected in ((tables.trials, whole.trials), (tables.epochs, whole.epochs)):
+        last = expected.schema.names[-1]
+        assert found.drop_columns([last]) == expected.drop_columns([last])
+        assert found[last].null_count == (0 if with_record else found.num_rows) or found[last] == expected[last]
 
 
 @pytest.fixture(scope="module")

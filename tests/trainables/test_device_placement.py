@@ -28,7 +28,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from model_zoo import ResNetLayout
 from tests.support.training_fixtures import LAYOUT, small_recipe, small_set
 from trainables.augmentation.policies import magnitudes
-from trainables.training import Trainer, evaluate
+from trainables.evaluation import answers
+from trainables.training import Trainer
 
 GPU = torch.device("cuda", 0)
 SHAPE = (16, 16, 3)
@@ -170,9 +171,9 @@ def test_an_evaluation_reads_one_value_back_when_all_is_queued(flip: bool, monke
         trainer = steps(networks, {})
         place = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std, trainer.precision)
         with pytest.raises(DataDependentOutputException) as waited:
-            evaluate(trainer.network, *place, flip)
-        assert [entry.name for entry in waited.traceback if entry.path.name == "training.py"] == ["evaluate"]
-        assert "totals.tolist()" in str(next(e for e in waited.traceback if e.path.name == "training.py").statement)
+            answers(trainer.network, *place, flip)
+        assert [entry.name for entry in waited.traceback if entry.path.name == "evaluation.py"] == ["answers"]
+        assert "total.item()" in str(next(e for e in waited.traceback if e.path.name == "evaluation.py").statement)
 
 
 def test_a_tensor_that_is_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

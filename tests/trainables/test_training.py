@@ -29,10 +29,11 @@ from tests.support.training_fixtures import (
 from trainables.augmentation.batch import normalise
 from trainables.data import load_training_set
 from trainables.errors import DivergedError
+from trainables.evaluation import EVAL_BATCH, answers
 from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Schedule
 from trainables.schedule import learning_rate
-from trainables.training import EVAL_BATCH, Trainer, epoch_seed, evaluate
+from trainables.training import Trainer, epoch_seed
 
 
 def test_digits_are_learned_and_their_files_and_pages_stay_as_they_are(tmp_path: Path) -> None:
@@ -173,8 +174,8 @@ def test_evaluation_changes_nothing_but_the_mode() -> None:
     trainer = small_trainer()
     before = state_of(trainer)
     sets = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std)
-    first, again = (evaluate(trainer.network, *sets, torch.float32) for _ in range(2))
-    assert first == again
+    first, again = (answers(trainer.network, *sets, torch.float32) for _ in range(2))
+    assert (first.accuracy, first.loss, first.encoded()) == (again.accuracy, again.loss, again.encoded())
     assert not trainer.network.training
     assert_same_bits(state_of(trainer), before)
 
