@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from search.errors import ConfigError, ResourceError
 from search.layouts import require_feasible
 from search.planning.disk import forecast, require_room
 from search.planning.gpu_sharing import with_share
+from search.planning.opening import opening_lines
 from search.planning.resources import available_concurrency
 from search.runs.reuse import sources_of
 from search.runs.warm_start import first_candidates, stored_candidates
@@ -36,6 +37,8 @@ class Prepared:
     """A sentence for each candidate that the warm start names but the run does not try as it is."""
     reused: dict[str, Path]
     """Folders of the runs whose results are reused, by the name to show."""
+    opening: list[str] = field(default_factory=list)
+    """The lines that a run begins with."""
 
 
 def prepare(
@@ -63,6 +66,9 @@ def prepare(
     """
     config = with_share(config, address)
     require_feasible(config.space)
+    opening = [] if stored is not None else opening_lines(config)
+    for line in opening:
+        say(line)
     reused = _reused(config, storage, lenient=keeps_reuse, say=say)
     concurrency = config.concurrency or 1
     try:
@@ -82,7 +88,7 @@ def prepare(
             raise ConfigError(f"warm_start: no layout of it can be tried: {reasons or 'no trial has reached a rung'}")
     else:
         first, left_out = stored_candidates(config, stored), []
-    return Prepared(config, folder, concurrency, first, left_out, reused)
+    return Prepared(config, folder, concurrency, first, left_out, reused, opening)
 
 
 def _reused(config: RunConfig, storage: Path, *, lenient: bool, say: Say) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.cache import Say, cache_root, drop_older, open_part, silent
+from trainables.data.image_format import ImageFormat
 from trainables.data.known_datasets import DATASETS, DatasetInfo
 from trainables.data.sources import find_source
 from trainables.data.splits import TEST_FRACTION, VAL_FRACTION, IndexArray, stratified_split, stratified_subset
@@ -47,6 +48,16 @@ class TrainingSet:
     """`TestSet.sha256` of the matching test set, which was not opened; None for a set that was made up in memory."""
     grey_scale: float | None = None
     """The value that became 255 in grey images above 8 bits; None if there were none."""
+
+    own_validation: bool = False
+    """Whether `val_indices` are a validation part of its own, not drawn from the training images."""
+
+    @property
+    def format(self) -> ImageFormat:
+        """What a network that is trained on it expects of its images."""
+        height, width, channels = self.images.shape[1:]
+        shape = (height, width, channels)
+        return ImageFormat(self.name, shape, self.mean, self.std, self.class_names, self.sha256, self.grey_scale)
 
     @property
     def identity(self) -> dict[str, object]:
@@ -123,4 +134,5 @@ def load_training_set(
         sha256=part.meta["arrays"]["train_images"]["sha256"],
         test_sha256=part_sha256(part.meta, "test"),
         grey_scale=part.meta.get("grey_scale"),
+        own_validation=bool(own),
     )
