@@ -107,11 +107,11 @@ def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
 
 def _info(dataset: str, given: Mapping[str, Any]) -> DatasetInfo:
     """The facts of the data set; a value of a wrong type is left out here and refused with all others."""
-    size, share = given.get("image_size"), given.get("test_share")
+    size, share, data_dir = (given.get(key) for key in ("image_size", "test_share", "data_dir"))
     return dataset_info(
         dataset,
         size if isinstance(size, int) else None,
-        given.get("data_dir"),
+        data_dir if isinstance(data_dir, str) else None,
         test_share=share if isinstance(share, float) and 0 < share <= 0.5 else TEST_FRACTION,
         val_folder=given.get("val_folder", True) is not False,
     )

@@ -79,7 +79,7 @@ def folder_defaults(
         found["validation_share"] = Default(share, reason)
     training = images - (info.val_images or round(share * images))
     batch = min(128, max(32, 2 ** round(math.log2(max(1, training / 32)))))
-    grace = min(12, max(3, round(3_000 / max(1, training))))
+    grace = min(12, max(3, round(2_000 / max(1, training))))
     found["recipe.batch_size"] = Default(batch, f"{max(1, training // batch):,} steps per epoch")
     rate = 0.1 if batch == 128 else round(0.1 * math.sqrt(batch / 128), 2)
     found["recipe.learning_rate"] = Default(rate, f"0.1 is for steps of 128 images; this is for {batch}")

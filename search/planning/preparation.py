@@ -11,6 +11,7 @@ from results import RunNotFoundError, RunState
 from search.config import RunConfig
 from search.errors import ConfigError, ResourceError
 from search.layouts import require_feasible
+from search.planning.cost import passes_per_epoch
 from search.planning.disk import forecast, require_room
 from search.planning.gpu_sharing import with_share
 from search.planning.opening import opening_lines
@@ -66,9 +67,6 @@ def prepare(
     """
     config = with_share(config, address)
     require_feasible(config.space)
-    opening = [] if stored is not None else opening_lines(config)
-    for line in opening:
-        say(line)
     reused = _reused(config, storage, lenient=keeps_reuse, say=say)
     concurrency = config.concurrency or 1
     try:
@@ -88,6 +86,12 @@ def prepare(
             raise ConfigError(f"warm_start: no layout of it can be tried: {reasons or 'no trial has reached a rung'}")
     else:
         first, left_out = stored_candidates(config, stored), []
+    opening = []
+    if stored is None:
+        passes_per_epoch(config)  # refuses more training images than there are
+        opening = opening_lines(config)
+    for line in opening:
+        say(line)
     return Prepared(config, folder, concurrency, first, left_out, reused, opening)
 
 
