@@ -37,6 +37,12 @@ def evaluate_command(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV file for the predictions. [default: predictions.csv]")
     ] = None,
+    header: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID,LABEL", help="Write predictions of two columns with these names: id and number of the class."
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -63,6 +69,7 @@ def evaluate_command(
       python -m search.evaluate my-run --trial 7 --flip
       python -m search.evaluate my-run --confusion confusion.csv
       python -m search.evaluate my-run --predict images/ --output predictions.csv
+      python -m search.evaluate my-run --predict images/ --header ID,Labels
       python -m search.evaluate my-run --export best.pt2
     """
     if predict is not None and export is not None:
@@ -77,10 +84,11 @@ def evaluate_command(
 
         output = output or Path("predictions.csv")
         require_writable("output", output, force=force)
-        typer.echo(write_predictions(storage, run, trial, predict, output))
+        typer.echo(write_predictions(storage, run, trial, predict, output, header))
         return
-    if output is not None:
-        raise SearchError("--output is for --predict; give both, or neither")
+    for name, value in {"--output": output, "--header": header}.items():
+        if value is not None:
+            raise SearchError(f"{name} is for --predict; give both, or neither")
     if export is not None:
         from search.evaluation.export import write_export
 

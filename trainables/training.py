@@ -23,6 +23,7 @@ from trainables.errors import CheckpointError, DivergedError
 from trainables.evaluation import answers
 from trainables.network_setup import Dropping, starting_network
 from trainables.optimization.update import Update
+from trainables.plateau import Plateau
 from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles
 from trainables.recipe import Recipe
 
@@ -90,6 +91,7 @@ class Trainer:
             raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {epochs}")
         self.epoch = 0
         self.last_report: EpochReport | None = None
+        self.plateau = Plateau()
         self.best_weights: dict[str, Tensor] = {}
         """The weights and buffers that were validated in the best epoch, for a recipe that keeps them."""
         self.data = data.identity
@@ -113,8 +115,8 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of full batches in the training images, or 1 for a smaller batch if there is none."""
-        return max(1, len(self.train_indices) // self.recipe.batch_size)
+        """The number of batches in an epoch."""
+        return self.recipe.batches(len(self.train_indices))
 
     @property
     def finished(self) -> bool:
@@ -144,7 +146,7 @@ class Trainer:
         rate = 0.0
         for i in range(self.steps_per_epoch):
             step = self.epoch * self.steps_per_epoch + i
-            rate = self.update.prepare(step)
+            rate = self.update.prepare(step, self.plateau.drops)
             index = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
             totals += self._train_step(step, index, draw, host_draw)
         images = min(self.steps_per_epoch * self.recipe.batch_size, len(order))
@@ -157,6 +159,8 @@ class Trainer:
         val_accuracy, val_loss = given.accuracy, given.loss
         self._require_finite(val_loss)
         self.epoch += 1
+        if self.recipe.schedule == "plateau":
+            self.plateau = self.plateau.after(self.recipe, val_accuracy, val_loss)
         best_accuracy, best_epoch = val_accuracy, self.epoch
         if self.last_report is not None and self.last_report.best_accuracy >= val_accuracy:
             best_accuracy, best_epoch = self.last_report.best_accuracy, self.last_report.best_epoch
@@ -209,12 +213,16 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Writes weights, averaged weights, optimizer state and the last report to `path`, completely or not at all.
 
+        With the report goes what the schedule plateau remembers.
+
         Raises:
             ValueError: no epoch has been trained yet.
         """
         if self.last_report is None:
             raise ValueError("epoch 0: nothing to save; train an epoch first")
         report = asdict(self.last_report)
+        if self.recipe.schedule == "plateau":
+            report["plateau"] = asdict(self.plateau)
         checkpoints.save(
             path, self.network, self.optimizer, self._identity(), report, self.best_weights, self.update.averaged
         )
@@ -230,6 +238,8 @@ class Trainer:
             path, self.network, self.optimizer, self._identity(), past, with_best, self.update.averaged
         )
         try:
+            if self.recipe.schedule == "plateau":
+                self.plateau = Plateau(**report.pop("plateau", None))
             self.last_report = EpochReport(**report)
         except TypeError as error:
             raise CheckpointError(f"{path}: its report has another version ({str(error)!r}); remove it") from error

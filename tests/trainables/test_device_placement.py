@@ -39,6 +39,7 @@ OPTIONS: list[dict[str, Any]] = [
     *({"optimizer": name} for name in ("sgd", "adam", "adamw", "adadelta", "muon")),
     *({"optimizer": "muon", "decay_norms": value} for value in (True, False)),
     *({"schedule": name} for name in ("cosine", "one-cycle", "step", "constant", "linear", "cosine-restarts")),
+    *({"schedule": name} for name in ("milestones", "exponential", "plateau")),
     {"sam_radius": 0.05},
     {"lookahead_steps": 1},
     {"ema_decay": 0.9},
@@ -57,6 +58,11 @@ OPTIONS: list[dict[str, Any]] = [
     {"mixup_alpha": 0.3},
     {"cutmix_alpha": 1.0},
     {"ricap_beta": 0.3},
+    {"cutmix_alpha": 1.0, "mix_probability": 0.5},
+    {"resized_crop": 0.3},
+    {"jitter_brightness": 0.4, "jitter_contrast": 0.4, "jitter_saturation": 0.4, "jitter_hue": 0.1},
+    {"keep_last_batch": True},
+    {"conv_init": "torch", "head_init": "torch"},
     *({"policy": name} for name in ("randaugment", "autoaugment", "trivialaugment")),
     {"keep_weights": "best", "schedule": "cosine"},
 ]
@@ -135,8 +141,9 @@ def steps(networks: list[nn.Module], changes: dict[str, Any], layout: ResNetLayo
             trainer.update.prepare(step)
             totals = trainer._train_step(step, trainer.train_indices[order[:16]], draw, host_draw)
         assert (totals.device, totals.shape) == (GPU, (2,))
-        # a copy from memory that is not pinned waits too: all there is are a policy's draws, from pinned memory
-        assert sent.places == ["operations.py"] * (2 if trainer.recipe.policy != "none" else 0)
+        # a copy from memory that is not pinned waits too: all there is are the draws of operations, from pinned memory
+        operations = trainer.recipe.policy != "none" or trainer.recipe.jitter_hue > 0
+        assert sent.places == ["operations.py"] * (2 if operations else 0)
     return trainer
 
 
