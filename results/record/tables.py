@@ -40,6 +40,7 @@ TRIALS_SCHEMA: Final = pa.schema(
         ("test_flip", _FLAG),
         ("started_s", _FLOAT),
         ("ended_s", _FLOAT),
+        ("confirmed", _FLAG),
         ("retries", _INT),
         ("reused", _TEXT),
         ("error", _TEXT),

@@ -25,6 +25,7 @@ CHANGEABLE: Final = {
     "compile",
     "time_budget_s",
     "epoch_budget",
+    "confirm",
     "max_retries",
     "fail_fast",
     "reuse",

@@ -92,8 +92,11 @@ class RunConfig(BaseModel):
     """How often a trial is restarted from its checkpoint after its process or node died."""
     fail_fast: Annotated[int, Field(ge=0)] = 3
     """Stop when the first N trials of a session all fail with the same error; 0 turns this off."""
+    confirm: Annotated[int, Field(ge=0, le=1000)] = 3
+    """When all trials have ended, train at most this many of those stopped early to the end: the best whose accuracies'
+    95% intervals overlap that of the best trial. 0 confirms none."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
-    """Number of finished trials whose checkpoints are kept; the best ones."""
+    """Number of finished trials whose checkpoints are kept; the best ones. Those to confirm keep theirs until then."""
     disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
     """Largest size of the run's folder in bytes (the flag also takes 750M or 20G); by default the disk is the limit."""
     space: LayoutSpace = LayoutSpace()

@@ -189,6 +189,16 @@ def read_data(folder: Path) -> dict[str, object]:
     return data
 
 
+def read_val_images(folder: Path) -> int | None:
+    """The number of validation images of the run in `folder`; None in runs of versions that did not store it.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    stored: int | None = _read_run_file(folder).get("validation", {}).get("images")
+    return stored
+
+
 def read_test_sha256(folder: Path) -> str | None:
     """The `TestSet.sha256` when the run in `folder` was started; None in runs of versions that did not store it.
 

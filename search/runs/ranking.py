@@ -10,6 +10,7 @@ from results import RunState, TrialState
 from results.ranking.ranking_rule import is_ranked, rule_key
 from results.record.events import TRIAL_ENDS
 from results.record.trial_state import OPEN_STATUSES
+from search.runs.confirmation import NO_CONFIRMATION, Confirmation
 
 
 def ranked(state: RunState) -> list[TrialState]:
@@ -28,21 +29,35 @@ def rank_key(trial: TrialState) -> tuple[Any, ...]:
 
 
 class Leaders:
-    """The `size` best finished trials of a run, best first, updated with each trial that ends.
+    """The `size` best finished trials of a run and those that may be confirmed, updated with each trial that ends.
 
-    The order of finished trials never changes, so an update costs the same after ten trials as after thousands.
+    The order of finished trials changes only when some are trained on, so an update costs the same after ten trials as
+    after thousands.
     """
 
-    def __init__(self, state: RunState, size: int) -> None:
-        self.size = size
-        self.trials = [trial for trial in ranked(state) if trial.ended][:size]
+    def __init__(self, state: RunState, size: int, confirmation: Confirmation = NO_CONFIRMATION) -> None:
+        self.state, self.size, self.confirmation = state, size, confirmation
+        finished = [trial for trial in ranked(state) if trial.ended]
+        self.trials = finished[:size]
+        """The best, best first."""
+        self.to_confirm = confirmation.candidates(state, finished)
+        """Those that would be confirmed if all trials had ended, best first."""
 
-    def take(self, trial: TrialState) -> TrialState | None:
-        """Adds the finished `trial`; returns the trial that is not a leader now, itself or a displaced one, or None."""
+    @property
+    def kept(self) -> dict[int, TrialState]:
+        """All of them by their numbers: the finished trials whose checkpoints are kept."""
+        return {trial.trial: trial for trial in (*self.trials, *self.to_confirm)}
+
+    def take(self, trial: TrialState) -> list[TrialState]:
+        """Adds the finished `trial`; returns those of it and the earlier leaders that are no leaders now."""
         if not has_rank(trial):
-            return trial
+            return [trial]
+        before = {trial.trial: trial} | self.kept
         insort(self.trials, trial, key=rank_key)
-        return self.trials.pop() if len(self.trials) > self.size else None
+        del self.trials[self.size :]
+        near = {one.trial: one for one in (self.trials[0], *self.to_confirm, trial)}
+        self.to_confirm = self.confirmation.candidates(self.state, sorted(near.values(), key=rank_key))
+        return [before[number] for number in before.keys() - self.kept.keys()]
 
 
 def status_counts(state: RunState) -> dict[str, int]:

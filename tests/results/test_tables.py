@@ -62,8 +62,8 @@ recipe_cutmix_alpha:double recipe_flip_order:string recipe_policy:string recipe_
 recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double recipe_precision:string
 recipe_keep_weights:string recipe_epochs:int64
 seed:int64 epochs:int64 rung:int64 rung_epoch:int64 val_accuracy:double val_loss:double test_accuracy:double
-train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool started_s:double ended_s:double retries:int64
-reused:string error:string within_limits:bool
+train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool started_s:double ended_s:double
+confirmed:bool retries:int64 reused:string error:string within_limits:bool
 """
 EPOCHS_COLUMNS = """
 run:string trial:int64 epoch:int64 rung:int64 val_accuracy:double val_loss:double train_accuracy:double

@@ -129,7 +129,7 @@ def test_leaders_told_of_each_ending_are_those_of_a_full_ranking(
             left = leaders.take(record.state.trials[number])
             after = [trial.trial for trial in ranked(record.state) if trial.ended][:size]
             assert [trial.trial for trial in leaders.trials] == after
-            assert {*before, number} - {*after} == ({left.trial} if left else set())
+            assert {*before, number} - {*after} == {trial.trial for trial in left}
         assert [trial.trial for trial in Leaders(record.state, size).trials] == after
 
 
