@@ -35,6 +35,7 @@ SEARCH = (
     "--set=space.stages=[2,3]",
     "--set=recipe.precision=float32",
     "--set=recipe.learning_rate=[0.02,0.05,0.1]",
+    "--confirm=2",
     "--max-retries=100",  # the workers of one trial may be killed more often than the default allows
 )
 """Flags of a search on digits whose trials take a second, with room for 249 of them."""
