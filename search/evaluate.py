@@ -88,7 +88,7 @@ def evaluate_command(
     folder = existing_run_folder(storage, run, changed=True)
     config = read_config(folder)
     with Record(folder) as record:
-        chosen = chosen_trial(folder.name, record.state, trial)
+        chosen = chosen_trial(folder.name, record.state, trial, config.trials_per_place > 1)
         if chosen.test_accuracy is None:
             checkpoint = kept_checkpoint(folder, record.state, chosen, config.keep_checkpoints)
             accuracy, loss, epoch = measure(

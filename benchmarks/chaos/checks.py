@@ -57,7 +57,9 @@ def record_problems(folder: Path, trials: int) -> list[str]:
     found += _session_problems(events)
     found += _epoch_problems(events)
     found += _rung_problems(events, config, AshaRungs(config.ladder).replay(state))
-    found += _confirmation_problems(events, state, Confirmation(config.confirm, read_val_images(folder)))
+    found += _confirmation_problems(
+        events, state, Confirmation(config.confirm, read_val_images(folder), config.trials_per_place)
+    )
     candidates = JointSpace(config.space, config.recipe)
     study = RunStudy(candidates, config.sampler, config.seed, state, config.replicates)
     return [*found, *_study_problems(study, events)]
@@ -216,7 +218,7 @@ def _confirmation_problems(events: Events, state: RunState, rule: Confirmation) 
             since += len(event["trials"])
             if since > rule.trials:
                 yield f"confirmed: {since} trials, {rule.trials} allowed"
-    if left := [trial.trial for trial in rule.candidates(state, ranked(state))]:
+    if left := [trial.trial for trial in rule.next_ones(state)]:
         yield f"confirmed: trials {left} are not, although they are within noise of the best"
 
 

@@ -37,7 +37,7 @@ def rank_trials(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
-    over_seeds: bool = False,
+    over_seeds: bool | None = None,
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path.
 
@@ -71,7 +71,7 @@ def rank_table(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
-    over_seeds: bool = False,
+    over_seeds: bool | None = None,
 ) -> pd.DataFrame:
     """The trials in the order of `RANKING_RULE`, with their `rank` as the first column.
 
@@ -83,7 +83,8 @@ def rank_table(
     outside the present limits of their run with `all_trials`; otherwise they are left out. `sort` is a column to order
     by, `-column` for the largest first; it does not change the ranks, and nulls come last. `top` keeps that many rows
     of each data set.
-    With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`.
+    With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`. None is for that if all trials are of runs
+    with several validation splits, where the accuracies of single trials are of different images.
 
     Raises:
         FilterError: `where` is not one boolean expression.
@@ -101,6 +102,8 @@ def rank_table(
         if field.name not in trials.schema.names:
             trials = trials.append_column(field, pa.nulls(trials.num_rows, field.type))
     frame = _frame(trials)
+    if over_seeds is None:
+        over_seeds = bool(len(frame)) and bool((frame["val_splits"].fillna(1) > 1).all())
     if full_fidelity:
         frame = frame[frame["status"] == "completed"]
     if not all_trials:

@@ -42,6 +42,7 @@ FIXED: Final = {
     "image_size": _OTHER_IMAGES,
     "train_images": _OTHER_IMAGES,
     "split_seed": _OTHER_IMAGES,
+    "validation_splits": _OTHER_IMAGES,
     "grace_epochs": _LADDER,
     "reduction_factor": _LADDER,
     "earlier_max_epochs": "it follows max_epochs",

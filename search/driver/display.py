@@ -17,7 +17,8 @@ from rich.text import Text
 from results import RunState, TrialState
 from results.wording import counted
 from search.config.views import Budgets, Ladder
-from search.runs.ranking import Leaders, has_rank, rank_key, ranked, rung_counts, status_counts, training_time_s
+from search.runs.ranking import Leaders, ranked, rung_counts, status_counts, training_time_s
+from search.runs.standings import has_rank, rank_key
 from search.text import clock
 
 MIN_INTERVAL_S = 0.25

@@ -23,7 +23,7 @@ from search.driver.watchdog import dead_processes
 from search.planning.preparation import Prepared
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import NO_CONFIRMATION, Confirmation
-from search.runs.ranking import Leaders, ranked
+from search.runs.ranking import Leaders
 from search.runs.reuse import ReusableResults, take_checkpoint
 from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
@@ -146,7 +146,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _confirm(self) -> None:
         """Records which trials are trained to the end now that all have ended, and launches those next, best first."""
         state, epochs = self.record.state, self.config.max_epochs
-        numbers = [trial.trial for trial in self._confirmation.candidates(state, ranked(state))]
+        numbers = [trial.trial for trial in self._confirmation.next_ones(state)]
         if numbers:
             self.record.append("confirmed", trials=numbers, epochs=epochs)
             self._leaders = Leaders(state, self.config.keep_checkpoints, self._confirmation)
@@ -238,7 +238,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "recipe": trial.settings,
             "seed": trial.seed,
             "rungs": list(self.config.rungs),
-            "data": self.config.data_arguments,
+            "data": self.config.data_arguments_of(trial.seed),
             "checkpoint": str(checkpoint_path(self.folder, number)),
             "recorded_epochs": trial.epochs,
             "threads": self.config.cpus_per_trial,

@@ -24,7 +24,7 @@ from search.planning.disk import forecast, largest_checkpoint, require_room
 from search.planning.preparation import Prepared
 from search.runs.confirmation import Confirmation
 from search.runs.folder import read_val_images
-from search.runs.ranking import ranked, session_training_time_s
+from search.runs.ranking import session_training_time_s
 from search.runs.reuse import ReusableResults
 
 os.environ.update(ENVIRONMENT)
@@ -124,9 +124,9 @@ def run_session(
     disk = DiskWatch(record, largest_checkpoint(config), budgets.disk_bytes, display, stop.stop_all)
     tables = TableWriter(folder)
     rungs = AshaRungs(config.ladder)
-    confirmation = Confirmation(config.confirm, read_val_images(folder))
+    confirmation = Confirmation(config.confirm, read_val_images(folder), config.trials_per_place)
     reconcile(record, config.limits, rungs, budgets.checkpoints, confirmation)
-    left = record.state.left(budgets.trials) or len(confirmation.candidates(record.state, ranked(record.state)))
+    left = record.state.left(budgets.trials) or len(confirmation.next_ones(record.state))
     spent = budgets.epochs is not None and record.state.epochs >= budgets.epochs
     if left == 0 or spent:
         tables.update(record, force=True)

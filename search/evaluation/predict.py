@@ -35,7 +35,7 @@ def write_predictions(storage: Path, run: str, trial: int | None, images: Path, 
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)
-    chosen = chosen_trial(folder.name, state, trial)
+    chosen = chosen_trial(folder.name, state, trial, config.trials_per_place > 1)
     data = load_training_set(**config.data_arguments)  # for its shape, statistics and names of classes
     height, width, channels = data.images.shape[1:]
     given = open_unlabelled(images, (height, width, channels), data.grey_scale)

@@ -14,7 +14,6 @@ from search.planning.cost import training_cost
 from search.planning.disk import forecast
 from search.planning.preparation import Prepared
 from search.runs.confirmation import Confirmation
-from search.runs.ranking import ranked
 from search.text import clock
 
 
@@ -28,7 +27,7 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
     report = make_report(config.space, samples=5, seed=config.seed)
     recipes = config.recipe.size
     trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)
-    confirmed = min(config.confirm, trials)
+    confirmed = min(config.confirm * config.trials_per_place, trials)
     confirming = config.ladder.confirmation_epochs(confirmed)
     epochs = config.ladder.expected_epochs(trials) + confirming
     planned = forecast(config, prepared.concurrency)
@@ -69,10 +68,11 @@ def make_resume_plan(
     epochs = max(0.0, config.ladder.expected_epochs(left) - known) if left else 0.0
     if left or config.limits != state.limits:
         since = 0 if len(state.trials) < config.trials or config.limits != state.limits else state.confirmed
-        confirmed = max(0, min(config.confirm, config.trials) - since) if val_images else 0
+        most = config.confirm * config.trials_per_place
+        confirmed = max(0, min(most, config.trials) - since) if val_images else 0
         confirming = config.ladder.confirmation_epochs(confirmed)
     else:
-        chosen = Confirmation(config.confirm, val_images).candidates(state, ranked(state))
+        chosen = Confirmation(config.confirm, val_images, config.trials_per_place).next_ones(state)
         confirmed, confirming = len(chosen), sum(config.max_epochs - trial.epochs for trial in chosen)
     epochs += confirming
     return {

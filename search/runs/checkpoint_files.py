@@ -26,11 +26,11 @@ def drop_checkpoints(folder: Path, state: RunState, keep: int, confirmation: Con
             path.unlink(missing_ok=True)
 
 
-def with_weights(folder: Path, state: RunState) -> TrialState | None:
-    """The best trial of the run in `folder` that can be evaluated; None if there is none.
+def with_weights(folder: Path, state: RunState, by_mean: bool = False) -> TrialState | None:
+    """The best trial of the run in `folder`, ranked `by_mean` or not, that can be evaluated; None if there is none.
 
     Its checkpoint exists and is of the epoch at which it is ranked; after `max_epochs` was lowered it may be of a later
     one.
     """
-    fitting = (trial for trial in ranked(state) if trial.epochs == trial.rung_epoch)
+    fitting = (trial for trial in ranked(state, by_mean) if trial.epochs == trial.rung_epoch)
     return next((trial for trial in fitting if checkpoint_path(folder, trial.trial).exists()), None)

@@ -3,43 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from results import RunState, TrialState
 from results.ranking.intervals import wilson_interval
+from search.runs.standings import Standing, standings_of
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
     """The rule by which a run confirms trials."""
 
-    trials: int
-    """Trials that are confirmed each time that all trials have ended."""
+    places: int
+    """Places of the ranking that are confirmed each time that all trials have ended."""
     images: int | None
-    """Validation images of the run; None in runs of versions that did not store it, which confirm none."""
+    """Validation images of a trial; None in runs of versions that did not store it, which confirm none."""
+    trials_per_place: int = 1
+    """Trials that share a place: the replicates, if they are ranked by their mean over validation splits."""
 
-    def candidates(self, state: RunState, best_first: Sequence[TrialState]) -> list[TrialState]:
-        """The trials to confirm if `best_first`, those with a rank, had all ended; the best may be among them.
+    @property
+    def by_mean(self) -> bool:
+        """Whether places are means over several trials."""
+        return self.trials_per_place > 1
 
-        They were stopped early, and the 95% intervals of their accuracies and of the best one's overlap.
+    @property
+    def trials(self) -> int:
+        """The most trials that are confirmed each time that all trials have ended."""
+        return self.places * self.trials_per_place
+
+    def next_ones(self, state: RunState) -> list[TrialState]:
+        """The trials to confirm now that all in `state` have ended."""
+        return self.candidates(state, standings_of(state.trials.values(), self.by_mean))
+
+    def candidates(self, state: RunState, standings: Iterable[Standing]) -> list[TrialState]:
+        """The trials to confirm if all in `standings`, best first, had ended; those of the best may be among them.
+
+        They were stopped early, and the 95% intervals of their place's accuracy and of the best one's overlap.
         """
-        if not self.images or not best_first:
-            return []
-        best = best_first[0].val_accuracy
-        if best is None or math.isnan(best):
-            return []
-        least, _ = wilson_interval(best, self.images)
         near: list[TrialState] = []
-        for trial in best_first:
-            accuracy = trial.val_accuracy
+        least: float | None = None
+        for standing in standings if self.images else ():
+            accuracy = standing.accuracy
             if len(near) >= self.trials - state.confirmed or accuracy is None or math.isnan(accuracy):
                 break
-            if wilson_interval(accuracy, self.images)[1] < least:
+            low, high = wilson_interval(accuracy, (self.images or 0) * standing.seeds)
+            least = low if least is None else least
+            if high < least:
                 break
-            if can_continue(state, trial):
-                near.append(trial)
+            near += [trial for trial in standing.trials if can_continue(state, trial)]
         return near
 
 

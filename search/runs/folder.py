@@ -189,6 +189,15 @@ def read_data(folder: Path) -> dict[str, object]:
     return data
 
 
+def ranks_means(folder: Path) -> bool:
+    """Whether the run in `folder` has several validation splits, so that its trials are ranked by means over them.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    return bool(_read_run_file(folder)["config"].get("validation_splits", 1) > 1)
+
+
 def read_val_images(folder: Path) -> int | None:
     """The number of validation images of the run in `folder`; None in runs of versions that did not store it.
 

@@ -211,7 +211,7 @@ def test_the_columns_keep_their_types(tmp_path: Path) -> None:
     assert (
         arrow_table(board)
         .sort_by("trial")
-        .drop_columns(["rank", "mid_course", "dataset", "data", "train_images", "val_images"])
+        .drop_columns(["rank", "mid_course", "dataset", "data", "train_images", "val_images", "val_splits"])
         .to_pylist()
         == trials.to_pylist()
     )

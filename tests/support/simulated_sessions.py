@@ -71,7 +71,7 @@ def drive(
     config, trained = read_config(folder), list[tuple[int, int]]()
     with Record(folder) as record:
         rungs = AshaRungs(config.ladder)
-        confirmation = Confirmation(config.confirm, read_val_images(folder))
+        confirmation = Confirmation(config.confirm, read_val_images(folder), config.trials_per_place)
         reconcile(record, config.limits, rungs, config.keep_checkpoints, confirmation)
         session = max(record.state.sessions, default=0) + 1
         start_session(record, session)

@@ -116,12 +116,12 @@ def test_what_is_left_of_the_number_is_used_when_the_best_fell_back(tmp_path: Pa
         run_trial(record, 0, {1: 0.99}, "stopped")
         run_trial(record, 1, {1: 0.80}, "stopped")
         rule = Confirmation(2, IMAGES)
-        assert [trial.trial for trial in rule.candidates(record.state, ranked(record.state))] == [0]
+        assert [trial.trial for trial in rule.next_ones(record.state)] == [0]
         record.append("confirmed", trials=[0], epochs=4)
         for epoch in (2, 3, 4):
             record.append("report", **report(0, epoch, 2 if epoch == 4 else None, 0.8))
         record.append("ended", trial=0, status="completed", error=None)
-        assert [trial.trial for trial in rule.candidates(record.state, ranked(record.state))] == [1]
+        assert [trial.trial for trial in rule.next_ones(record.state)] == [1]
         record.append("confirmed", trials=[1], epochs=4)
         assert record.state.confirmed == 2
 
@@ -195,7 +195,7 @@ def test_what_patience_ended_is_not_confirmed(tmp_path: Path) -> None:
             for epoch, value in enumerate(values, start=1):
                 record.append("report", **report(number, epoch, 1 if epoch == 5 else None, value))
             record.append("ended", trial=number, status="stopped", error=None)
-        chosen = Confirmation(2, IMAGES).candidates(record.state, ranked(record.state))
+        chosen = Confirmation(2, IMAGES).next_ones(record.state)
     assert [trial.trial for trial in chosen] == [1]
 
 
