@@ -62,8 +62,9 @@ class Leaders:
         elif has_rank(trial):
             insort(self.trials, trial, key=rank_key)
             del self.trials[self.size :]
-            near = {one.trial: one for one in (self.trials[0], *self.to_confirm, trial)}
-            self.to_confirm = self.confirmation.candidates(self.state, standings_of(near.values()))
+            if self.confirmation.places:
+                near = {one.trial: one for one in (self.trials[0], *self.to_confirm, trial)}
+                self.to_confirm = self.confirmation.candidates(self.state, standings_of(near.values()))
         return [before[number] for number in before.keys() - self.kept.keys()]
 
 

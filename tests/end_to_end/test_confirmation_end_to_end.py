@@ -1,4 +1,4 @@
-"""A search that is killed while it trains stopped trials to the end, with real Ray, as a user does it."""
+"""Searches that confirm stopped trials, and that validate on several splits, with real Ray, as a user does it."""
 
 from __future__ import annotations
 
@@ -63,3 +63,30 @@ def test_a_search_killed_while_it_confirms_ends_as_if_its_trials_had_never_been_
         checkpoint_path(folder, number).name for number in best
     }
     assert all(read_epoch(checkpoint_path(folder, number)) == state.trials[number].epochs for number in best)
+
+
+def test_a_search_on_several_splits_is_ranked_evaluated_and_exported_by_its_best_mean(tmp_path: Path) -> None:
+    flags = (*TINY, "--validation-splits=2", "--confirm=1", "--name=splits")
+    searched = run("search.run", *flags, cwd=tmp_path)
+    assert searched.returncode == 0, searched.stderr
+    assert "each trained up to" not in searched.stdout
+    state = read_record(tmp_path / "runs" / "splits")
+    best = ranked(state, by_mean=True)[0]
+    assert f"{best.params:,}" in searched.stdout.splitlines()[2]
+    assert {trial.seed for trial in state.trials.values()} == {0, 1}
+    splits = [load_training_set("digits", split_seed=seed).val_indices.tolist() for seed in (0, 1)]
+    assert splits[0] != splits[1]
+    shown = run("results.leaderboard", "splits", "--format=csv", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "val_accuracy_error" in shown.stdout.splitlines()[0]
+    assert len(shown.stdout.splitlines()) == 1 + 2
+    for number, trial in enumerate((best, *ranked(state)[-1:])):
+        kept = checkpoint_path(tmp_path / "runs" / "splits", trial.trial).exists()
+        chosen = () if number == 0 else (f"--trial={trial.trial}",)
+        measured = run("search.evaluate", "splits", *chosen, cwd=tmp_path)
+        assert (measured.returncode == 0) == kept, measured.stderr
+        assert kept or number > 0, "the best is kept"
+        if kept:
+            assert f"splits trial {trial.trial}, {trial.layout_id}" in measured.stdout
+    exported = run("search.evaluate", "splits", "--export=best.pt2", cwd=tmp_path)
+    assert f"splits trial {best.trial}, " in exported.stdout, exported.stderr

@@ -24,7 +24,7 @@ from search.driver.disk_watch import PatientRecord
 from search.driver.display import LineDisplay, SilentDisplay
 from search.driver.rungs import AshaRungs, quantile
 from search.planning.preparation import Prepared
-from search.runs import ranking
+from search.runs import standings
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.folder import write_run_file
 from search.runs.ranking import Leaders, ranked
@@ -138,7 +138,7 @@ def test_a_line_of_a_finished_trial_ranks_none_of_the_finished_again(
 ) -> None:
     console = Console(file=io.StringIO())
     display = LineDisplay(config.trials, console)
-    ranks = counted(monkeypatch, ranking, "rule_key")
+    ranks = counted(monkeypatch, standings, "rule_key")
     expected = []
     with Record(tmp_path) as record, display.live(record.state, 1, 0.0):
         start_session(record)
