@@ -38,6 +38,7 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
         "searched": [list(row) for row in config.recipe.describe()],
         "fixed": [list(row) for row in config.recipe.describe_fixed()],
         "replicates": config.replicates,
+        "validation_splits": config.validation_splits,
         "notes": config.notes,
         "asked_trials": config.trials,
         "warm_start": [f"first: {layout.layout_id}" for layout, _ in prepared.first] + prepared.left_out,

@@ -31,8 +31,11 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         count = "infinitely many recipes" if plan["recipes"] is None else counted(plan["recipes"], "recipe")
         console.print(f"{count} per layout", highlight=False, soft_wrap=True)
     if plan["replicates"] > 1:
+        splits = f" and {plan['validation_splits']} validation splits" if plan["validation_splits"] > 1 else ""
         console.print(
-            f"\neach trained up to {plan['replicates']} times, with different seeds", highlight=False, soft_wrap=True
+            f"\neach trained up to {plan['replicates']} times, with different seeds{splits}",
+            highlight=False,
+            soft_wrap=True,
         )
     for sentence in plan["warm_start"]:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
