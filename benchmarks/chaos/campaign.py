@@ -144,7 +144,8 @@ class Campaign:
 
     def run_whole(self) -> None:
         """Runs the same search without a kill, and extends it as that one was."""
-        for number, self.trials in enumerate(self._extents):
+        for number, trials in enumerate(self._extents):
+            self.trials = trials
             driver = self._start(WHOLE, number, resumed=number > 0)
             driver.wait(timeout=1800)
             clear(driver.pid, CLEAR_S)
