@@ -17,6 +17,17 @@ _KINDS: Final = {
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 """Limits of a number, as pydantic names them, in words."""
 _BROKEN: Final = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
+USUAL_NAMES: Final = {
+    "lr": "learning_rate",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "wd": "weight_decay",
+    "opt": "optimizer",
+    "scheduler": "schedule",
+    "lr_schedule": "schedule",
+    "lr_scheduler": "schedule",
+}
+"""What a field of the recipe is called elsewhere, with its name here."""
 
 
 def counted(number: int, noun: str) -> str:
