@@ -131,6 +131,7 @@ _HEAD: Final = """\
 
 Every key can be given in a TOML file (`--config FILE`) or on the command line (`--set KEY=VALUE`), and some have a flag
 of their own. Later sources win: the defaults, those of the data set, `--config`, `--space`, flags, `--set`.
+Whole numbers outside lists and the recipe may be written as `300_000`, `3e5`, `300k` or `0.3M`, in a file in quotes.
 `python -m search.run --keys` prints this reference, `--keys recipe` the keys that start with `recipe`."""
 
 

@@ -85,7 +85,7 @@ class RunConfig(BaseModel):
     compile: Compile = "auto"
     """Whether the residual blocks are compiled: blocks or off; auto compiles them where that is known to be faster."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Stop after this time in seconds, as a flag also 1h30m; the run can be resumed, with the same budget again."""
+    """Stop after this time, in seconds or as 1h30m; the run can be resumed, with the same budget again."""
     epoch_budget: Annotated[int, Field(ge=1)] | None = None
     """Stop when the trials of the run have trained this many epochs in total; the run can be resumed with more."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 3
@@ -95,7 +95,7 @@ class RunConfig(BaseModel):
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
     """Number of finished trials whose checkpoints are kept; the best ones."""
     disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
-    """Largest size of the run's folder in bytes (the flag also takes 750M or 20G); by default the disk is the limit."""
+    """Largest size of the run's folder in bytes or as 750M or 20G; by default the disk is the limit."""
     space: LayoutSpace = LayoutSpace()
     """Which layouts are searched: the choices for each field of a layout, and limits on its size."""
     recipe: RecipeSpace = RecipeSpace()

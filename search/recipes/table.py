@@ -202,6 +202,10 @@ def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | N
 
 def _setting(name: str, given: Any, where: tuple[str, ...], problems: list[Problem]) -> Setting | None:
     """The value `given` for a field, in the field's type; None, with a new problem, if the field does not accept it."""
+    if isinstance(given, bool) and not isinstance(default := Recipe.model_fields[name].default, bool | str):
+        kind = "a whole number" if isinstance(default, int) else "a number"  # pydantic takes true for 1
+        problems.append(Problem(where, given, f"{str(given).lower()} given; use {kind}"))
+        return None
     try:
         setting: Setting = _adapter(name).validate_python(given)
         return setting
