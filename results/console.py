@@ -13,7 +13,7 @@ import typer
 
 from results.errors import UserError
 from results.streams import discard, prepare_streams
-from results.wording import remedy_of
+from results.wording import USUAL_NAMES, remedy_of
 
 __all__ = ["UserError", "VersionOption", "run_app"]
 
@@ -128,8 +128,13 @@ def _usage_message(error: Any) -> str:
     option = getattr(error, "option_name", None)
     if option is not None and "No such option" in message:
         known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts)]
-        near = get_close_matches(option, [name for name in [*known, "--help"] if name.startswith("-")], n=1, cutoff=0.4)
-        message = f"no such option {option}" + (f"; did you mean {near[0]}?" if near else "")
+        names = {name.lstrip("-"): name for name in [*known, "--help"] if name.startswith("-")}
+        near = get_close_matches(option.lstrip("-"), names, n=1)  # by its words: the dashes are in every name
+        meant = f"; did you mean {names[near[0]]}?" if near else ""
+        usual = USUAL_NAMES.get(option.lstrip("-").replace("-", "_").lower(), "")
+        if not near and usual and "--set" in known:
+            meant = f"; did you mean --set {usual}=VALUE?"
+        message = f"no such option {option}{meant}"
     return f"{message} (see {context.command_path} --help)"
 
 

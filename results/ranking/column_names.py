@@ -23,8 +23,9 @@ def column_meant(name: str, columns: Sequence[str]) -> str | None:
     """
     plain = name.strip().replace(".", "_").replace(" ", "_")
     field = plain.removeprefix("recipe_")
-    recipe = f"recipe_{USUAL_NAMES.get(field, field)}"
-    return next((it for it in (name, HEADINGS.get(name), plain, recipe) if it is not None and it in columns), None)
+    key = USUAL_NAMES.get(field, f"recipe.{field}")
+    meant = (name, HEADINGS.get(name), plain, key.replace(".", "_"), key.removeprefix("space."))
+    return next((column for column in meant if column is not None and column in columns), None)
 
 
 def short_names(columns: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
 from search.recipes import RecipeSpace
 from search.recipes.annealing import unannealed
+from search.recipes.dimensions import Choice
 from search.recipes.table import read_with
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
@@ -191,6 +192,14 @@ class RunConfig(BaseModel):
             f"note: recipe.learning_rate: {lowest:g} or more is high for {name}, whose usual rate is {usual:g}"
             for name in small
             if lowest > 20 * (usual := USUAL_RATE[name])
+        ]
+        lists = [part for part in self.recipe.searched if isinstance(part, Choice) and part.name in part.fields]
+        pairs = [(part.name, *self.recipe.values_of(part.name)) for part in lists if part.count == 2]
+        found += [
+            f"note: recipe.{name}: [{low:g}, {high:g}] are two choices, and nothing between them is tried; a range is "
+            f"{{low = {low:g}, high = {high:g}, log = true}}"
+            for name, low, high in pairs
+            if self.sampler != "grid" and isinstance(low, float) and 0 < 10 * low <= high
         ]
         found += [f"note: recipe.{name} has no effect here; it needs {read_with(name)}" for name in self.recipe.unread]
         return found

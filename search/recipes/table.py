@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from results.wording import remedy_of
+from results.wording import USUAL_NAMES, remedy_of
 from search.recipes.dimensions import Choice, Number, Range, Setting, shown
 from trainables.recipe import READ_WITH, Recipe
 
@@ -224,5 +224,12 @@ def _adapter(name: str) -> TypeAdapter[Setting]:
 def _meant(key: str, known: Collection[str]) -> str:
     if key in OF_THE_RUN:
         return f"; set the run's {OF_THE_RUN[key]} instead"
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+    usual = USUAL_NAMES.get(str(key).lower(), "")
+    if usual:
+        inner = usual.removeprefix("recipe.")
+        return f"; did you mean {inner if inner in known else usual}?"
+    near = difflib.get_close_matches(str(key), known, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    few = len(known) <= len(_RANGE_KEYS)
+    return f"; known: {', '.join(known)}" if few else "; python -m search.run --keys recipe lists them all"

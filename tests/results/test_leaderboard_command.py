@@ -253,6 +253,7 @@ def test_notes_on_damage_go_to_stderr(shown: Any, storage: Path) -> None:
     ("arguments", "message"),
     [
         (["--topp", "3"], "no such option --topp; did you mean --top?"),
+        (["--pareto"], "no such option --pareto (see "),
         (["--top", "0"], "--top"),
         (["--top", "many"], "--top"),
         (["--top"], "'--top' requires an argument"),
