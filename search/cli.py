@@ -15,7 +15,7 @@ from results.console import VersionOption, run_app  # noqa: E402
 from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
 from search.process import leave, repair_environment  # noqa: E402
-from search.run import run_command  # noqa: E402
+from search.run import RunCommand, run_command  # noqa: E402
 from search.space import space_command  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
@@ -27,7 +27,7 @@ def main_command(version: VersionOption = False) -> None:
     """The best residual network under a parameter budget: search, rank and evaluate."""
 
 
-app.command("run")(run_command)
+app.command("run", cls=RunCommand)(run_command)
 app.command("space")(space_command)
 app.command("leaderboard", epilog=EXAMPLES)(leaderboard_command)
 app.command("evaluate")(evaluate_command)

@@ -9,11 +9,11 @@ check_origin()  # before the first import of a sibling, which might be another d
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from shutil import get_terminal_size  # noqa: E402
-from typing import Annotated, Any  # noqa: E402
+from typing import Annotated, Any, Final  # noqa: E402
 
 import typer  # noqa: E402
 
-from results.console import VersionOption, run_app  # noqa: E402
+from results.console import VersionOption, grouped, run_app  # noqa: E402
 from results.record.storage import require_new_runs  # noqa: E402
 from results.streams import silence  # noqa: E402
 from search.config import RunConfig, compose  # noqa: E402
@@ -24,8 +24,27 @@ from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+GROUPS: Final = {
+    "What to search": (
+        *("dataset", "max_params", "min_params", "space", "config", "sets", "sampler", "seed", "warm_start", "reuse"),
+        *("data_dir", "image_size", "train_images"),
+    ),
+    "Budget": (
+        *("trials", "replicates", "max_epochs", "grace_epochs", "reduction_factor", "time_budget", "epoch_budget"),
+    ),
+    "Machine": (
+        *("concurrency", "cpus_per_trial", "gpus_per_trial", "address", "disk_quota", "max_retries", "fail_fast"),
+    ),
+    "Run": ("name", "resume", "storage"),
+    "Output": ("dry_run", "quiet", "json", "keys", "version", "help"),
+}
+"""The options by the titles under which the help lists them."""
 
-@app.command(name="run")
+RunCommand = grouped(GROUPS)
+"""The class of the command, also for an application that mounts it."""
+
+
+@app.command(name="run", cls=RunCommand)
 def run_command(
     prefix: Annotated[
         str | None, typer.Argument(metavar="PREFIX", help="With --keys: print only the keys that start with this.")
