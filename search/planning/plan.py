@@ -26,7 +26,6 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
     report = make_report(config.space, samples=5, seed=config.seed)
     recipes = config.recipe.size
     trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)
-    epochs = config.ladder.expected_epochs(trials)
     planned = forecast(config, prepared.concurrency)
     return {
         "dataset": config.dataset,
@@ -41,11 +40,10 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
         "trials": trials,
         "sampler": config.sampler,
         "rungs": list(config.rungs),
-        "expected_epochs": epochs,
         "budgets": _budgets(config),
         "most_epochs": trials * config.max_epochs,
         "disk": dataclasses.asdict(planned) | {"total_bytes": planned.total},
-        **training_cost(config, storage, epochs, trials),
+        **training_cost(config, storage, trials),
     }
 
 
@@ -57,7 +55,6 @@ def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -
     config, space = change.config, change.config.space
     left = state.left(config.trials)
     known = sum(state.trials[number].epochs for number in state.open_trials)
-    epochs = max(0.0, config.ladder.expected_epochs(left) - known) if left else 0.0
     return {
         "run": run,
         "changes": {key: list(values) for key, values in change.differences.items()},
@@ -72,8 +69,7 @@ def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -
             for trial in state.trials.values()
         ),
         "rungs": list(config.rungs),
-        "expected_epochs": epochs,
-        **training_cost(config, storage, epochs, left),
+        **training_cost(config, storage, left, ended=state.ended, known=known, spent=state.epochs - known),
     }
 
 

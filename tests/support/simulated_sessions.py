@@ -19,13 +19,13 @@ from results import Record, RunState
 from search.config import RunConfig
 from search.driver.reconcile import reconcile
 from search.driver.retries import RetryRules
-from search.driver.rungs import AshaRungs
 from search.driver.searcher import RecordSearcher
 from search.driver.stopping import StopRequest
 from search.planning.preparation import Prepared
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.reuse import ReusableResults
+from search.runs.rungs import AshaRungs
 from tests.support.results_fixtures import start_session
 from trainables.checkpoints.files import FORMAT, read_epoch
 
