@@ -104,7 +104,8 @@ def run_command(
     """Search for the best residual network under a parameter budget.
 
     Without flags, it searches on scikit-learn's digits for about a minute on two cores. Values come from the
-    defaults of the data set, then --config, then --space, then flags, then --set; later ones win.
+    defaults of the data set, then --config, then --space, then flags, then --set; later ones win. Whole numbers may be
+    written as 300k or 5M.
 
     \b
     Example:

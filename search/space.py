@@ -45,6 +45,8 @@ def space_command(
 ) -> None:
     """Show a space of layouts: how many there are, how their parameters are distributed, and a few samples.
 
+    Whole numbers of --max-params, --min-params and --set may be written as 300k or 5M.
+
     \b
     Example:
       python -m search.space
