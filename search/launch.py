@@ -55,7 +55,8 @@ def launch(
     data = images.identity
     reusable = ReusableResults(config, data, prepared.reused)
     first = list(map(candidate_to_dict, prepared.first))
-    folder = write_run_file(folder, config, first, data, images.test_sha256, named=name is not None)
+    val_images = len(images.val_indices)
+    folder = write_run_file(folder, config, first, data, images.test_sha256, val_images, named=name is not None)
     prepared = replace(prepared, folder=folder)
     say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {', '.join(map(str, config.rungs))} epochs")
     return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)

@@ -31,14 +31,17 @@ from results.record.tables import (
 )
 
 NOTES_SHOWN: Final = 2
+STALE: Final = -1
+"""The length of the record for a table of an earlier version, which no record has."""
 DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),
     pa.field("train_images", pa.int64()),
+    pa.field("val_images", pa.int64()),
 )
 """Columns that a leaderboard adds to the trials of a run: its data set, the identity of the images (a digest of the
-training set, with the seed of the validation split), and the number of training images. All three are null if the run's
-`run.json` is missing or damaged, the last two also if it was written by a version that did not store them."""
+training set, with the seed of the validation split), and the numbers of training and validation images. All are null if
+the run's `run.json` is missing or damaged, the last three also if a version wrote it that did not store them."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,13 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
 
 def with_data(trials: pa.Table, folder: Path) -> pa.Table:
     """The trials of the run in `folder` with `DATA_FIELDS` as their last columns."""
-    facts: tuple[str | None, str | None, int | None] = None, None, None
+    facts: tuple[str | None, str | None, int | None, int | None] = None, None, None, None
     try:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
         known = f"{data['sha256'][:12]}/{config['split_seed']}" if data else None
-        facts = str(config["dataset"]), known, data.get("train_images")
+        val_images = stored.get("validation", {}).get("images")
+        facts = str(config["dataset"]), known, data.get("train_images"), val_images
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # a leaderboard shows the trials of a run whose configuration is lost
     for field, value in zip(DATA_FIELDS, facts, strict=True):
@@ -178,6 +182,8 @@ def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
             metadata = parquet.schema_arrow.metadata or {}
             version = metadata.get(SCHEMA_KEY, b"no version").decode("ascii", "replace")
             expected = schema.metadata[SCHEMA_KEY].decode()
+            if _is_older(version, expected):  # the record has more; without it, the missing columns are null
+                return _Stored(_completed(parquet.read(), schema), STALE)
             if version != expected or not parquet.schema_arrow.equals(schema):
                 other = "its columns are not those of" if version == expected else f"its schema is {version} instead of"
                 notes.append(f"{path}: {other} {expected}")
@@ -189,6 +195,22 @@ def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         notes.append(f"{path}: damaged ({' '.join(str(error).split())[:100]})")
         return None
+
+
+def _is_older(version: str, expected: str) -> bool:
+    (kind, _, number), (expected_kind, _, newest) = version.partition("-v"), expected.partition("-v")
+    return kind == expected_kind and number.isdecimal() and int(number) < int(newest)
+
+
+def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table of an earlier version with the columns of `schema`; KeyError if a column has another type."""
+    columns = []
+    for field in schema:
+        known = field.name in table.schema.names
+        if known and table.schema.field(field.name).type != field.type:
+            raise KeyError(field.name)
+        columns.append(table[field.name] if known else pa.nulls(table.num_rows, field.type))
+    return pa.table(columns, schema=schema)
 
 
 def _named(table: pa.Table, run: str) -> pa.Table:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benchmarks.flatness.zero_work import ZeroWork, accuracy_of
 from results import Record, RunState, read_record
+from results.ranking.rung_bar import bar
 from search.config import RunConfig, compose
 from search.config.views import Ladder
 from search.driver import session
@@ -28,7 +29,7 @@ from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.folder import write_run_file
 from search.runs.ranking import Leaders, ranked
 from search.runs.reuse import ReusableResults
-from search.runs.rungs import AshaRungs, quantile
+from search.runs.rungs import AshaRungs
 from tests.support.results_fixtures import report, run_trial, start_session
 from tests.support.simulated_sessions import searcher_over
 
@@ -72,9 +73,8 @@ class Compared(float):
     values=st.lists(st.floats(0, 1) | st.sampled_from([k / 144 for k in range(145)]), min_size=1, max_size=60),
     factor=st.integers(2, 10),
 )
-def test_a_quantile_of_sorted_numbers_is_numpys_to_the_last_bit(values: list[float], factor: int) -> None:
-    q = 1 - 1 / factor
-    assert quantile(sorted(values), q) == float(np.quantile(values, q))
+def test_the_bar_of_a_rung_is_numpys_quantile_to_the_last_bit(values: list[float], factor: int) -> None:
+    assert bar(sorted(values), factor) == float(np.quantile(values, 1 - 1 / factor))
 
 
 def test_a_decision_compares_with_few_of_those_before() -> None:
