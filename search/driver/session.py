@@ -33,10 +33,10 @@ from ray import tune
 
 from search.driver.reconcile import reconcile
 from search.driver.retries import RetryRules
-from search.driver.rungs import AshaRungs
 from search.driver.scheduler import AshaScheduler
 from search.driver.searcher import RecordSearcher
 from search.driver.stopping import StopRequest, stop_on_signals
+from search.runs.rungs import AshaRungs
 from trainables.ray_trainable import TrialTrainable
 
 
