@@ -77,11 +77,10 @@ class LiveDisplay:
         self._open(state, concurrency, started)
         with Live(console=self.console, auto_refresh=False) as self._live:
             try:
-                self._draw(self.render(state))
+                self._draw(state)
                 yield
             finally:
-                self._print_endings(state)
-                self._draw(self.render(state, over=True))
+                self._draw(state, over=True)
         self._live = None
 
     def update(self, state: RunState) -> None:
@@ -93,29 +92,38 @@ class LiveDisplay:
         reached = (len(state.trials), sum(trial.epochs for trial in state.trials.values()))
         if reached != self._shown or self.console.size != self._size or now - self._drawn >= IDLE_INTERVAL_S:
             self._drawn, self._shown = now, reached
-            self._print_endings(state)
-            self._draw(self.render(state))
+            self._draw(state)
             self._due = now + max(MIN_INTERVAL_S, (1 + RENDER_SHARE) * (time.monotonic() - now))
 
     def note(self, sentence: str) -> None:
         """Prints the sentence above the table."""
         self._erase_what_wrapped()
-        self.console.print("\n".join(wrapped(sentence, self.console.width)), highlight=False, markup=False)
+        self._print(wrapped(sentence, self.console.width))
 
-    def _print_endings(self, state: RunState) -> None:
-        ended = self._endings.take(state)
-        for number, trial in enumerate(ended, start=self._endings.finished - len(ended) + 1):
-            self.note(fitted(_ending(trial, f"{number}/{self.budgets.trials}"), self.console.width))
-            if trial.error and trial.error.strip():
-                self.note(f"  {trial.error.strip().splitlines()[-1]}")
+    def _print(self, lines: list[str]) -> None:
+        """Prints lines above the table, which Rich draws again."""
+        self.console.print("\n".join(lines), highlight=False, markup=False)
 
-    def _draw(self, content: RenderableType) -> None:
-        """Draws the table in place of the last one."""
+    def _draw(self, state: RunState, *, over: bool = False) -> None:
+        """Draws the table of `state` in place of the last one, below the trials that have ended since."""
         assert self._live is not None
         self._erase_what_wrapped()
-        lines = self.console.render_lines(content, pad=False)
+        lines = self.console.render_lines(self.render(state, over=over), pad=False)
+        ended = self._ended_lines(state)
         self._size, self._widths = self.console.size, [Segment.get_line_length(line) for line in lines]
-        self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
+        with self.console:  # one write, else the ended trials would be seen above the old table
+            if ended:
+                self._print(ended)
+            self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
+
+    def _ended_lines(self, state: RunState) -> list[str]:
+        ended, width = self._endings.take(state), self.console.width
+        lines = []
+        for number, trial in enumerate(ended, start=self._endings.finished - len(ended) + 1):
+            lines.append(fitted(_ending(trial, f"{number}/{self.budgets.trials}"), width))
+            if trial.error and trial.error.strip():
+                lines += wrapped(f"  {trial.error.strip().splitlines()[-1]}", width)
+        return lines
 
     def _erase_what_wrapped(self) -> None:
         """Erases the lines that the table has gained by a narrower terminal: Rich erases as many as it has drawn."""
@@ -161,9 +169,9 @@ class LiveDisplay:
         done = sum(trial.epochs for trial in state.trials.values())
         finished = sum(trial.ended for trial in state.trials.values())
         counts = status_counts(state)
-        if over and "running" in counts:
-            counts["interrupted"] = counts.get("interrupted", 0) + counts.pop("running")
-        statuses = [f"{number} {status}" for status, number in counts.items()]
+        if over:
+            counts = {"interrupted": counts.pop("running", 0) + counts.pop("interrupted", 0)} | counts
+        statuses = [f"{number} {status}" for status, number in counts.items() if number]
         reached = zip(self.ladder.rungs, rung_counts(state, len(self.ladder.rungs)), strict=True)
         rungs = [f"{number} at {epochs}" for epochs, number in reached]
         lines: list[RenderableType] = [

@@ -70,5 +70,5 @@ def _vertical(accuracies: Sequence[float]) -> tuple[float, float]:
     low, high = min(accuracies), max(accuracies)
     if high - low >= LEAST_SPAN:
         return low, high
-    top = min(1.0, high + LEAST_SPAN / 2)
-    return max(0.0, top - LEAST_SPAN), max(top, LEAST_SPAN)
+    top = min(1.0, max(LEAST_SPAN, (low + high + LEAST_SPAN) / 2))
+    return top - LEAST_SPAN, top
