@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from results import RunState
@@ -13,7 +15,7 @@ PACE_EPOCHS = 2
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What is still to be trained, on average, if the rungs go on as they have so far."""
+    """What is still to be trained, on average."""
 
     epochs: float
     """Epochs of all trials that have not ended."""
@@ -22,32 +24,44 @@ class Expectation:
 
 
 def expected(state: RunState, ladder: Ladder, budgets: Budgets) -> Expectation:
-    """What is left of a search that ends after `budgets.trials` trials or `budgets.epochs` epochs.
-
-    The share of trials that pass a rung is the observed one, with one more pass among `reduction_factor` more trials,
-    so that it is the planned share at the start.
-    """
-    shares = [_passing(state, rung, ladder.reduction_factor) for rung in ladder.rungs[:-1]]
-    open_ = [_left(trial.epochs, ladder, shares) for trial in state.trials.values() if not trial.ended]
-    new = max(0, budgets.trials - len(state.trials))
-    fresh = _left(0, ladder, shares)
-    epochs, longest = sum(open_) + new * fresh, max([*open_, *([fresh] if new else [])], default=0.0)
+    """What is left of a search that ends after `budgets.trials` trials or `budgets.epochs` epochs."""
+    trials = state.trials.values()
+    at_work = [trial.epochs for trial in trials if not trial.ended]
+    coming, epochs, before = float(max(0, budgets.trials - len(trials))), 0.0, 0
+    starts = [*at_work, *([0] if coming else [])]
+    shares = []
+    for rung in ladder.rungs:
+        inside = [trained for trained in at_work if before <= trained < rung]
+        epochs += coming * (rung - before) + sum(rung - trained for trained in inside)
+        arriving = coming + len(inside)
+        coming = _passing(sum(trial.epochs >= rung for trial in trials), arriving, ladder.reduction_factor)
+        shares.append(coming / arriving if arriving else 0.0)
+        before = rung
+    longest = max((_left(trained, ladder, shares) for trained in starts), default=0.0)
     if budgets.epochs is not None:
         within = float(max(0, budgets.epochs - state.epochs))
         epochs, longest = min(epochs, within), min(longest, within)
     return Expectation(epochs, longest)
 
 
-def _passing(state: RunState, rung: int, reduction_factor: int) -> float:
-    passed = sum(trial.epochs > rung for trial in state.trials.values())
-    stopped = sum(trial.epochs == rung and trial.status == "stopped" for trial in state.trials.values())
-    return (passed + 1) / (passed + stopped + reduction_factor)
+def _passing(there: int, arriving: float, reduction_factor: int) -> float:
+    """How many of `arriving` trials pass a rung that `there` others have reached, on average, if all are equally good.
+
+    The first one passes, and of m + 1 trials the last passes with probability (m - q (m - 1)) / (m + 1), where q is the
+    quantile: its place among them is any with the same probability. The sum over m is taken by harmonic numbers.
+    """
+    if not arriving:
+        return 0.0
+    share = 1 / reduction_factor
+    early = (1 - 2 * share) * math.log((there + arriving + 0.5) / (there + 0.5))
+    first = 0.0 if there else share * min(1.0, arriving)
+    return min(arriving, share * arriving + early + first)
 
 
-def _left(epochs: int, ladder: Ladder, shares: list[float]) -> float:
-    """Epochs that a trial still trains after `epochs` epochs if these `shares` pass the rungs before the last."""
+def _left(epochs: int, ladder: Ladder, shares: Sequence[float]) -> float:
+    """Epochs that a trial still trains after `epochs` epochs on average if these `shares` pass the rungs."""
     left, alive = 0.0, 1.0
-    for rung, share in zip(ladder.rungs, [*shares, 0.0], strict=True):
+    for rung, share in zip(ladder.rungs, shares, strict=True):
         if rung > epochs:
             left, epochs, alive = left + alive * (rung - epochs), rung, alive * share
     return left

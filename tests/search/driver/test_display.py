@@ -265,7 +265,7 @@ def test_a_resize_leaves_no_line_behind(
         fed(terminal, console)
         for width in widths:
             terminal.resize(width)
-            console.size = (width, 30)  # type: ignore[assignment]  # rich takes a pair
+            console.size = (width, 30)
             if by_note:
                 display.note("note")
             display.update(state)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import pytest
 
 from results import Record, RunState
 from search.config.views import Budgets, Ladder
 from search.driver.display.progress import Expectation, Pace, awaited, expected, training_began_s
+from search.driver.rungs import AshaRungs
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 
 LADDER = Ladder((2, 6, 18), 3)
-ONE = 2 + 4 / 3 + 12 / 9
-"""Epochs of a trial of which a third pass each rung."""
 
 
 def budgets(trials: int, epochs: int | None = None) -> Budgets:
@@ -22,10 +23,23 @@ def budgets(trials: int, epochs: int | None = None) -> Budgets:
     )
 
 
-def test_a_search_starts_with_the_planned_shares() -> None:
-    left = expected(RunState(), LADDER, budgets(12))
-    assert left == Expectation(pytest.approx(12 * ONE), pytest.approx(ONE))
-    assert left.epochs <= LADDER.expected_epochs(12), "which lets at least one trial pass every rung"
+def halved(ladder: Ladder, trials: int, generator: np.random.Generator) -> int:
+    """Epochs of a search whose trials are equally good and train one after another."""
+    rungs, epochs = AshaRungs(ladder), 0
+    for trial in range(trials):
+        for rung in ladder.rungs:
+            if not rungs.goes_on(trial, rung, generator.random()):
+                break
+        epochs += rung
+    return epochs
+
+
+@pytest.mark.parametrize("trials", [1, 4, 12, 60])
+@pytest.mark.parametrize("ladder", [LADDER, Ladder((1, 2, 4, 8), 2), Ladder((1, 4, 16), 4), Ladder((5,), 3)])
+def test_a_search_starts_with_what_asynchronous_halving_takes(ladder: Ladder, trials: int) -> None:
+    generator = np.random.default_rng(0)
+    taken = fmean(halved(ladder, trials, generator) for _ in range(400))
+    assert expected(RunState(), ladder, budgets(trials)).epochs == pytest.approx(taken, rel=0.1)
 
 
 def test_an_ended_search_has_nothing_left(tmp_path: Path) -> None:
@@ -36,17 +50,21 @@ def test_an_ended_search_has_nothing_left(tmp_path: Path) -> None:
         assert expected(record.state, LADDER, budgets(2)) == Expectation(0.0, 0.0)
 
 
-def test_open_trials_count_from_their_epoch_and_shares_are_observed(tmp_path: Path) -> None:
+def test_open_trials_count_from_their_epoch(tmp_path: Path) -> None:
     with Record(tmp_path / "run") as record:
         start_session(record)
         run_trial(record, 0, {2: 0.5, 6: 0.6, 18: 0.7})
         run_trial(record, 1, {2: 0.4}, "stopped")
+        before = expected(record.state, LADDER, budgets(3))
         run_trial(record, 2, {2: 0.5}, None)
         record.append("report", **report(2, 3, None))
-        first, second = (2 + 1) / (3 + 3), (1 + 1) / (1 + 3)  # of 3 trials at the first rung, 2 have passed it
-        running, fresh = 3 + 12 * second, 2 + first * (4 + 12 * second)
-        left = expected(record.state, LADDER, budgets(5))
-        assert left == Expectation(pytest.approx(running + 2 * fresh), pytest.approx(running))
+        alone = expected(record.state, LADDER, budgets(3))
+        assert before.epochs == before.longest, "one trial is left, and later the same one"
+        assert alone.epochs == alone.longest
+        assert alone.epochs == pytest.approx(3 + 12 / 2, rel=0.02), (
+            "to the next rung, which every other second one passes"
+        )
+        assert expected(record.state, LADDER, budgets(5)).epochs > alone.epochs + 2 * 2
         assert expected(record.state, LADDER, budgets(5, epochs=25)).epochs == 25 - record.state.epochs
 
 
