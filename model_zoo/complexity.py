@@ -113,14 +113,19 @@ def total(terms: Iterable[Ints]) -> Ints:
 
 def count_params(layout: ResNetLayout) -> int:
     """The number of trainable parameters, equal to `sum(p.numel() for p in build(layout).parameters())`."""
+    return sum(params_by_part(layout))
+
+
+def params_by_part(layout: ResNetLayout) -> list[int]:
+    """The trainable parameters of the stem, of each stage and of the head."""
     bias, c_in = layout.conv_bias, layout.stem_channels
-    params = stem_params(layout.in_channels, c_in, bias) + head_params(layout.channels[-1], layout.classes)
+    params = [stem_params(layout.in_channels, c_in, bias)]
     for blocks, width, kernel, stride in zip(
         layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True
     ):
-        params += stage_params(c_in, width, blocks, kernel, stride, layout.skip_kernel, bias, layout.form)
+        params.append(stage_params(c_in, width, blocks, kernel, stride, layout.skip_kernel, bias, layout.form))
         c_in = width
-    return int(params)
+    return [*map(int, params), int(head_params(c_in, layout.classes))]
 
 
 def count_norms(layout: ResNetLayout) -> tuple[int, int]:
@@ -151,16 +156,29 @@ def count_flops(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) ->
     `image_size` is the side or (height, width) in pixels. Norms, activations, biases and additions are not counted,
     as in `torch.utils.flop_counter`; a training step costs about three times as much.
     """
-    areas = pixels_by_level(image_size, layout.stages)
-    level, c_in = 0, layout.stem_channels
-    flops = stem_flops(layout.in_channels, c_in, areas[0]) + head_flops(layout.channels[-1], layout.classes)
-    for blocks, width, kernel, stride in zip(
-        layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True
+    return sum(flops_by_part(layout, image_size))
+
+
+def flops_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> list[int]:
+    """The FLOPs, as `count_flops` counts them, of the stem, of each stage and of the head."""
+    areas = [height * width for height, width in sizes_by_part(layout, image_size)]
+    c_in = layout.stem_channels
+    flops = [stem_flops(layout.in_channels, c_in, areas[0])]
+    for blocks, width, kernel, stride, before, pixels in zip(
+        layout.blocks, layout.channels, layout.kernels, layout.strides, areas, areas[1:], strict=False
     ):
-        before, level = areas[level], level + stride - 1
-        flops += stage_flops(c_in, width, blocks, kernel, stride, layout.skip_kernel, before, areas[level], layout.form)
+        flops.append(stage_flops(c_in, width, blocks, kernel, stride, layout.skip_kernel, before, pixels, layout.form))
         c_in = width
-    return int(flops)
+    return [*map(int, flops), int(head_flops(c_in, layout.classes))]
+
+
+def sizes_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> list[tuple[int, int]]:
+    """(height, width) in pixels of what the stem, each stage and the head's mean put out."""
+    sizes = [image_size if isinstance(image_size, tuple) else (image_size, image_size)]
+    for stride in layout.strides:
+        height, width = sizes[-1]
+        sizes.append((-(-height // stride), -(-width // stride)))
+    return [*sizes, (1, 1)]
 
 
 def pixels_by_level(image_size: int | tuple[int, int], levels: int) -> tuple[int, ...]:

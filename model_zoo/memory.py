@@ -1,10 +1,10 @@
 """Activation memory of a training step in closed form, without building a weight.
 
 In units of one float32 value per image. A block saves for backward what its convolutions, norms and activations read:
-every convolution's output, every activation's (ReLU is in place, SiLU and GELU need their input too), the skip
-convolution's where a norm reads it, and what a squeeze scales. Backward adds gradients in flight. As in
-`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64, and
-which convolutions a block has is up to its kind.
+every convolution's output, every activation's (ReLU and leaky ReLU are in place, SiLU and GELU need their input too),
+the skip convolution's where a norm reads it, and what a squeeze scales. Backward adds gradients in flight. As in
+`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64, and which
+convolutions a block has is up to its kind.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from model_zoo.blocks import FEWEST_STRIDED, KINDS, PLAIN, BlockForm, Convolution, Ints
-from model_zoo.complexity import has_skip, pixels_by_level, total
+from model_zoo.blocks import FEWEST_STRIDED, IN_PLACE, KINDS, PLAIN, BlockForm, Convolution, Ints
+from model_zoo.complexity import has_skip, sizes_by_part, total
 from model_zoo.layout import ResNetLayout
 
 BYTES_PER_VALUE = 4
@@ -21,13 +21,13 @@ BYTES_PER_VALUE = 4
 
 
 def _kept(form: BlockForm) -> int:
-    """Tensors that an activation keeps: its result and, except ReLU's, which is in place, its input."""
-    return 1 if form.activation == "relu" else 2
+    """Tensors that an activation keeps: its result and, unless it is in place, its input."""
+    return 1 if form.activation in IN_PLACE else 2
 
 
 def _for_reader(conv: Convolution, form: BlockForm) -> int:
     """1 where the result after a convolution is kept only because something reads it; ReLU keeps its result itself."""
-    return 0 if conv.activated and form.activation == "relu" else 1
+    return 0 if conv.activated and form.activation in IN_PLACE else 1
 
 
 def _kept_after(conv: Convolution, form: BlockForm) -> int:
@@ -192,11 +192,7 @@ def count_activation_bytes(layout: ResNetLayout, image_size: int | tuple[int, in
     workspaces and the rounding and fragments of CUDA's caching allocator come on top on a GPU. Under bfloat16 autocast
     it is about half: 0.502 to 0.511 of it on five presets.
     """
-    levels = pixels_by_level(image_size, layout.stages)
-    areas, level = [levels[0]], 0
-    for stride in layout.strides:
-        level += stride - 1
-        areas.append(levels[level])
+    *areas, _ = (height * width for height, width in sizes_by_part(layout, image_size))
     return int(
         activation_bytes(
             layout.in_channels,
@@ -210,6 +206,23 @@ def count_activation_bytes(layout: ResNetLayout, image_size: int | tuple[int, in
             layout.form,
         )
     )
+
+
+def saved_bytes_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> list[int]:
+    """Bytes per image in float32 that the stem, each stage and the head save for backward.
+
+    Their sum is less than `count_activation_bytes`, which also has the gradients in flight at the peak.
+    """
+    *areas, _ = (height * width for height, width in sizes_by_part(layout, image_size))
+    c_in, form = layout.stem_channels, layout.form
+    saved = [stem_saved(layout.in_channels, c_in, areas[0], form)]
+    stages = zip(layout.channels, layout.blocks, layout.strides, areas, areas[1:], strict=False)
+    for number, (width, blocks, stride, before, pixels) in enumerate(stages, start=1):
+        last = number == layout.stages
+        saved.append(stage_saved(c_in, width, blocks, stride, layout.skip_kernel, before, pixels, form, last))
+        c_in = width
+    saved.append(head_saved(c_in, layout.classes))
+    return [int(BYTES_PER_VALUE * values) for values in saved]
 
 
 def _larger(a: Ints, b: Ints) -> Ints:

@@ -11,8 +11,8 @@ check_origin()  # before the first import of a sibling, which might be another d
 
 import typer  # noqa: E402
 
+from results import leaderboard, show  # noqa: E402
 from results.console import VersionOption, run_app  # noqa: E402
-from results.leaderboard import EXAMPLES, leaderboard_command  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
 from search.process import leave, repair_environment  # noqa: E402
 from search.run import run_command  # noqa: E402
@@ -24,12 +24,13 @@ app = typer.Typer(name="parambudget", rich_markup_mode=None)
 
 @app.callback()
 def main_command(version: VersionOption = False) -> None:
-    """The best residual network under a parameter budget: search, rank and evaluate."""
+    """The best residual network under a parameter budget: search, rank, show, evaluate and export."""
 
 
 app.command("run")(run_command)
 app.command("space")(space_command)
-app.command("leaderboard", epilog=EXAMPLES)(leaderboard_command)
+app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard_command)
+app.command("show", epilog=show.EXAMPLES)(show.show_command)
 app.command("evaluate")(evaluate_command)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Sequence
 
 from results import RunState
+from results.ranking.rung_bar import bar
 from search.config.views import Ladder
 
 
@@ -37,7 +37,7 @@ class AshaRungs:
             return epoch < self.rungs[-1]
         if trial not in self._went_on[epoch]:
             before = self._ascending[epoch]
-            passes = not before or value >= quantile(before, 1 - 1 / self.reduction_factor)
+            passes = not before or value >= bar(before, self.reduction_factor)
             self.values[epoch][trial] = value
             self._went_on[epoch][trial] = passes and epoch != self.rungs[-1]
             if not math.isnan(value):  # NaN has no order; Ray's own scheduler leaves it out as well
@@ -56,12 +56,3 @@ class AshaRungs:
             for report in state.rung_reports(number)
         ]
         return {trial: self.goes_on(trial, epoch, value) for _, trial, epoch, value in sorted(at_rungs)}
-
-
-def quantile(ascending: Sequence[float], q: float) -> float:
-    """The `q` quantile of numbers in ascending order by linear interpolation, equal to NumPy's to the last bit."""
-    place = q * (len(ascending) - 1)
-    low = int(place)
-    share = place - low
-    lower, upper = ascending[low], ascending[min(low + 1, len(ascending) - 1)]
-    return lower + (upper - lower) * share if share < 0.5 else upper - (upper - lower) * (1 - share)

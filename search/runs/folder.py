@@ -91,8 +91,8 @@ def write_run_file(
     """Creates `folder` with its `run.json`, both or neither, and returns it.
 
     `first` are the candidates to try first, `data` is the identity of the training images, `test_sha256` that of the
-    test images, and `val_images` the number of validation images. If another process has created `folder` meanwhile, a run that the user has not `named` gets the
-    next free name.
+    test images, and `val_images` the number of validation images. If another process has created `folder` meanwhile, a
+    run that the user has not `named` gets the next free name.
 
     Raises:
         ConfigError: the name is taken, or the storage cannot be written.
@@ -196,6 +196,16 @@ def read_test_sha256(folder: Path) -> str | None:
         ResumeError: `run.json` is damaged or has another format.
     """
     stored: str | None = _read_run_file(folder).get("test", {}).get("sha256")
+    return stored
+
+
+def read_val_images(folder: Path) -> int | None:
+    """The number of validation images of the run in `folder`; None in runs of versions that did not store it.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    stored: int | None = _read_run_file(folder).get("validation", {}).get("images")
     return stored
 
 

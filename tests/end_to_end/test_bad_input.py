@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import search.run
-from tests.support.cli import ROOT, command, environment, run
+from tests.support.cli import COMMANDS, ROOT, command, environment, run
 
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "all problems at once": (
@@ -74,7 +74,7 @@ def test_an_existing_name_is_refused_with_the_remedy(tmp_path: Path) -> None:
     assert "--resume mine" in outcome.stderr
 
 
-@pytest.mark.parametrize("module", ["search.run", "search.space", "search.evaluate", "results.leaderboard"])
+@pytest.mark.parametrize("module", COMMANDS)
 def test_help_ends_with_examples(module: str, tmp_path: Path) -> None:
     outcome = run(module, "--help", cwd=tmp_path)
     assert outcome.returncode == 0
@@ -103,7 +103,7 @@ def test_the_console_script_holds_every_command(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("parambudget")
     outcome = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     names = {line.split()[0] for line in outcome.stdout.partition("Commands:")[2].splitlines() if line.strip()}
-    assert names == {"run", "space", "leaderboard", "evaluate"}
+    assert names == {"run", "space", "leaderboard", "show", "evaluate"}
     mistake = subprocess.run([script, "space", "--max-params=1"], cwd=tmp_path, capture_output=True, text=True)
     assert mistake.returncode == 2
     assert mistake.stderr.startswith("error: ")

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from results.console import version_of
-from tests.support.cli import ROOT, environment, run
+from tests.support.cli import COMMANDS, ROOT, environment, run
 
 VERSION = f"parambudget {metadata.version('parambudget')}\n"
 
 
-@pytest.mark.parametrize("module", ["search.run", "search.space", "search.evaluate", "results.leaderboard"])
+@pytest.mark.parametrize("module", COMMANDS)
 def test_every_command_prints_the_version(module: str, tmp_path: Path) -> None:
     outcome = run(module, "--version", cwd=tmp_path)
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, VERSION, "")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["space"], ["evaluate"], ["leaderboard"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["space"], ["evaluate"], ["leaderboard"], ["show"]])
 def test_the_console_script_and_its_commands_print_it_too(command: list[str], tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("parambudget")
     given = [script, *command, "--version"]

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo import ResNetLayout, build, count_flops, count_params
 from model_zoo.blocks import ACTIVATIONS, KINDS
+from model_zoo.complexity import flops_by_part, params_by_part, sizes_by_part
 from tests.support.examples import examples, some_of
 from tests.support.zoo_fixtures import layouts
 
@@ -35,6 +36,27 @@ def test_the_parameter_count_is_that_of_the_built_network(layout: ResNetLayout) 
 def test_the_flop_count_is_that_of_torch(layout: ResNetLayout, image_size: int | tuple[int, int]) -> None:
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     assert count_flops(layout, image_size) == counted_flops(build(layout), layout, height, width)
+
+
+@settings(deadline=None)
+@given(layout=layouts(max_blocks=3), image_size=IMAGE_SIZES)
+def test_each_part_has_the_parameters_and_the_size_of_its_module(
+    layout: ResNetLayout, image_size: int | tuple[int, int]
+) -> None:
+    network = build(layout)
+    counted = [sum(p.numel() for p in part.parameters()) for part in (network.stem, *network.stages, network.head)]
+    if network.norm is not None:  # the norm after a stage's last sum counts as the stage's, wherever its module is
+        for stage, width in enumerate(layout.channels, start=1):
+            counted[stage] += 2 * width
+            if stage < layout.stages:
+                counted[stage + 1] -= 2 * width
+    assert params_by_part(layout) == counted
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    with torch.inference_mode():
+        x = network.eval().stem(torch.zeros(1, layout.in_channels, height, width))
+        sizes = [tuple(x.shape[2:]), *(tuple((x := stage(x)).shape[2:]) for stage in network.stages), (1, 1)]
+    assert sizes_by_part(layout, image_size) == sizes
+    assert len(flops_by_part(layout, image_size)) == len(sizes)
 
 
 FORMS = list(itertools.product(KINDS, (1, 2, 4), (0, 3, 16), ACTIVATIONS))

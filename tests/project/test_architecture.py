@@ -15,7 +15,7 @@ from tests.support.imports import imported
 PACKAGES = ("model_zoo", "results", "search", "trainables")
 ALLOWED = {
     "model_zoo": {"model_zoo"},
-    "results": {"results"},
+    "results": {"results", "model_zoo"},
     "trainables": {"trainables", "model_zoo"},
     "search": set(PACKAGES),
     "benchmarks": {*PACKAGES, "benchmarks"},
@@ -33,13 +33,13 @@ PARTS = {
         *("keys", "cli"),
     ),
     "trainables": (
-        *("errors", "recipe", "schedule"),
+        *("errors", "recipe", "schedule", "plateau"),
         *("data", "augmentation", "optimization", "checkpoints"),
         *("devices", "process_settings", "network_setup"),
-        *("training", "ray_trainable"),
+        *("evaluation", "training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
-    "results": ("errors", "wording", "streams", "console", "record", "ranking", "leaderboard"),
+    "results": ("errors", "wording", "streams", "console", "record", "ranking", "trial_page", "leaderboard", "show"),
 }
 """The parts of a package, each of which imports earlier ones alone."""
 ONLY_IN = {
@@ -112,6 +112,7 @@ def test_imports_follow_the_arrows(path: Path) -> None:
         assert library not in names or file.startswith(places), f"{file} imports {library}"
     if package == "results":
         assert not names & {"torch", "torchvision"}
+        assert "model_zoo" not in names or file.startswith("results/trial_page/")
     if package == "model_zoo":
         assert not names & {"pandas", "pyarrow", "numpy", "os", "pathlib"}
 
@@ -139,6 +140,8 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
     [
         ("search.run", {"torch", "ray", "pandas", "optuna", "duckdb", "results.record.events"}),
         ("results.leaderboard", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic"}),
+        ("results.show", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
+        ("results.trial_page.text", {"torch", "ray", "pandas", "optuna", "duckdb"}),
         ("search.space", {"torch", "ray", "pandas", "optuna"}),
         ("search.keys", {"torch", "ray", "pandas", "optuna"}),
         ("model_zoo", {"torch"}),

@@ -15,6 +15,7 @@ import typer
 from PIL import Image
 
 import results.leaderboard
+import results.show
 import search.cli
 import search.evaluate
 import search.run
@@ -41,6 +42,7 @@ APPS = {
     "search.space": search.space.app,
     "search.evaluate": search.evaluate.app,
     "results.leaderboard": results.leaderboard.app,
+    "results.show": results.show.app,
 }
 MOST_LINES = 120
 

@@ -17,6 +17,12 @@ from tests.support.processes import ROOT, session
 LIMIT_S = 240
 """Longest wait for a command, so that a hang cannot block the suite."""
 
+COMMANDS = (
+    *("search.run", "search.space", "search.evaluate"),
+    *("results.leaderboard", "results.show"),
+)
+"""The modules that are commands."""
+
 TINY = (
     "--trials=4",
     "--max-epochs=4",

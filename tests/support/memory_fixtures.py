@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from model_zoo import ResNetLayout, build
 from model_zoo.complexity import pixels_by_level
-from model_zoo.memory import BYTES_PER_VALUE, head_saved, stage_saved, stem_saved
+from model_zoo.memory import BYTES_PER_VALUE, saved_bytes_by_part
 
 Size = tuple[int, int]
 FEW, MANY = 4, 12
@@ -105,10 +105,4 @@ def stage_areas(layout: ResNetLayout, size: Size) -> list[int]:
 
 def saved_values(layout: ResNetLayout, size: Size) -> int:
     """The float32 values per image that the closed forms of stem, stages and head say are saved for backward."""
-    areas = stage_areas(layout, size)
-    values = stem_saved(layout.in_channels, layout.stem_channels, areas[0], layout.form)
-    widths = (layout.stem_channels, *layout.channels)
-    for i, (blocks, stride) in enumerate(zip(layout.blocks, layout.strides, strict=True)):
-        stage = (widths[i], widths[i + 1], blocks, stride, layout.skip_kernel, areas[i], areas[i + 1])
-        values += stage_saved(*stage, layout.form, int(i == layout.stages - 1))
-    return int(values + head_saved(widths[-1], layout.classes))
+    return sum(saved_bytes_by_part(layout, size)) // BYTES_PER_VALUE

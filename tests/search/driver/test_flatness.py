@@ -17,12 +17,13 @@ from rich.console import Console
 
 from benchmarks.flatness.zero_work import ZeroWork, accuracy_of
 from results import Record, RunState, read_record
+from results.ranking.rung_bar import bar
 from search.config import RunConfig, compose
 from search.config.views import Ladder
 from search.driver import session
 from search.driver.disk_watch import PatientRecord
 from search.driver.display import LineDisplay, SilentDisplay
-from search.driver.rungs import AshaRungs, quantile
+from search.driver.rungs import AshaRungs
 from search.planning.preparation import Prepared
 from search.runs import ranking
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
@@ -72,9 +73,8 @@ class Compared(float):
     values=st.lists(st.floats(0, 1) | st.sampled_from([k / 144 for k in range(145)]), min_size=1, max_size=60),
     factor=st.integers(2, 10),
 )
-def test_a_quantile_of_sorted_numbers_is_numpys_to_the_last_bit(values: list[float], factor: int) -> None:
-    q = 1 - 1 / factor
-    assert quantile(sorted(values), q) == float(np.quantile(values, q))
+def test_the_bar_of_a_rung_is_numpys_quantile_to_the_last_bit(values: list[float], factor: int) -> None:
+    assert bar(sorted(values), factor) == float(np.quantile(values, 1 - 1 / factor))
 
 
 def test_a_decision_compares_with_few_of_those_before() -> None:
