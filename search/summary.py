@@ -47,6 +47,7 @@ def summarise(
     from results import rank_table, read_run
     from results.ranking.query import left_out
     from results.ranking.rendering import OutputFormat, write_board
+    from results.record.reading import with_data
 
     width = console.width if console.is_terminal else None
 
@@ -57,7 +58,7 @@ def summarise(
     def command(parts: list[str]) -> None:
         console.print("\n".join(command_lines(parts, width)), highlight=False, soft_wrap=True, markup=False)
 
-    write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
+    write_board(rank_table(with_data(read_run(folder).trials, folder)), OutputFormat.table, top=10)
     outside = sum(not trial.within_limits for trial in state.trials.values())
     if outside:
         line(f"{left_out(outside)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,6 +15,9 @@ from results.wording import counted
 from search.driver.display.endings import Endings
 from search.driver.display.progress import awaited
 from search.text import clock
+
+PATIENCE_S = 1.0
+"""Seconds after which a line says what is awaited before the session."""
 
 
 class Display(Protocol):
@@ -74,9 +78,15 @@ class LineDisplay:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Says what is awaited, once for each thing."""
-        self._say_awaited(what)
-        yield
+        """Says after a second what is awaited, once for each thing; what is there or refused at once needs no line."""
+        late = threading.Timer(PATIENCE_S, self._say_awaited, [what])
+        late.daemon = True
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+            late.join()
 
     @contextmanager
     def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from results import Record, RunState
 from search.config import RunConfig, compose
-from search.driver.display import LineDisplay, LiveDisplay, live_table
+from search.driver.display import LineDisplay, LiveDisplay, displays, live_table
 from search.driver.display.live_table import MIN_INTERVAL_S
 from search.text import clock
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
@@ -100,12 +101,26 @@ def test_a_pipe_gets_one_line_per_finished_trial(tmp_path: Path, config: RunConf
     assert lines[1].endswith("best 80.00% (trial 0) [ValueError: no]")
 
 
-def test_a_pipe_is_told_once_what_is_awaited(tmp_path: Path, config: RunConfig) -> None:
-    console = Console(file=io.StringIO(), width=40)
-    display = LineDisplay(config.trials, console)
-    for what in ("digits to be loaded", "Ray to start", "Ray to start"):
+def test_a_pipe_is_told_once_what_is_awaited(
+    tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console, said = Console(file=io.StringIO(), width=40), threading.Event()
+
+    class Heard(LineDisplay):
+        def note(self, sentence: str) -> None:
+            super().note(sentence)
+            said.set()
+
+    display = Heard(config.trials, console)
+    with display.waiting("what is there at once"):
+        pass
+    monkeypatch.setattr(displays, "PATIENCE_S", 0.0)
+    for what in ("digits to be loaded", "Ray to start"):
+        said.clear()
         with display.waiting(what):
-            pass
+            assert said.wait(30)
+    with display.waiting("Ray to start"):
+        pass
     with Record(tmp_path / "run") as record, display.live(record.state, 2, time.monotonic()):
         start_session(record)
         for trial in (0, 1):
