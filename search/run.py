@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 GROUPS: Final = {
     "What to search": (
         *("dataset", "max_params", "min_params", "space", "config", "sets", "sampler", "seed", "warm_start", "reuse"),
-        *("data_dir", "image_size", "train_images"),
+        *("data_dir", "image_size", "train_images", "validation_share", "test_share"),
     ),
     "Budget": (
         *("trials", "replicates", "max_epochs", "grace_epochs", "reduction_factor", "time_budget", "epoch_budget"),
@@ -60,6 +60,8 @@ def run_command(
     data_dir: Annotated[str | None, config_flag("data_dir", metavar="DIR")] = None,
     image_size: Annotated[str | None, config_flag("image_size", metavar="N")] = None,
     train_images: Annotated[str | None, config_flag("train_images", metavar="N")] = None,
+    validation_share: Annotated[float | None, config_flag("validation_share", metavar="X")] = None,
+    test_share: Annotated[float | None, config_flag("test_share", metavar="X")] = None,
     trials: Annotated[str | None, config_flag("trials", metavar="N")] = None,
     replicates: Annotated[str | None, config_flag("replicates", metavar="N")] = None,
     warm_start: Annotated[list[str] | None, config_flag("warm_start", metavar="PRESET|RUN[:N]")] = None,
@@ -126,6 +128,8 @@ def run_command(
             "data_dir": data_dir,
             "image_size": image_size,
             "train_images": train_images,
+            "validation_share": validation_share,
+            "test_share": test_share,
             "trials": trials,
             "replicates": replicates,
             "warm_start": warm_start or None,

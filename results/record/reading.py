@@ -33,6 +33,8 @@ from results.record.tables import (
 NOTES_SHOWN: Final = 2
 STALE: Final = -1
 """The length of the record for a table of an earlier version, which no record has."""
+USUAL_SHARE: Final = 0.1
+"""The share of the validation split in runs of versions that did not store it."""
 DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),
@@ -40,7 +42,8 @@ DATA_FIELDS: Final = (
     pa.field("val_images", pa.int64()),
 )
 """Columns that a leaderboard adds to the trials of a run: its data set, the identity of the images (a digest of the
-training set, with the seed of the validation split), and the numbers of training and validation images. All are null if
+training set, with the seed of the validation split and its share if that is not 0.1, or with `val` where the data set
+has its own), and the numbers of training and validation images. All are null if
 the run's `run.json` is missing or damaged, the last three also if a version wrote it that did not store them."""
 
 
@@ -109,8 +112,11 @@ def with_data(trials: pa.Table, folder: Path) -> pa.Table:
     try:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
-        known = f"{data['sha256'][:12]}/{config['split_seed']}" if data else None
-        val_images = stored.get("validation", {}).get("images")
+        validation = stored.get("validation", {})
+        share = config.get("validation_share", USUAL_SHARE)
+        drawn = f"{config['split_seed']}" + ("" if share == USUAL_SHARE else f"/{share:g}")
+        known = f"{data['sha256'][:12]}/{'val' if validation.get('own') else drawn}" if data else None
+        val_images = validation.get("images")
         facts = str(config["dataset"]), known, data.get("train_images"), val_images
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # a leaderboard shows the trials of a run whose configuration is lost

@@ -132,7 +132,7 @@ def same_images(config: RunConfig, data: Mapping[str, object], source: RunConfig
     `known` is the identity of the source's images. Runs of older versions did not store one; their configurations are
     compared instead, which tells the known data sets apart but not the contents of a folder of images.
     """
-    if config.split_seed != source.split_seed:
+    if (config.split_seed, config.validation_share) != (source.split_seed, source.validation_share):
         return False
     if known:
         return dict(known) == dict(data)
