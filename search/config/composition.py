@@ -95,12 +95,15 @@ def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
         longest = given["max_epochs"]
         # A max_epochs below 1 is refused by its own name; a grace_epochs below 1 would be refused beside it.
         values["grace_epochs"] = max(1, min(usual, longest)) if isinstance(longest, int) else usual
+    splits = given.get("validation_splits")
+    if isinstance(splits, int) and splits > 1:
+        values["replicates"] = splits
     _merge(values, given)
     if recipe is None or isinstance(recipe, Mapping):
         values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
     if not of_folder:
         _scale_floor(values["space"], given.get("space"))
-    problems = unread
+    problems = list(unread)
     if info is not None:
         values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
         problems += _belongs_elsewhere(given, info)

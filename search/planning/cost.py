@@ -24,11 +24,20 @@ COST_SAMPLES: Final = 200
 
 
 def training_cost(
-    config: RunConfig, storage: Path, trials: int, *, ended: int = 0, known: int = 0, spent: int = 0
+    config: RunConfig,
+    storage: Path,
+    trials: int,
+    *,
+    ended: int = 0,
+    known: int = 0,
+    spent: int = 0,
+    confirmed: int = 0,
+    further: float = 0.0,
 ) -> dict[str, Any]:
     """What `trials` trials take, as JSON-compatible values.
 
     Before them, `ended` others have ended, `known` of their own epochs are trained, and `spent` of the epoch budget.
+    After them, `confirmed` trials are trained for `further` epochs together.
 
     `expected_epochs` and `hours` are medians of replays of the search, `epochs_range` and `hours_range` hold eight of
     ten of them. `flops_per_epoch` is that of the space's mean layout, and `training_flops` is for the expected epochs.
@@ -39,7 +48,7 @@ def training_cost(
     draw = np.random.default_rng(config.seed)
     forward = sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).astype(np.float64)
     per_epoch = float(forward.mean()) * passes_per_epoch(config)
-    at_a_time, pace, why = _pace(config, storage, trials)
+    at_a_time, pace, why = _pace(config, storage, max(trials, confirmed))
     epoch_s = 0.0 if pace is None else per_epoch * pace.seconds_per_flop
     found = replayed(
         config.ladder,
@@ -51,9 +60,14 @@ def training_cost(
         ended=ended,
         budget=None if config.epoch_budget is None else max(0, config.epoch_budget - spent),
     )
-    epochs, work = found.epochs.scaled(1.0, -known), found.work.scaled(1.0, -known)
-    shorter = epochs.median / max(1.0, found.epochs.median)
-    hours = None if pace is None else found.time.scaled(shorter * epoch_s / 3600, pace.session_start_s / 3600)
+    if config.epoch_budget is not None:
+        further = min(further, max(0.0, config.epoch_budget - spent - found.epochs.median))
+    epochs, work = found.epochs.scaled(1.0, further - known), found.work.scaled(1.0, further - known)
+    shorter = (found.epochs.median - known) / max(1.0, found.epochs.median)
+    confirming_s = further * epoch_s / max(1, min(at_a_time, confirmed))
+    hours = None
+    if pace is not None:
+        hours = found.time.scaled(shorter * epoch_s / 3600, (pace.session_start_s + confirming_s) / 3600)
     return {
         "expected_epochs": max(0.0, epochs.median),
         "epochs_range": [max(0.0, epochs.low), max(0.0, epochs.high)],

@@ -68,7 +68,7 @@ recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double rec
 recipe_keep_weights:string recipe_epochs:int64
 seed:int64 epochs:int64 rung:int64 rung_epoch:int64 val_accuracy:double val_loss:double test_accuracy:double
 train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool test_images:int64 started_s:double
-ended_s:double retries:int64
+ended_s:double confirmed:bool retries:int64
 reused:string error:string within_limits:bool answers:string
 """
 EPOCHS_COLUMNS = """
