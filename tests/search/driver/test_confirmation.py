@@ -23,6 +23,7 @@ from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import Confirmation
 from search.runs.folder import change_config, write_run_file
 from search.runs.ranking import Leaders, ranked
+from search.runs.rungs import AshaRungs
 from tests.support.cli import events
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 from tests.support.simulated_sessions import drive
