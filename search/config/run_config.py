@@ -238,8 +238,8 @@ class RunConfig(BaseModel):
                 f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
                 "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
             )
-        images = round(VAL_FRACTION * self.dataset_facts.train_images)
-        if images < FEW_VAL_IMAGES and self.validation_splits == 1:
+        images = self.dataset_facts.val_images or round(self.validation_share * self.dataset_facts.train_images)
+        if images < FEW_VAL_IMAGES and self.validation_splits == 1 and not self.refit_of and not self.all_data:
             low, high = wilson_interval(0.95, images)
             found.append(
                 f"note: with {images:,} validation images the 95% interval of an accuracy of 95% is "
@@ -265,8 +265,8 @@ class RunConfig(BaseModel):
 
     @property
     def trials_per_place(self) -> int:
-        """Trials that share a place of the ranking: with several validation splits, or in a refit, the replicates."""
-        return self.replicates if self.validation_splits > 1 or self.refit_of else 1
+        """Trials that share a place of the ranking: with several validation splits a layout and recipe has one."""
+        return self.replicates if self.validation_splits > 1 else 1
 
     @property
     def split_seeds(self) -> range:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from search.driver.rungs import AshaRungs
 
 from benchmarks.chaos.checks import record_problems
 from results import Record, RunState, rank_trials, read_record
