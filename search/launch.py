@@ -56,7 +56,18 @@ def launch(
     reusable = ReusableResults(config, data, prepared.reused)
     first = list(map(candidate_to_dict, prepared.first))
     val_images = len(images.val_indices)
-    folder = write_run_file(folder, config, first, data, images.test_sha256, val_images, named=name is not None)
+    folder = write_run_file(
+        folder,
+        config,
+        first,
+        data,
+        images.test_sha256,
+        val_images,
+        own_validation=images.own_validation,
+        image_format=images.format,
+        opening=prepared.opening,
+        named=name is not None,
+    )
     prepared = replace(prepared, folder=folder)
     say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {', '.join(map(str, config.rungs))} epochs")
     return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)

@@ -33,6 +33,8 @@ from results.record.tables import (
 NOTES_SHOWN: Final = 2
 STALE: Final = -1
 """The length of the record for a table of an earlier version, which no record has."""
+USUAL_SHARE: Final = 0.1
+"""The share of the validation split in runs of versions that did not store it."""
 DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),
@@ -41,9 +43,10 @@ DATA_FIELDS: Final = (
     pa.field("val_splits", pa.int64()),
 )
 """Columns that a leaderboard adds to the trials of a run: its data set, the identity of the images (a digest of the
-training set, with the seeds of the validation splits), and the numbers of training images, of validation images and of
-validation splits. All are null if the run's `run.json` is missing or damaged, the identity and the numbers of images
-also if a version wrote it that did not store them."""
+training set, with the seeds of the validation splits and their share if that is not 0.1, or with `val` where the data
+set has its own), and the numbers of training images, of validation images and of validation splits. All are null if the
+run's `run.json` is missing or damaged, the identity and the numbers of images also if a version wrote it that did not
+store them."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,13 @@ def with_data(trials: pa.Table, folder: Path) -> pa.Table:
     try:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
-        first, splits = config["split_seed"], config.get("validation_splits", 1)
-        seeds = f"{first}-{first + splits - 1}" if splits > 1 else first
-        known = f"{data['sha256'][:12]}/{seeds}" if data else None
-        val_images = stored.get("validation", {}).get("images")
-        facts = str(config["dataset"]), known, data.get("train_images"), val_images, splits
+        validation = stored.get("validation", {})
+        share, splits = config.get("validation_share", USUAL_SHARE), config.get("validation_splits", 1)
+        first = config["split_seed"]
+        drawn = f"{first}-{first + splits - 1}" if splits > 1 else f"{first}"
+        drawn += "" if share == USUAL_SHARE else f"/{share:g}"
+        known = f"{data['sha256'][:12]}/{'val' if validation.get('own') else drawn}" if data else None
+        facts = str(config["dataset"]), known, data.get("train_images"), validation.get("images"), splits
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # a leaderboard shows the trials of a run whose configuration is lost
     for field, value in zip(DATA_FIELDS, facts, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -206,7 +207,8 @@ class RunState:
             trial.val_accuracy = trial.val_loss = trial.answers = None
         else:
             trial.rung, trial.rung_epoch = last.rung or 0, last.epoch
-            trial.val_accuracy, trial.val_loss, trial.answers = last.val_accuracy, last.val_loss, last.answers
+            trial.val_accuracy = None if math.isnan(last.val_accuracy) else last.val_accuracy
+            trial.val_loss, trial.answers = last.val_loss, last.answers
         if trial.rung_epoch != before:
             self._show_test(trial, trial.rung_epoch)
 

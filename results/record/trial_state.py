@@ -97,7 +97,8 @@ class TrialState:
     rung_epoch: int | None = None
     """Epoch of the last rung reached."""
     val_accuracy: float | None = None
-    """Validation accuracy at the last rung reached, in [0, 1]; accuracies between rungs are not annealed."""
+    """Validation accuracy at the last rung reached, in [0, 1]; accuracies between rungs are not annealed. None without
+    validation images."""
     val_loss: float | None = None
     """Validation loss at the last rung reached."""
     answers: str | None = None

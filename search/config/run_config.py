@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -18,7 +19,7 @@ from search.recipes.annealing import unannealed
 from search.recipes.table import read_with
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
-from trainables.data.splits import VAL_FRACTION
+from trainables.data.splits import TEST_FRACTION, VAL_FRACTION
 from trainables.process_settings import Compile
 from trainables.recipe import USUAL_RATE
 from trainables.schedule import rung_epochs
@@ -38,7 +39,12 @@ def _read_share(value: Any) -> Any:
     raise ValueError(f"{value!r} given; use a number of at least 0, or auto")
 
 
+HeldOut = Annotated[float, Field(gt=0, le=0.5)]
 GpuShare = Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_read_share)]
+
+
+OLDER_RUNS: Final = {"validation_share": VAL_FRACTION, "test_share": TEST_FRACTION, "val_folder": False}
+"""What the keys that versions before did not have are in their runs."""
 
 
 class RunConfig(BaseModel):
@@ -56,10 +62,18 @@ class RunConfig(BaseModel):
     """Folder of the prepared data sets; by default the user's cache folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None
     """Side in pixels to which the images of an image folder are resized; 32 by default."""
-    train_images: Annotated[int, Field(ge=1)] | None = None
+    train_images: Annotated[int, Field(ge=2)] | None = None
     """Train on a stratified subset of this many images; the validation images stay the same."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the validation split and of the subset."""
+    validation_share: HeldOut = VAL_FRACTION
+    """Share of the training images that is the validation split, which ranks the trials; without effect where the image
+    folder has its own val/."""
+    test_share: HeldOut = TEST_FRACTION
+    """Share of the images that becomes the test set; without effect where the data set has its own, as all but digits
+    and image folders without test/."""
+    val_folder: bool = True
+    """Whether the val/ of an image folder is its validation split; false leaves it out."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Number of trainings in total, replicates included."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -244,9 +258,14 @@ class RunConfig(BaseModel):
             "image_size": self.image_size,
             "train_images": self.train_images,
             "split_seed": self.split_seed,
+            "validation_share": self.validation_share,
+            "test_share": self.test_share,
+            "val_folder": self.val_folder,
         }
 
-    @property
+    @cached_property
     def dataset_facts(self) -> DatasetInfo:
-        """Shape, classes and sizes of the data set."""
-        return dataset_info(self.dataset, self.image_size, self.data_dir)
+        """Shape, classes and sizes of the data set, as they were when this was first read."""
+        return dataset_info(
+            self.dataset, self.image_size, self.data_dir, test_share=self.test_share, val_folder=self.val_folder
+        )

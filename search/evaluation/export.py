@@ -15,6 +15,7 @@ from results.record.files import replace_file
 from search.errors import SearchError
 from search.evaluation.kept_network import chosen_trial, load_kept_of
 from search.runs import existing_run_folder, read_config
+from search.runs.folder import read_image_format
 from trainables.augmentation.batch import normalise
 from trainables.data import load_training_set
 
@@ -57,7 +58,7 @@ def write_export(storage: Path, run: str, trial: int | None, output: Path) -> st
     config = read_config(folder)
     state = read_record(folder)
     chosen = chosen_trial(folder.name, state, trial, config.trials_per_place > 1)
-    data = load_training_set(**config.data_arguments)
+    data = read_image_format(folder) or load_training_set(**config.data_arguments).format
     kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, data, torch.device("cpu"))
     network = kept.network.to(memory_format=torch.contiguous_format)
     module = Deployed(network, torch.tensor(data.mean), torch.tensor(data.std)).eval().requires_grad_(False)
@@ -71,10 +72,10 @@ def write_export(storage: Path, run: str, trial: int | None, output: Path) -> st
         "epoch": kept.epoch,
         "val_accuracy": accuracies[kept.epoch],
         "dataset": config.dataset,
-        "image_shape": list(data.images.shape[1:]),
+        "image_shape": list(data.shape),
         "classes": list(data.class_names),
     }
-    example = torch.zeros(EXAMPLE_BATCH, *data.images.shape[1:], dtype=torch.uint8)
+    example = torch.zeros(EXAMPLE_BATCH, *data.shape, dtype=torch.uint8)
     program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={FACTS_NAME: json.dumps(facts)})
@@ -82,5 +83,5 @@ def write_export(storage: Path, run: str, trial: int | None, output: Path) -> st
     return (
         f"{output}: {folder.name} trial {chosen.trial}, {chosen.layout_id}, {chosen.params:,} parameters, with the "
         f"weights of epoch {kept.epoch} (validation {facts['val_accuracy']:.2%}); "
-        f"uint8 images (N, {', '.join(map(str, data.images.shape[1:]))}) in, {data.classes} logits out"
+        f"uint8 images (N, {', '.join(map(str, data.shape))}) in, {len(data.class_names)} logits out"
     )

@@ -16,7 +16,7 @@ from search.errors import SearchError
 from search.runs.checkpoint_files import checkpoint_path, with_weights
 from search.runs.ranking import ranked
 from trainables.checkpoints import files as checkpoints
-from trainables.data import TrainingSet
+from trainables.data.image_format import ImageFormat
 from trainables.devices import resolve_precision
 from trainables.recipe import Recipe
 
@@ -96,9 +96,9 @@ def require_ranked_epoch(folder: Path, best: list[TrialState], chosen: TrialStat
 
 
 def load_kept_of(
-    folder: Path, state: RunState, trial: TrialState, keep: int, data: TrainingSet, device: torch.device
+    folder: Path, state: RunState, trial: TrialState, keep: int, data: ImageFormat, device: torch.device
 ) -> KeptNetwork:
-    """The network of `trial` of the run in `folder`, which was trained on `data` and keeps its `keep` best trials.
+    """The network of `trial` of the run in `folder`, which keeps its `keep` best trials; its images are of `data`.
 
     Raises:
         SearchError: its checkpoint was not kept, is of another epoch than the ranked one, or the images have changed.

@@ -33,6 +33,7 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
     planned = forecast(config, prepared.concurrency)
     return {
         "dataset": config.dataset,
+        "opening": prepared.opening,
         "space": report.to_dict(),
         "recipes": recipes,
         "searched": [list(row) for row in config.recipe.describe()],

@@ -134,7 +134,7 @@ def same_images(config: RunConfig, data: Mapping[str, object], source: RunConfig
     `known` is the identity of the source's images. Runs of older versions did not store one; their configurations are
     compared instead, which tells the known data sets apart but not the contents of a folder of images.
     """
-    if set(config.split_seeds).isdisjoint(source.split_seeds):
+    if config.validation_share != source.validation_share or set(config.split_seeds).isdisjoint(source.split_seeds):
         return False
     if known:
         return dict(known) == dict(data)
