@@ -44,7 +44,7 @@ HeldOut = Annotated[float, Field(gt=0, le=0.5)]
 GpuShare = Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_read_share)]
 
 
-OLDER_RUNS: Final = {"validation_share": VAL_FRACTION, "test_share": TEST_FRACTION, "val_folder": False}
+OLDER_RUNS: Final = {"validation_share": VAL_FRACTION, "test_share": TEST_FRACTION, "val_folder": False, "confirm": 0}
 """What the keys that versions before did not have are in their runs."""
 
 
@@ -238,8 +238,10 @@ class RunConfig(BaseModel):
                 f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
                 "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
             )
-        images = self.dataset_facts.val_images or round(self.validation_share * self.dataset_facts.train_images)
-        if images < FEW_VAL_IMAGES and self.validation_splits == 1 and not self.refit_of and not self.all_data:
+        facts = self.dataset_facts
+        images = round(self.validation_share * facts.train_images)
+        judged = not (facts.val_images or self.refit_of or self.all_data)
+        if 0 < images < FEW_VAL_IMAGES and judged and self.validation_splits == 1:
             low, high = wilson_interval(0.95, images)
             found.append(
                 f"note: with {images:,} validation images the 95% interval of an accuracy of 95% is "
