@@ -10,7 +10,7 @@ from search.config.dataset_defaults import folder_defaults, shown_value
 from search.layouts import LayoutSpace, count_feasible
 from search.layouts.enumeration import count_in_window
 from trainables.data.counts import counts_line
-from trainables.data.datasets import DatasetInfo
+from trainables.data.datasets import DATASETS, DatasetInfo
 from trainables.data.splits import TEST_FRACTION, VAL_FRACTION
 
 FEW: Final = 100
@@ -23,12 +23,19 @@ def opening_lines(config: RunConfig) -> list[str]:
     """The lines, one sentence or list each."""
     info = config.dataset_facts
     return [
-        *([counts_line(info, config.validation_share)] if info.is_folder else []),
+        *folder_lines(config),
         _images(config, info),
         *_without_effect(config, info),
         *([_defaults(config, info)] if info.is_folder else []),
         *space_lines(config.space),
     ]
+
+
+def folder_lines(config: RunConfig) -> list[str]:
+    """What an image folder holds, in one line; nothing for a known data set."""
+    if config.dataset in DATASETS:
+        return []
+    return [counts_line(config.dataset_facts, config.validation_share)]
 
 
 def _images(config: RunConfig, info: DatasetInfo) -> str:

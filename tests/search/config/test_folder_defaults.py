@@ -95,10 +95,11 @@ def test_where_few_layouts_are_feasible_the_keys_that_bind_are_named_with_what_a
     space = LayoutSpace(max_params=20_000, min_params=16_000, in_channels=1, classes=6)
     *_, line = space_lines(space)
     assert line.startswith(f"few layouts are feasible: {count_feasible(space)}; with ")
-    for change, update in {
+    changes: dict[str, dict[str, object]] = {
         "--max-params 40000": {"max_params": 40_000},
         "space.channels=[8,12,16,24,32,48,64,96,128,192,256,384,512]": {"channels": (8, 12, *space.channels)},
-    }.items():
+    }
+    for change, update in changes.items():
         assert f"with {change}: {count_feasible(space.model_copy(update=update)):,}" in line
     assert list(space_lines(space.model_copy(update={"min_params": 0, "max_params": 10**6}))) == []
 
