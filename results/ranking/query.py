@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from results.errors import ResultsError
-from results.ranking.column_names import nearest_columns
+from results.ranking.column_names import column_meant, nearest_columns
 from results.ranking.intervals import wilson_interval
 from results.ranking.ranking_rule import data_key, is_mid_course, is_ranked, ranks_within, rule_key
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
-from results.ranking.short_columns import SHORT_COLUMNS
 from results.ranking.ties import Judged, ties
 from results.record.reading import DATA_FIELDS, read_runs
 from results.record.tables import TRIALS_SCHEMA
@@ -48,7 +47,7 @@ def rank_trials(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
-    over_seeds: bool = False,
+    over_seeds: bool | None = None,
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path.
 
@@ -82,7 +81,7 @@ def rank_table(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
-    over_seeds: bool = False,
+    over_seeds: bool | None = None,
 ) -> pd.DataFrame:
     """The trials in the order of `RANKING_RULE`, with their `rank` as the first column.
 
@@ -96,7 +95,8 @@ def rank_table(
     of each data set.
     `tied` tells which rows cannot be told from the first of their data set, and the columns `..._low` and `..._high`
     have the 95% interval of an accuracy; all are null where the number of images is unknown.
-    With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`.
+    With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`. None is for that if all trials are of runs
+    with several validation splits, where the accuracies of single trials are of different images.
 
     Raises:
         FilterError: `where` is not one boolean expression.
@@ -114,6 +114,8 @@ def rank_table(
         if field.name not in trials.schema.names:
             trials = trials.append_column(field, pa.nulls(trials.num_rows, field.type))
     frame = _frame(trials)
+    if over_seeds is None:
+        over_seeds = bool(len(frame)) and bool((frame["val_splits"].fillna(1) > 1).all())
     if full_fidelity:
         frame = frame[frame["status"] == "completed"]
     if not all_trials:
@@ -158,7 +160,9 @@ def _data_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _ties(ranked: pd.DataFrame) -> Iterator[bool | None]:
-    columns = ranked[["val_accuracy", "val_images", "answers"]].astype(object)
+    # with several splits, the answers of two trials may be to different images
+    known = ranked["answers"].where(ranked["val_splits"].fillna(1) == 1)
+    columns = ranked[["val_accuracy", "val_images"]].assign(answers=known).astype(object)
     rows = columns.where(columns.notna(), None).itertuples(index=False)
     return ties(Judged(key, *row) for key, row in zip(_data_keys(ranked), rows, strict=True))
 
@@ -200,11 +204,9 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
-    name = sort.removeprefix("-")
-    shown = {column.title: column.source for column in SHORT_COLUMNS}
-    name = name if name in board.columns else shown.get(name, name)
-    if name not in board.columns:
-        near = nearest_columns(name, list(board.columns))
+    name = column_meant(sort.removeprefix("-"), list(board.columns))
+    if name is None:
+        near = nearest_columns(sort, list(board.columns))
         raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")
     key = board[name].map(tuple) if name in LIST_COLUMNS else board[name]
     # a stable sort keeps the order of the ranking rule among equal values

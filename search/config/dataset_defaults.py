@@ -26,6 +26,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     # Two cores, a minute and a half: 16x16 images, at most 40,000 parameters, three rungs.
     "digits": {
         "trials": 12,
+        "confirm": 1,
         "max_epochs": 18,
         "grace_epochs": 2,
         "space": {

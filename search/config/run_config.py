@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from results.ranking.intervals import wilson_interval
 from results.record.trial_state import Limits
 from search.config.views import Budgets, Ladder, Resources
 from search.layouts import LayoutSpace
@@ -15,6 +16,7 @@ from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
 from search.recipes import RecipeSpace
 from search.recipes.annealing import unannealed
+from search.recipes.dimensions import Choice
 from search.recipes.table import read_with
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
@@ -22,6 +24,9 @@ from trainables.data.splits import TEST_FRACTION, VAL_FRACTION
 from trainables.process_settings import Compile
 from trainables.recipe import USUAL_RATE
 from trainables.schedule import rung_epochs
+
+FEW_VAL_IMAGES: Final = 1_000
+"""Below this many validation images the 95% interval of an accuracy of 95% is wider than 2.7 points."""
 
 SamplerName = Literal["tpe", "random", "grid"]
 
@@ -74,6 +79,8 @@ class RunConfig(BaseModel):
     """Number of trainings in total, replicates included."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many times each layout is trained with each recipe, every time with a different seed."""
+    validation_splits: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Train each replicate on another validation split and rank by means over them; replicates is at least as many."""
     warm_start: tuple[str, ...] = ()
     """What to try first: presets by name, and earlier runs, whose best three are taken (RUN:N takes the best N)."""
     reuse: tuple[str, ...] = ()
@@ -100,17 +107,20 @@ class RunConfig(BaseModel):
     compile: Compile = "auto"
     """Whether the residual blocks are compiled: blocks or off; auto compiles them where that is known to be faster."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Stop after this time in seconds, as a flag also 1h30m; the run can be resumed, with the same budget again."""
+    """Stop after this time, in seconds or as 1h30m; the run can be resumed, with the same budget again."""
     epoch_budget: Annotated[int, Field(ge=1)] | None = None
     """Stop when the trials of the run have trained this many epochs in total; the run can be resumed with more."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 3
     """How often a trial is restarted from its checkpoint after its process or node died."""
     fail_fast: Annotated[int, Field(ge=0)] = 3
     """Stop when the first N trials of a session all fail with the same error; 0 turns this off."""
+    confirm: Annotated[int, Field(ge=0, le=1000)] = 3
+    """When all trials have ended, train at most this many of those stopped early to the end: the best whose accuracies'
+    95% intervals overlap that of the best trial. 0 confirms none."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
-    """Number of finished trials whose checkpoints are kept; the best ones."""
+    """Number of finished trials whose checkpoints are kept; the best ones. Those to confirm keep theirs until then."""
     disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
-    """Largest size of the run's folder in bytes (the flag also takes 750M or 20G); by default the disk is the limit."""
+    """Largest size of the run's folder in bytes or as 750M or 20G; by default the disk is the limit."""
     space: LayoutSpace = LayoutSpace()
     """Which layouts are searched: the choices for each field of a layout, and limits on its size."""
     recipe: RecipeSpace = RecipeSpace()
@@ -132,6 +142,11 @@ class RunConfig(BaseModel):
             problems.append(
                 f"seed: {self.seed} leaves too few seeds above it for {self.replicates} replicates; "
                 f"use at most {2**31 - self.replicates}"
+            )
+        if self.replicates < self.validation_splits:
+            problems.append(
+                f"replicates: {self.replicates} given, but {self.validation_splits} validation_splits need a training "
+                "each; raise replicates or lower validation_splits"
             )
         if self.sampler == "grid" and self.recipe.size is None:
             ranges = ", ".join(f"recipe.{name}" for name in self.recipe.continuous)
@@ -200,6 +215,13 @@ class RunConfig(BaseModel):
                 f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
                 "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
             )
+        images = round(VAL_FRACTION * self.dataset_facts.train_images)
+        if images < FEW_VAL_IMAGES and self.validation_splits == 1:
+            low, high = wilson_interval(0.95, images)
+            found.append(
+                f"note: with {images:,} validation images the 95% interval of an accuracy of 95% is "
+                f"{100 * (high - low):.1f} points wide; --validation-splits 3 ranks by means over three splits"
+            )
         lowest = min(self.recipe.values_of("learning_rate"))
         small = sorted(set(self.recipe.values_of("optimizer")) & USUAL_RATE.keys())
         found += [
@@ -207,12 +229,38 @@ class RunConfig(BaseModel):
             for name in small
             if lowest > 20 * (usual := USUAL_RATE[name])
         ]
+        lists = [part for part in self.recipe.searched if isinstance(part, Choice) and part.name in part.fields]
+        pairs = [(part.name, *self.recipe.values_of(part.name)) for part in lists if part.count == 2]
+        found += [
+            f"note: recipe.{name}: [{low:g}, {high:g}] are two choices, and nothing between them is tried; a range is "
+            f"{{low = {low:g}, high = {high:g}, log = true}}"
+            for name, low, high in pairs
+            if self.sampler != "grid" and isinstance(low, float) and 0 < 10 * low <= high
+        ]
         found += [f"note: recipe.{name} has no effect here; it needs {read_with(name)}" for name in self.recipe.unread]
         return found
 
     @property
+    def trials_per_place(self) -> int:
+        """Trials that share a place of the ranking: with several validation splits a layout and recipe has one."""
+        return self.replicates if self.validation_splits > 1 else 1
+
+    @property
+    def split_seeds(self) -> range:
+        """The seeds of the validation splits."""
+        return range(self.split_seed, self.split_seed + self.validation_splits)
+
+    def split_of(self, seed: int) -> int:
+        """The seed of the validation split on which the trial with `seed` is trained."""
+        return self.split_seeds[(seed - self.seed) % self.validation_splits]
+
+    def data_arguments_of(self, seed: int) -> dict[str, Any]:
+        """The arguments of `load_training_set` for the trial with `seed`."""
+        return self.data_arguments | {"split_seed": self.split_of(seed)}
+
+    @property
     def data_arguments(self) -> dict[str, Any]:
-        """The arguments of `load_training_set`."""
+        """The arguments of `load_training_set`, with the first validation split."""
         return {
             "name": self.dataset,
             "data_dir": None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from typing import Any
 from results import TableWriter
 from search.driver.disk_watch import DiskWatch, PatientRecord
 from search.driver.display import Display
+from search.driver.display.progress import training_began_s
 from search.driver.ray_session import ENVIRONMENT, ray_session, roomier
 from search.driver.watchdog import dead_processes, watched
 from search.errors import ResourceError
 from search.planning.disk import forecast, largest_checkpoint, require_room
 from search.planning.preparation import Prepared
+from search.runs.confirmation import Confirmation
+from search.runs.folder import read_val_images
 from search.runs.ranking import session_training_time_s
 from search.runs.reuse import ReusableResults
 
@@ -31,10 +34,10 @@ from ray import tune
 
 from search.driver.reconcile import reconcile
 from search.driver.retries import RetryRules
-from search.driver.rungs import AshaRungs
 from search.driver.scheduler import AshaScheduler
 from search.driver.searcher import RecordSearcher
 from search.driver.stopping import StopRequest, stop_on_signals
+from search.runs.rungs import AshaRungs
 from trainables.ray_trainable import TrialTrainable
 
 
@@ -50,6 +53,8 @@ class SessionEnd:
     """Seconds of training and validation reported in the session, summed over the trials."""
     concurrency: int
     """Trials at a time; 0 if nothing was left to run, so that Ray was not started."""
+    startup_s: float | None = None
+    """Seconds from the session's start to that of its first epoch; None if no epoch ended."""
     error: str | None = None
     """The error of the trials, if the reason is failed."""
 
@@ -117,25 +122,29 @@ def run_session(
     """
     config, folder = prepared.config, prepared.folder
     budgets, resources = config.budgets, config.resources
-    started = time.monotonic()
+    started, started_s = time.monotonic(), time.time()
     stop = StopRequest(started + budgets.time_s if budgets.time_s else None)
     disk = DiskWatch(record, largest_checkpoint(config), budgets.disk_bytes, display, stop.stop_all)
     tables = TableWriter(folder)
     rungs = AshaRungs(config.ladder)
-    reconcile(record, config.limits, rungs, budgets.checkpoints)
-    left = record.state.left(budgets.trials)
+    confirmation = Confirmation(config.confirm, read_val_images(folder), config.trials_per_place)
+    reconcile(record, config.limits, rungs, budgets.checkpoints, confirmation)
+    left = record.state.left(budgets.trials) or len(confirmation.next_ones(record.state))
     spent = budgets.epochs is not None and record.state.epochs >= budgets.epochs
     if left == 0 or spent:
         tables.update(record, force=True)
         return SessionEnd("done" if left == 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
-    with stop_on_signals(stop), ray_session(resources, address) as concurrency, watched(dead_processes, on_ray_death):
+    with stop_on_signals(stop), ExitStack() as ray_stack:
+        with display.waiting("Ray to start"):
+            concurrency = ray_stack.enter_context(ray_session(resources, address))
+        ray_stack.enter_context(watched(dead_processes, on_ray_death))
         if address is not None:  # only Ray knows how many trials the cluster runs at a time
             require_room(budgets.disk_bytes, folder, forecast(config, min(concurrency, left)))
         per_trial = resources.per_trial
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=per_trial)
         retry_rules = RetryRules(budgets, resources, stop, roomier(resources, concurrency))
-        searcher = RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules, disk)
+        searcher = RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules, confirmation, disk)
         # a second Ctrl-C does not wait for the running steps
         with display.live(record.state, concurrency, started), disk.excused(), suppress(KeyboardInterrupt):
             _fit(folder, searcher, Progress(searcher, tables, display), concurrency, trainable)
@@ -146,7 +155,9 @@ def run_session(
         tables.update(record, force=True)
     drop_files_of_ray(folder)
     training_time_s = session_training_time_s(record.state, session)
-    return SessionEnd(reason, wall_time_s, training_time_s, concurrency, stop.error)
+    began_s = training_began_s(record.state, session)
+    startup_s = None if began_s is None else min(max(0.0, began_s - started_s), wall_time_s)
+    return SessionEnd(reason, wall_time_s, training_time_s, concurrency, startup_s, stop.error)
 
 
 def files_of_ray(folder: Path) -> Path:

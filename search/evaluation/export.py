@@ -57,7 +57,7 @@ def write_export(storage: Path, run: str, trial: int | None, output: Path) -> st
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)
-    chosen = chosen_trial(folder.name, state, trial)
+    chosen = chosen_trial(folder.name, state, trial, config.trials_per_place > 1)
     data = read_image_format(folder) or load_training_set(**config.data_arguments).format
     kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, data, torch.device("cpu"))
     network = kept.network.to(memory_format=torch.contiguous_format)

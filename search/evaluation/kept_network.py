@@ -35,14 +35,16 @@ class KeptNetwork:
     """The `TrainingSet.sha256` of the images that it was trained on."""
 
 
-def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
+def chosen_trial(run: str, state: RunState, number: int | None, by_mean: bool = False) -> TrialState:
     """The trial called `number` of the run, or its best one by the leaderboard's rule.
+
+    With `by_mean` that is the best one of the layout and recipe with the best mean over validation splits.
 
     Raises:
         SearchError: there is no such trial, or none has reached a rung.
     """
     if number is None:
-        best = ranked(state)
+        best = ranked(state, by_mean)
         if not best:
             raise SearchError(f"{run}: no trial has reached a rung; continue it with --resume {run}")
         return best[0]

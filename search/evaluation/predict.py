@@ -42,7 +42,7 @@ def write_predictions(
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)
-    chosen = chosen_trial(folder.name, state, trial)
+    chosen = chosen_trial(folder.name, state, trial, config.trials_per_place > 1)
     data = read_image_format(folder) or load_training_set(**config.data_arguments).format
     given = open_unlabelled(images, data.shape, data.grey_scale)
     device = pick_device()

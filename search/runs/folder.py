@@ -197,14 +197,13 @@ def read_data(folder: Path) -> dict[str, object]:
     return data
 
 
-def read_test_sha256(folder: Path) -> str | None:
-    """The `TestSet.sha256` when the run in `folder` was started; None in runs of versions that did not store it.
+def ranks_means(folder: Path) -> bool:
+    """Whether the run in `folder` has several validation splits, so that its trials are ranked by means over them.
 
     Raises:
         ResumeError: `run.json` is damaged or has another format.
     """
-    stored: str | None = _read_run_file(folder).get("test", {}).get("sha256")
-    return stored
+    return bool(_read_run_file(folder)["config"].get("validation_splits", 1) > 1)
 
 
 def read_val_images(folder: Path) -> int | None:
@@ -214,6 +213,16 @@ def read_val_images(folder: Path) -> int | None:
         ResumeError: `run.json` is damaged or has another format.
     """
     stored: int | None = _read_run_file(folder).get("validation", {}).get("images")
+    return stored
+
+
+def read_test_sha256(folder: Path) -> str | None:
+    """The `TestSet.sha256` when the run in `folder` was started; None in runs of versions that did not store it.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    stored: str | None = _read_run_file(folder).get("test", {}).get("sha256")
     return stored
 
 
