@@ -215,8 +215,8 @@ class RunConfig(BaseModel):
                 f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
                 "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
             )
-        images = round(VAL_FRACTION * self.dataset_facts.train_images)
-        if images < FEW_VAL_IMAGES and self.validation_splits == 1:
+        images = round(self.validation_share * self.dataset_facts.train_images)
+        if images < FEW_VAL_IMAGES and self.validation_splits == 1 and not self.dataset_facts.val_images:
             low, high = wilson_interval(0.95, images)
             found.append(
                 f"note: with {images:,} validation images the 95% interval of an accuracy of 95% is "

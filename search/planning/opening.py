@@ -66,6 +66,7 @@ def _without_effect(config: RunConfig, info: DatasetInfo) -> Iterator[str]:
             for key, value, usual in (
                 ("validation_share", config.validation_share, VAL_FRACTION),
                 ("split_seed", config.split_seed, 0),
+                ("validation_splits", config.validation_splits, 1),
             )
             if value != usual
         ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from search.driver.rungs import AshaRungs
 
 from benchmarks.chaos.checks import record_problems
 from results import Record, RunState, rank_trials, read_record
@@ -17,7 +18,6 @@ from search.config import compose
 from search.config.changes import changed
 from search.config.views import Ladder
 from search.driver.display import LineDisplay
-from search.driver.rungs import AshaRungs
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import Confirmation
