@@ -47,15 +47,18 @@ def _images(config: RunConfig, info: DatasetInfo) -> str:
         if info.is_folder
         else size
     )
-    values = {name: config.recipe.values_of(name) for name in ("crop_padding", "flip", "cutout")}
-    crop, cutout = (max(values[name]) for name in ("crop_padding", "cutout"))
+    flips = any(config.recipe.values_of("flip"))
+    crop, cutout, turn = (max(config.recipe.values_of(key)) for key in ("crop_padding", "cutout", "rotation_degrees"))
+    policies = [f"by the policy {name}" for name in config.recipe.values_of("policy") if name != "none"]
     done = [
         f"shifted by up to {crop} pixels" if crop else "",
-        "mirrored half of the time (recipe.flip=false turns it off)" if any(values["flip"]) else "",
+        f"turned by up to {turn:g} degrees" if turn else "",
+        "mirrored half of the time (--set recipe.flip=false turns it off)" if flips else "",
         f"without a square of {cutout} pixels (recipe.cutout)" if cutout else "",
+        f"changed {' or '.join(policies)}" if policies else "",
     ]
     training = ", ".join(filter(None, done)) or "unchanged"
-    mirrored = "" if any(values["flip"]) else "; not mirrored (--set recipe.flip=true turns it on)"
+    mirrored = "" if flips else "; not mirrored (--set recipe.flip=true turns it on)"
     return f"images: {prepared}; in training {training}{mirrored}"
 
 
