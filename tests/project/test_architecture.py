@@ -29,7 +29,8 @@ PARTS = {
         *("planning", "evaluation"),
         "driver",
         *("summary", "launch"),
-        *("run", "space", "evaluate"),
+        "refitting",
+        *("run", "space", "refit", "evaluate"),
         *("keys", "cli"),
     ),
     "trainables": (

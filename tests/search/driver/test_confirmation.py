@@ -23,6 +23,7 @@ from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import Confirmation
 from search.runs.folder import change_config, write_run_file
 from search.runs.ranking import Leaders, ranked
+from search.runs.rungs import AshaRungs
 from tests.support.cli import events
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 from tests.support.simulated_sessions import drive
@@ -271,4 +272,4 @@ def test_a_line_is_printed_when_a_confirmed_trial_ends(tmp_path: Path) -> None:
             record.append("report", **report(0, 2, 2, 0.75))
             record.append("ended", trial=0, status="completed", error=None)
             display.update(record.state)
-    assert screen.getvalue().startswith("1/1 trial 0 completed after 2 epochs: 75.00%")
+    assert screen.getvalue().splitlines()[-1].startswith("1/1 trial 0 completed after 2 epochs: 75.00%")
