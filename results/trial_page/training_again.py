@@ -11,10 +11,15 @@ from results.record.events import RECIPE_FIELDS
 
 OF_A_TRAINING: Final = (
     *("dataset", "data_dir", "image_size", "train_images", "split_seed"),
+    *("validation_share", "test_share", "val_folder"),
     *("max_epochs", "grace_epochs", "reduction_factor"),
     *("cpus_per_trial", "gpus_per_trial", "compile"),
 )
 """Keys of a run that decide what a training computes: its data, its rungs, its arithmetic."""
+
+
+OLDER_RUNS: Final = {"validation_share": 0.1, "test_share": 0.2, "val_folder": False}
+"""What the keys are in runs of versions that did not have them."""
 
 
 def recipe_toml(trial: Mapping[str, Any]) -> str:
@@ -29,7 +34,7 @@ def configuration(
 
     Its data and the length of its training are those of the run with the configuration `config`.
     """
-    of_run = {name: config.get(name) for name in OF_A_TRAINING} | {"seed": seed, "trials": 1}
+    of_run = {name: config.get(name, OLDER_RUNS.get(name)) for name in OF_A_TRAINING} | {"seed": seed, "trials": 1}
     fields = {name: value for name, value in recipe.items() if name != "epochs"}
     return _known(of_run) | {"space": {"layouts": [layout_id], "max_params": params}, "recipe": _known(fields)}
 
