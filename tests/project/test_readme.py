@@ -18,6 +18,7 @@ import results.leaderboard
 import results.show
 import search.cli
 import search.evaluate
+import search.refit
 import search.run
 import search.space
 from results import read_record, write_tables
@@ -40,6 +41,7 @@ PAGES = {page.name: page.read_text() for page in EVERY_PAGE if page.name not in 
 APPS = {
     "search.run": search.run.app,
     "search.space": search.space.app,
+    "search.refit": search.refit.app,
     "search.evaluate": search.evaluate.app,
     "results.leaderboard": results.leaderboard.app,
     "results.show": results.show.app,
@@ -125,7 +127,7 @@ def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.mark.parametrize("line", OTHERS)
 def test_the_other_commands_work(line: str, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     module, *arguments = shlex.split(line)[2:]
-    planned = module == "search.run"
+    planned = module in ("search.run", "search.refit")
     if planned and "--dry-run" not in arguments:
         arguments.append("--dry-run")  # the plan reads and checks every flag
     if not planned:

@@ -59,6 +59,13 @@ def test_a_schedule_of_one_fall_is_kept_unless_another_is_given(
     assert config.recipe.values_of("schedule") == [expected]
 
 
+def test_all_data_are_all_images_even_if_the_search_saw_a_part(run: Path) -> None:
+    config = refit(run, all_data=True).config(10)
+    assert read_config(run).train_images == 96
+    data = load_training_set(**config.data_arguments)
+    assert len(data.train_indices) == len(data.labels)
+
+
 def test_any_key_can_be_changed(run: Path) -> None:
     config = refit(run, "a", "recipe.ema_decay=0.99", "cpus_per_trial=1").config(10)
     assert (config.recipe.values_of("ema_decay"), config.cpus_per_trial) == ([0.99], 1)
