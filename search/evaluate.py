@@ -39,9 +39,7 @@ def evaluate_command(
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.pt2", help="Export the network instead, to a file that torch loads without parambudget."
-        ),
+        typer.Option(metavar="FILE", help="Export the network instead: search.export with --size trained."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --output or --export.")] = False,
     version: VersionOption = False,

@@ -31,7 +31,7 @@ def page_text(facts: TrialFacts, encoding: str = "utf-8") -> str:
     levels, error = levels_for(encoding), (facts.trial["error"] or "").strip().splitlines()
     sections = [
         _heading(facts),
-        _layout(facts, levels[-1]),
+        layout_lines(facts, levels[-1]),
         ["Recipe", *_indented(recipe_toml(facts.trial).splitlines())],
         _curve(facts, levels),
         _time(facts),
@@ -78,7 +78,8 @@ def _heading(facts: TrialFacts) -> list[str]:
     return [f"{facts.run} trial {trial['trial']}: {facts.ending}", "; ".join([*known, f"seed {trial['seed']}"])]
 
 
-def _layout(facts: TrialFacts, block: str) -> list[str]:
+def layout_lines(facts: TrialFacts, block: str = LEVELS[-1]) -> list[str]:
+    """The layout drawn part by part with its costs; `block` is what the bars are made of."""
     depth = f", {facts.trial['depth']} weighted layers deep" if facts.trial["depth"] else ""
     lines, parts = [f"Layout {facts.trial['layout_id']}{depth}"], facts.parts
     if not parts:

@@ -29,7 +29,7 @@ PARTS = {
         *("planning", "evaluation"),
         "driver",
         *("summary", "launch"),
-        *("run", "space", "evaluate"),
+        *("run", "space", "evaluate", "export"),
         *("keys", "cli"),
     ),
     "trainables": (
@@ -143,6 +143,7 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
         ("results.show", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
         ("results.trial_page.text", {"torch", "ray", "pandas", "optuna", "duckdb"}),
         ("search.space", {"torch", "ray", "pandas", "optuna"}),
+        ("search.export", {"torch", "ray", "pandas", "optuna"}),
         ("search.keys", {"torch", "ray", "pandas", "optuna"}),
         ("model_zoo", {"torch"}),
         ("trainables.ray_trainable", {"torch", "torchvision", "plotly"}),
