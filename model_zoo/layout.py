@@ -57,7 +57,7 @@ class ResNetLayout:
     squeeze: int = 0
     """Reduction ratio of a squeeze-and-excitation in every block, at most the narrowest width; 0 for none."""
     activation: str = "relu"
-    """relu, silu or gelu, everywhere."""
+    """relu, silu, gelu or leaky-relu, everywhere."""
 
     def __post_init__(self) -> None:
         fill = object.__setattr__
@@ -215,7 +215,7 @@ def _is_count(value: object, least: int = 1) -> bool:
 
 
 def _pattern(name: str) -> str:
-    return _MARKS[name] + ("[a-z]+" if name in _TEXTS else "[0-9-]+")
+    return _MARKS[name] + ("[a-z-]+" if name in _TEXTS else "[0-9-]+")
 
 
 def _parsed(layout_id: str, text: str) -> tuple[int, ...]:

@@ -1,10 +1,10 @@
 """Activation memory of a training step in closed form, without building a weight.
 
 In units of one float32 value per image. A block saves for backward what its convolutions, norms and activations read:
-every convolution's output, every activation's (ReLU is in place, SiLU and GELU need their input too), the skip
-convolution's where a norm reads it, and what a squeeze scales. Backward adds gradients in flight. As in
-`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64, and
-which convolutions a block has is up to its kind.
+every convolution's output, every activation's (ReLU and leaky ReLU are in place, SiLU and GELU need their input too),
+the skip convolution's where a norm reads it, and what a squeeze scales. Backward adds gradients in flight. As in
+`model_zoo.complexity`, every term holds for ints and, element by element, for NumPy arrays of int64, and which
+convolutions a block has is up to its kind.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from model_zoo.blocks import FEWEST_STRIDED, KINDS, PLAIN, BlockForm, Convolution, Ints
+from model_zoo.blocks import FEWEST_STRIDED, IN_PLACE, KINDS, PLAIN, BlockForm, Convolution, Ints
 from model_zoo.complexity import has_skip, sizes_by_part, total
 from model_zoo.layout import ResNetLayout
 
@@ -21,13 +21,13 @@ BYTES_PER_VALUE = 4
 
 
 def _kept(form: BlockForm) -> int:
-    """Tensors that an activation keeps: its result and, except ReLU's, which is in place, its input."""
-    return 1 if form.activation == "relu" else 2
+    """Tensors that an activation keeps: its result and, unless it is in place, its input."""
+    return 1 if form.activation in IN_PLACE else 2
 
 
 def _for_reader(conv: Convolution, form: BlockForm) -> int:
     """1 where the result after a convolution is kept only because something reads it; ReLU keeps its result itself."""
-    return 0 if conv.activated and form.activation == "relu" else 1
+    return 0 if conv.activated and form.activation in IN_PLACE else 1
 
 
 def _kept_after(conv: Convolution, form: BlockForm) -> int:

@@ -22,7 +22,11 @@ PRESETS: dict[str, ResNetLayout] = {
     "cerberus-resnet28-1": ResNetLayout((6, 4, 3), _THREE),
     "cerberus-resnet30": ResNetLayout((7, 4, 3), _THREE),
     "cerberus-resnet32": ResNetLayout((4, 4, 4, 3), _THIN),
+    "cerberus-resnet32-trained": ResNetLayout((4, 4, 4, 3), _THIN, stem_channels=64),
     "cerberus-resnet56": ResNetLayout((16, 4, 4, 3), _THIN, stem_channels=64),
     "cerberus-resnet90": ResNetLayout((16, 16, 12), (32, 64, 128)),
 }
-"""Layouts by name; parameter counts and reported accuracies stand in docs/measurements.md."""
+"""Layouts by name; docs/measurements.md has their parameters and the accuracies that were reported.
+
+`cerberus-resnet32` is as published; what was trained has a stem of 64 channels.
+"""

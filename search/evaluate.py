@@ -37,11 +37,23 @@ def evaluate_command(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV file for the predictions. [default: predictions.csv]")
     ] = None,
+    header: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID,LABEL", help="Write predictions of two columns with these names: id and number of the class."
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Export the network instead: search.export with --size trained."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --output or --export.")] = False,
+    confusion: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv|FILE.json", help="Also write the confusion matrix to this file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the measurement as one JSON object.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the file of --output, --export or --confusion.")
+    ] = False,
     version: VersionOption = False,
 ) -> None:
     """Measure the best network of a run on the test set, once, when the search is over.
@@ -53,62 +65,53 @@ def evaluate_command(
     Example:
       python -m search.evaluate my-run
       python -m search.evaluate my-run --trial 7 --flip
+      python -m search.evaluate my-run --confusion confusion.csv
       python -m search.evaluate my-run --predict images/ --output predictions.csv
+      python -m search.evaluate my-run --predict images/ --header ID,Labels
       python -m search.evaluate my-run --export best.pt2
     """
     if predict is not None and export is not None:
         raise SearchError("--predict and --export given; use one at a time")
-    if flip and (predict is not None or export is not None):
-        raise SearchError(f"--flip is for the test set; leave it out with --{'predict' if predict else 'export'}")
+    if predict is not None or export is not None:
+        of_the_test = {"--flip": flip, "--json": json, "--confusion": confusion is not None}
+        if given := [name for name, is_given in of_the_test.items() if is_given]:
+            other = "predict" if predict is not None else "export"
+            raise SearchError(f"{given[0]} is for the test set; leave it out with --{other}")
     if predict is not None:
         from search.evaluation.predict import write_predictions
 
         output = output or Path("predictions.csv")
         require_writable("output", output, force=force)
-        typer.echo(write_predictions(storage, run, trial, predict, output))
+        typer.echo(write_predictions(storage, run, trial, predict, output, header))
         return
-    if output is not None:
-        raise SearchError("--output is for --predict; give both, or neither")
+    for name, value in {"--output": output, "--header": header}.items():
+        if value is not None:
+            raise SearchError(f"{name} is for --predict; give both, or neither")
     if export is not None:
         from search.evaluation.export import write_export
 
         require_writable("export", export, force=force)
         typer.echo(write_export(storage, run, trial, export))
         return
-    if force:
-        raise SearchError("--force is for --predict and --export; leave it out")
-    from results import Record, TableWriter
-    from search.evaluation.kept_network import chosen_trial, kept_checkpoint
-    from search.evaluation.measure import measure
-    from search.runs import existing_run_folder, read_config
-    from search.runs.folder import read_test_sha256
+    if force and confusion is None:
+        raise SearchError("--force is for --predict, --export and --confusion; leave it out")
+    import json as jsonlib
 
-    folder = existing_run_folder(storage, run, changed=True)
-    config = read_config(folder)
-    with Record(folder) as record:
-        chosen = chosen_trial(folder.name, record.state, trial)
-        if chosen.test_accuracy is None:
-            checkpoint = kept_checkpoint(folder, record.state, chosen, config.keep_checkpoints)
-            accuracy, loss, epoch = measure(
-                checkpoint, chosen.trial, config.data_arguments, flip, read_test_sha256(folder)
-            )
-            measured = {"epoch": epoch, "test_accuracy": accuracy, "test_loss": loss, "flip": flip}
-            record.append("evaluated", trial=chosen.trial, **measured)
-            TableWriter(folder).update(record, force=True)
-        elif flip and not chosen.test_flip:
-            raise SearchError(
-                f"trial {chosen.trial}: --flip given, but the trial was already measured without it, and each trial is "
-                "measured once; leave --flip out"
-            )
-        accuracies = {report.epoch: report.val_accuracy for report in record.state.reports[chosen.trial]}
-        then = accuracies.get(chosen.test_epoch or 0, chosen.val_accuracy or 0)
-        how = " with flip test-time augmentation," if chosen.test_flip else ""
-        best = ", its best," if chosen.recipe["keep_weights"] == "best" else ""
-        typer.echo(
-            f"{folder.name} trial {chosen.trial}, {chosen.layout_id}, {chosen.params:,} parameters: test accuracy "
-            f"{chosen.test_accuracy:.2%}{how} with the weights of epoch {chosen.test_epoch}{best} "
-            f"(validation {then:.2%})"
-        )
+    from rich.console import Console
+
+    from search.evaluation.final import evaluated_facts
+    from search.evaluation.report import print_test, require_confusion_suffix, write_confusion
+
+    if confusion is not None:
+        require_confusion_suffix(confusion)
+        require_writable("confusion", confusion, force=force)
+    facts = evaluated_facts(storage, run, trial, flip)
+    if confusion is not None:
+        write_confusion(facts, confusion)
+    if json:
+        typer.echo(jsonlib.dumps(facts))
+    else:
+        print_test(facts, Console())
 
 
 def main() -> int:

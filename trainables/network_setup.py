@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,8 +12,8 @@ from model_zoo import ResNetLayout, build
 from model_zoo.network import ResNet
 from trainables.recipe import Recipe
 
-HEAD_STREAM = (1,)
-"""Spawn key of the random stream from which `head_init` draws; the streams of the epochs have none."""
+HEAD_STREAM, CONV_STREAM = (1,), (2,)
+"""Spawn keys of the random streams from which `head_init` and `conv_init` draw; the streams of the epochs have none."""
 
 
 class Scaled(nn.Module):
@@ -72,10 +74,35 @@ def starting_network(layout: ResNetLayout, recipe: Recipe, seed: int) -> ResNet:
     """The network of `layout` on the CPU, with initial weights that depend only on `recipe` and `seed`.
 
     Source: for Xavier normal, Glorot & Bengio, Understanding the difficulty of training deep feedforward neural
-    networks.
+    networks; for Kaiming normal, He et al., arXiv 1502.01852.
     """
     network = build(layout, seed)
-    if recipe.head_init == "xavier-normal":
-        of_head = np.random.SeedSequence(seed, spawn_key=HEAD_STREAM).generate_state(1)[0]
-        nn.init.xavier_normal_(network.head.weight, generator=torch.Generator().manual_seed(int(of_head)))
+    if recipe.conv_init != "kaiming-fan-out":
+        generator = _stream(seed, CONV_STREAM)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                _initialise(module, recipe.conv_init, generator)
+    if recipe.head_init != "uniform":
+        _initialise(network.head, recipe.head_init, _stream(seed, HEAD_STREAM))
     return network
+
+
+def _initialise(layer: nn.Conv2d | nn.Linear, name: str, generator: torch.Generator) -> None:
+    """Draws the weights of `layer`, and for torch's default its biases too, which are zero otherwise."""
+    match name:
+        case "kaiming-fan-in":
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+        case "xavier-normal":
+            nn.init.xavier_normal_(layer.weight, generator=generator)
+        case "xavier-normal-relu":
+            nn.init.xavier_normal_(layer.weight, nn.init.calculate_gain("relu"), generator=generator)
+        case "torch":
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            for values in (layer.weight, layer.bias):
+                if values is not None:
+                    nn.init.uniform_(values, -bound, bound, generator=generator)
+
+
+def _stream(seed: int, key: tuple[int]) -> torch.Generator:
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0]
+    return torch.Generator().manual_seed(int(state))

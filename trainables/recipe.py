@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw", "adadelta", "muon"]
 Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment"]
@@ -17,32 +18,50 @@ Schedule = Literal[
     "warmup-stable-decay",
     "one-cycle",
     "step",
+    "milestones",
+    "exponential",
+    "plateau",
     "constant",
 ]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Factor = Annotated[float, Field(gt=0, le=1)]
+
+
+def _epochs(given: Any) -> str:
+    """Ascending epochs without spaces."""
+    if isinstance(given, str) and re.fullmatch(r"\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*", given):
+        epochs = [int(epoch) for epoch in given.split(",")]
+        if epochs[0] >= 1 and epochs == sorted(set(epochs)):
+            return ",".join(map(str, epochs))
+    raise ValueError("use ascending epochs in one string, such as '81,151'")
+
 
 COSINES: Final = ("cosine", "cosine-step")
 MIXES: Final = ("mixup_alpha", "cutmix_alpha", "ricap_beta")
 WARMED: Final = ("rung-annealed", *COSINES, "cosine-restarts", "linear", "warmup-stable-decay")
-STEPPED: Final = ("step", "cosine-step")
-READ_WITH: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "momentum": ("optimizer", ("sgd", "nesterov", "muon")),
-    "warmup_epochs": ("schedule", WARMED),
-    "cosine_epochs": ("schedule", COSINES),
-    "step_epochs": ("schedule", STEPPED),
-    "step_factor": ("schedule", STEPPED),
-    "decay_norms": ("weight_decay", ()),
-    "muon_rate_factor": ("optimizer", ("muon",)),
-    "lookahead_share": ("lookahead_steps", ()),
-    "restart_epochs": ("schedule", ("cosine-restarts",)),
-    "restart_factor": ("schedule", ("cosine-restarts",)),
-    "cooldown_share": ("schedule", ("warmup-stable-decay",)),
-    "padding_mode": ("crop_padding", ()),
-    "policy_operations": ("policy", ("randaugment",)),
-    "policy_magnitude": ("policy", ("randaugment",)),
+READ_WITH: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "momentum": (("optimizer",), ("sgd", "nesterov", "muon")),
+    "warmup_epochs": (("schedule",), WARMED),
+    "cosine_epochs": (("schedule",), COSINES),
+    "step_epochs": (("schedule",), ("step", "cosine-step")),
+    "step_factor": (("schedule",), ("step", "cosine-step", "milestones", "plateau")),
+    "decay_norms": (("weight_decay",), ()),
+    "muon_rate_factor": (("optimizer",), ("muon",)),
+    "lookahead_share": (("lookahead_steps",), ()),
+    "restart_epochs": (("schedule",), ("cosine-restarts",)),
+    "restart_factor": (("schedule",), ("cosine-restarts",)),
+    "cooldown_share": (("schedule",), ("warmup-stable-decay",)),
+    "milestones": (("schedule",), ("milestones",)),
+    "exponential_factor": (("schedule",), ("exponential",)),
+    "plateau_epochs": (("schedule",), ("plateau",)),
+    "plateau_metric": (("schedule",), ("plateau",)),
+    "mix_probability": (MIXES, ()),
+    "padding_mode": (("crop_padding",), ()),
+    "policy_operations": (("policy",), ("randaugment",)),
+    "policy_magnitude": (("policy",), ("randaugment",)),
 }
-"""For each field that only some recipes read, another field and its values with which it is read; (): all but 0."""
+"""For each field that only some recipes read, other fields and their values, of which one is needed; (): all but 0."""
 
 
 USUAL_RATE: Final[dict[str, float]] = {"adam": 0.001, "adamw": 0.001}
@@ -50,7 +69,7 @@ USUAL_RATE: Final[dict[str, float]] = {"adam": 0.001, "adamw": 0.001}
 
 
 def reads(name: str, value: Any) -> bool:
-    """Whether a recipe reads the field `name` of `READ_WITH` when the field that it depends on has `value`."""
+    """Whether a recipe reads the field `name` of `READ_WITH` when a field that it depends on has `value`."""
     values = READ_WITH[name][1]
     return value in values if values else value > 0
 
@@ -78,10 +97,17 @@ class Recipe(BaseModel):
     """Largest ratio of a unit's gradient norm to its weight norm, outside the linear layer; 0 turns clipping off."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
     """Images per step."""
+    keep_last_batch: bool = False
+    """Whether the images that are left over after an epoch's full batches are a smaller batch, if there are at least
+    two; false leaves them out of the epoch."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the target that is spread evenly over the classes."""
-    head_init: Literal["uniform", "xavier-normal"] = "uniform"
-    """Initial weights of the linear layer: uniform within 1/sqrt(features), or Xavier normal."""
+    conv_init: Literal["kaiming-fan-out", "kaiming-fan-in", "torch"] = "kaiming-fan-out"
+    """Initial weights of the convolutions: Kaiming normal by their outputs or their inputs, with biases of zero; or
+    torch's default, which draws weights and biases uniformly within 1/sqrt(inputs)."""
+    head_init: Literal["uniform", "xavier-normal", "xavier-normal-relu", "kaiming-fan-in", "torch"] = "uniform"
+    """Initial weights of the linear layer: uniform within 1/sqrt(features); Xavier normal, or that times sqrt(2); or
+    Kaiming normal by its inputs; with biases of zero. Torch's default is the uniform one, also for biases."""
     schedule: Schedule = "rung-annealed"
     """How the learning rate changes; rung-annealed brings it to zero at every rung, so that stopped trials compare
     fairly."""
@@ -91,7 +117,7 @@ class Recipe(BaseModel):
     """Epochs in which the rate falls to zero, then rises for as long, and so on; 0 is one fall over all epochs."""
     step_epochs: Annotated[int, Field(ge=1)] = 20
     """Epochs between two drops of the learning rate."""
-    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.333
+    step_factor: Factor = 0.333
     """Factor by which a drop multiplies the learning rate."""
     patience_epochs: Annotated[int, Field(ge=0)] = 0
     """Early stopping: training ends after this many epochs without a new best validation accuracy; 0 turns it off."""
@@ -119,6 +145,15 @@ class Recipe(BaseModel):
     """Factor by which each cycle is longer than the one before it."""
     cooldown_share: Share = 0.2
     """Share of the epochs, at the end of training, in which the learning rate falls to zero."""
+    milestones: Annotated[str, BeforeValidator(_epochs)] = "82,123"
+    """Numbers of epochs after each of which the learning rate drops, ascending, in one string; those of the ResNet
+    paper by default."""
+    exponential_factor: Factor = 0.95
+    """Factor by which every epoch multiplies the learning rate."""
+    plateau_epochs: Annotated[int, Field(ge=0)] = 10
+    """Epochs without an improvement that are accepted; the next one drops the learning rate."""
+    plateau_metric: Literal["loss", "accuracy"] = "loss"
+    """The validation result that has to improve, by at least 1/10,000 of its best value so far."""
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
     """Pixels by which an image is padded before a random crop to its original size; 0 turns cropping off."""
     padding_mode: Literal["zeros", "reflect"] = "reflect"
@@ -133,6 +168,19 @@ class Recipe(BaseModel):
     """Mixup: both parameters of the Beta distribution that a batch's mixing weight is drawn from; 0 turns it off."""
     cutmix_alpha: NonNegative = 0.0
     """CutMix: both parameters of the Beta distribution of the area that an image keeps; 0 turns it off."""
+    mix_probability: Factor = 1.0
+    """Probability that a batch is mixed at all."""
+    resized_crop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Random resized crop: least share of the image's area that a rectangle of 3:4 to 4:3 shows, which is scaled to the
+    size of the image; 0 turns it off."""
+    jitter_brightness: NonNegative = 0.0
+    """Colour jitter: largest distance from 1 of the factor of the brightness, drawn uniformly; 0 turns it off."""
+    jitter_contrast: NonNegative = 0.0
+    """Colour jitter: largest distance from 1 of the factor of the contrast; 0 turns it off."""
+    jitter_saturation: NonNegative = 0.0
+    """Colour jitter: largest distance from 1 of the factor of the saturation; 0 turns it off."""
+    jitter_hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Colour jitter: largest share of the colour circle by which hues are turned; 0 turns it off."""
     flip_order: Literal["random", "alternating"] = "random"
     """Which images an epoch flips: each with probability 1/2 (random), or one half and then the other (alternating)."""
     policy: Policy = "none"
@@ -153,12 +201,24 @@ class Recipe(BaseModel):
     @property
     def unread(self) -> frozenset[str]:
         """Names of the fields that have no effect with the other fields of this recipe."""
-        return frozenset(name for name, (other, _) in READ_WITH.items() if not reads(name, getattr(self, other)))
+        return frozenset(
+            name
+            for name, (others, _) in READ_WITH.items()
+            if not any(reads(name, getattr(self, other)) for other in others)
+        )
 
     def canonical(self) -> Recipe:
         """The recipe with every unread field at its default, so that recipes whose fields train the same are equal."""
         unread = self.unread
         return Recipe(**self.model_dump(exclude=set(unread))) if unread else self
+
+    def batches(self, images: int) -> int:
+        """The number of batches, which are steps, in an epoch over `images` images; at least 1, which may be smaller.
+
+        A single image that is left over is no batch, because BatchNorm may need two.
+        """
+        full, left = divmod(images, self.batch_size)
+        return max(1, full + (self.keep_last_batch and left > 1))
 
     def first_fall(self, epochs: int) -> int:
         """The epoch at which the learning rate has fallen for the first time in a training of `epochs` epochs."""

@@ -1,4 +1,7 @@
-"""Learning rates and momenta as pure functions of the step, so that a resumed training needs no scheduler state."""
+"""Learning rates and momenta as pure functions of the step, so that a resumed training needs no scheduler state.
+
+The schedule plateau alone depends on the validation results so far, as a number of drops.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +50,10 @@ def rung_epochs(
     return tuple(rungs[: rungs.index(max_epochs) + 1])
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[int, ...]) -> float:
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[int, ...], drops: int = 0) -> float:
     """The learning rate of step `step`, counted from 0 over the whole training; `rungs` ends with the last epoch.
+
+    `drops` are those that the schedule plateau has made so far, see `trainables.plateau`; the others do not read it.
 
     Rung-annealed, cosine, linear and warmup-stable-decay use the end of the step, so that the rate is exactly zero at
     the last step of a fall and nowhere else. The others follow torch's schedulers, which use the start of the step.
@@ -65,6 +70,8 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[
     1608.03983, restarts; arXiv 2405.18392, warmup-stable-decay.
     """
     total = rungs[-1] * steps_per_epoch
+    if recipe.schedule == "plateau":
+        return float(recipe.learning_rate * recipe.step_factor**drops)
     return recipe.learning_rate * _FACTORS[recipe.schedule](recipe, step, steps_per_epoch, total, rungs)
 
 
@@ -134,6 +141,15 @@ def _step(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tu
     return float(recipe.step_factor**drops)
 
 
+def _milestones(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
+    drops = sum(int(epoch) * steps_per_epoch <= step for epoch in recipe.milestones.split(","))
+    return float(recipe.step_factor**drops)
+
+
+def _exponential(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
+    return float(recipe.exponential_factor ** (step // steps_per_epoch))
+
+
 def _constant(recipe: Recipe, step: int, steps_per_epoch: int, total: int, rungs: tuple[int, ...]) -> float:
     return 1.0
 
@@ -172,5 +188,7 @@ _FACTORS = {
     "warmup-stable-decay": _warmup_stable_decay,
     "one-cycle": _one_cycle,
     "step": _step,
+    "milestones": _milestones,
+    "exponential": _exponential,
     "constant": _constant,
 }

@@ -10,23 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_zoo import ResNetLayout
-from trainables.augmentation.batch import augmented_batch, first_flips, normalise
+from trainables.augmentation.batch import augmented_batch, first_flips
 from trainables.augmentation.mixing import mixed_batch
 from trainables.checkpoints import files as checkpoints
 from trainables.checkpoints.identity import identity, past
 from trainables.data import TrainingSet
 from trainables.devices import autocast, resolve_precision
 from trainables.errors import CheckpointError, DivergedError
+from trainables.evaluation import answers
 from trainables.network_setup import Dropping, starting_network
 from trainables.optimization.update import Update
+from trainables.plateau import Plateau
 from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles
 from trainables.recipe import Recipe
-
-EVAL_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,8 @@ class EpochReport:
     """Seconds spent on training steps."""
     eval_time_s: float
     """Seconds spent on validation."""
+    answers: str | None = None
+    """At a rung, which validation images are classified correctly, as `Answers.encoded` writes it."""
 
 
 class Trainer:
@@ -90,6 +91,7 @@ class Trainer:
             raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {epochs}")
         self.epoch = 0
         self.last_report: EpochReport | None = None
+        self.plateau = Plateau()
         self.best_weights: dict[str, Tensor] = {}
         """The weights and buffers that were validated in the best epoch, for a recipe that keeps them."""
         self.data = data.identity
@@ -113,8 +115,8 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of full batches in the training images, or 1 for a smaller batch if there is none."""
-        return max(1, len(self.train_indices) // self.recipe.batch_size)
+        """The number of batches in an epoch."""
+        return self.recipe.batches(len(self.train_indices))
 
     @property
     def finished(self) -> bool:
@@ -144,18 +146,21 @@ class Trainer:
         rate = 0.0
         for i in range(self.steps_per_epoch):
             step = self.epoch * self.steps_per_epoch + i
-            rate = self.update.prepare(step)
+            rate = self.update.prepare(step, self.plateau.drops)
             index = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
             totals += self._train_step(step, index, draw, host_draw)
         images = min(self.steps_per_epoch * self.recipe.batch_size, len(order))
         train_loss, train_accuracy = (total / images for total in totals.tolist())
         self._require_finite(train_loss)
         trained = time.perf_counter()
-        val_accuracy, val_loss = evaluate(
+        given = answers(
             self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
         )
+        val_accuracy, val_loss = given.accuracy, given.loss
         self._require_finite(val_loss)
         self.epoch += 1
+        if self.recipe.schedule == "plateau":
+            self.plateau = self.plateau.after(self.recipe, val_accuracy, val_loss)
         best_accuracy, best_epoch = val_accuracy, self.epoch
         if self.last_report is not None and self.last_report.best_accuracy >= val_accuracy:
             best_accuracy, best_epoch = self.last_report.best_accuracy, self.last_report.best_epoch
@@ -174,6 +179,7 @@ class Trainer:
             learning_rate=rate,
             train_time_s=trained - started,
             eval_time_s=time.perf_counter() - trained,
+            answers=given.encoded() if at_rung else None,
         )
         return self.last_report
 
@@ -207,12 +213,16 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Writes weights, averaged weights, optimizer state and the last report to `path`, completely or not at all.
 
+        With the report goes what the schedule plateau remembers.
+
         Raises:
             ValueError: no epoch has been trained yet.
         """
         if self.last_report is None:
             raise ValueError("epoch 0: nothing to save; train an epoch first")
         report = asdict(self.last_report)
+        if self.recipe.schedule == "plateau":
+            report["plateau"] = asdict(self.plateau)
         checkpoints.save(
             path, self.network, self.optimizer, self._identity(), report, self.best_weights, self.update.averaged
         )
@@ -228,6 +238,8 @@ class Trainer:
             path, self.network, self.optimizer, self._identity(), past, with_best, self.update.averaged
         )
         try:
+            if self.recipe.schedule == "plateau":
+                self.plateau = Plateau(**report.pop("plateau", None))
             self.last_report = EpochReport(**report)
         except TypeError as error:
             raise CheckpointError(f"{path}: its report has another version ({str(error)!r}); remove it") from error
@@ -244,31 +256,3 @@ def epoch_seed(seed: int, epoch: int) -> int:
     Both are mixed into 32 bits, because torch's CPU generator ignores the rest. Source: numpy.random.SeedSequence.
     """
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-
-
-@torch.inference_mode()
-def evaluate(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    indices: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    precision: torch.dtype,
-    flip: bool = False,
-) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over uint8 `images` (N, H, W, C) at `indices`, not augmented.
-
-    With `flip`, the logits are averaged over the image and its mirror image (test-time augmentation).
-    """
-    network.eval()
-    totals = torch.zeros(2, device=images.device)  # correct, summed loss; read once at the end, so no batch waits
-    for index in torch.split(indices, EVAL_BATCH):
-        x, y = images[index], labels[index]
-        with autocast(precision, images.device):
-            logits = network(normalise(x, mean, std)).float()
-            if flip:
-                logits = (logits + network(normalise(x.flip(2), mean, std)).float()) / 2
-        totals += torch.stack([(logits.argmax(1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")])
-    correct, loss = totals.tolist()
-    return correct / len(indices), loss / len(indices)

@@ -20,8 +20,9 @@ from model_zoo import ResNetLayout, count_params
 from search.layouts import LayoutSpace, count_feasible, sample_uniform
 from trainables.data import TrainingSet, load_training_set
 from trainables.errors import DivergedError
+from trainables.evaluation import answers
 from trainables.recipe import Recipe, Schedule
-from trainables.training import Trainer, evaluate
+from trainables.training import Trainer
 
 SCHEDULES: tuple[Schedule, ...] = ("rung-annealed", "cosine")
 
@@ -177,7 +178,7 @@ def train_curve(
     spent = time.perf_counter() - started
     final = 0.0
     if trainer.epoch == epochs:
-        final, _ = evaluate(
+        final = answers(
             trainer.update.result,
             trainer.images,
             trainer.labels,
@@ -185,7 +186,7 @@ def train_curve(
             trainer.mean,
             trainer.std,
             trainer.precision,
-        )
+        ).accuracy
     return Curve(seed, number, layout, schedule, tuple(accuracies), final, round(spent, 2))
 
 

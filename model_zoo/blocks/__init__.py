@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from model_zoo.blocks import basic, bottleneck, preactivation
-from model_zoo.blocks.form import ACTIVATIONS, DEFAULT_KIND, PLAIN, BlockForm
+from model_zoo.blocks.form import ACTIVATIONS, DEFAULT_KIND, IN_PLACE, PLAIN, BlockForm
 from model_zoo.blocks.kind import FEWEST_STRIDED, Convolution, Ints, Kind
 
 __all__ = [
     "ACTIVATIONS",
     "DEFAULT_KIND",
     "FEWEST_STRIDED",
+    "IN_PLACE",
     "KINDS",
     "PLAIN",
     "BlockForm",

@@ -7,8 +7,11 @@ from typing import Final, NamedTuple
 DEFAULT_KIND: Final = "basic"
 """The kind of blocks where none is chosen."""
 
-ACTIVATIONS: Final = ("relu", "silu", "gelu")
-"""Activations behind norms, in a squeeze and after a block's addition."""
+ACTIVATIONS: Final = ("relu", "silu", "gelu", "leaky-relu")
+"""Activations behind norms, in a squeeze and after a block's addition. Spaces list them in this order."""
+
+IN_PLACE: Final = ("relu", "leaky-relu")
+"""Activations whose result takes the place of their input, since their backward reads the result."""
 
 
 class BlockForm(NamedTuple):

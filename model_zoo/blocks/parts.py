@@ -12,13 +12,19 @@ from torch import Tensor, nn
 from model_zoo.blocks.form import BlockForm
 from model_zoo.blocks.kind import FEWEST_STRIDED
 
-_ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {"relu": torch.relu_, "silu": F.silu, "gelu": F.gelu}
+_ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "relu": torch.relu_,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "leaky-relu": F.leaky_relu_,
+}
 
 
 def activated(x: Tensor, activation: str) -> Tensor:
-    """`x` activated: by ReLU in place, so `x` is to be nobody else's; by the others, whose backward reads it, not.
+    """`x` activated: in place by those of `IN_PLACE`, so `x` is to be nobody else's; by the others, which read it, not.
 
     Source: SiLU and GELU are Hendrycks & Gimpel, Gaussian Error Linear Units, arXiv 1606.08415; GELU is the exact one.
+    Leaky ReLU has torch's slope of 0.01; Maas et al., Rectifier Nonlinearities Improve Neural Network Acoustic Models.
     """
     return _ACTIVATIONS[activation](x)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +14,23 @@ import pyarrow.compute as pc
 
 from results.errors import ResultsError
 from results.ranking.column_names import nearest_columns
+from results.ranking.intervals import wilson_interval
 from results.ranking.ranking_rule import data_key, is_mid_course, is_ranked, ranks_within, rule_key
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
 from results.ranking.short_columns import SHORT_COLUMNS
+from results.ranking.ties import Judged, ties
 from results.record.reading import DATA_FIELDS, read_runs
 from results.record.tables import TRIALS_SCHEMA
 
-RANKED_SCHEMA: Final = pa.schema([("rank", pa.int64()), *TRIALS_SCHEMA, *DATA_FIELDS, ("mid_course", pa.bool_())])
+_INTERVALS: Final = ("val_accuracy_low", "val_accuracy_high", "test_accuracy_low", "test_accuracy_high")
+RANKED_SCHEMA: Final = pa.schema(
+    [
+        ("rank", pa.int64()),
+        *(field for field in TRIALS_SCHEMA if field.name != "answers"),
+        *DATA_FIELDS,
+        *[("mid_course", pa.bool_()), ("tied", pa.bool_()), *((name, pa.float64()) for name in _INTERVALS)],
+    ]
+)
 """The leaderboard's columns as an Arrow schema."""
 
 LIST_COLUMNS: Final = {field.name for field in (*RANKED_SCHEMA, *SEEDS_SCHEMA) if pa.types.is_list(field.type)}
@@ -83,6 +94,8 @@ def rank_table(
     outside the present limits of their run with `all_trials`; otherwise they are left out. `sort` is a column to order
     by, `-column` for the largest first; it does not change the ranks, and nulls come last. `top` keeps that many rows
     of each data set.
+    `tied` tells which rows cannot be told from the first of their data set, and the columns `..._low` and `..._high`
+    have the 95% interval of an accuracy; all are null where the number of images is unknown.
     With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`.
 
     Raises:
@@ -119,6 +132,13 @@ def rank_table(
     board.insert(0, "rank", pd.Series(ranks, dtype=pd.Int64Dtype()))
     course = zip(board["status"], board["rung"], map(_or_none, board["recipe_schedule"]), strict=True)
     board["mid_course"] = pd.Series([is_mid_course(*row) for row in course], dtype=pd.BooleanDtype())
+    board["tied"] = pd.Series([*_ties(board[: len(ordered)]), *[None] * len(others)], dtype=pd.BooleanDtype())
+    board = board.drop(columns="answers")
+    for name in ("val", "test"):
+        bounds = [_bounds(*row) for row in zip(board[f"{name}_accuracy"], board[f"{name}_images"], strict=True)]
+        board[[f"{name}_accuracy_low", f"{name}_accuracy_high"]] = pd.DataFrame(
+            bounds, index=board.index, columns=["low", "high"], dtype=float
+        )
     if over_seeds:
         board = _frame(mean_over_seeds(arrow_table(board)))
     if sort is not None:
@@ -135,6 +155,18 @@ def top_rows(board: pd.DataFrame, top: int | None) -> pd.DataFrame:
 
 def _data_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return list(map(data_key, rows["dataset"], rows["data"]))
+
+
+def _ties(ranked: pd.DataFrame) -> Iterator[bool | None]:
+    columns = ranked[["val_accuracy", "val_images", "answers"]].astype(object)
+    rows = columns.where(columns.notna(), None).itertuples(index=False)
+    return ties(Judged(key, *row) for key, row in zip(_data_keys(ranked), rows, strict=True))
+
+
+def _bounds(accuracy: Any, images: Any) -> tuple[float, float]:
+    """The 95% interval; NaN where there is none."""
+    known = pd.notna(accuracy) and pd.notna(images) and images > 0
+    return wilson_interval(float(accuracy), int(images)) if known else (math.nan, math.nan)
 
 
 def count_outside(trials: pa.Table) -> int:

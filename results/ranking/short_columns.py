@@ -70,8 +70,25 @@ def _limits(value: Any) -> str:
     return "" if value else "outside"
 
 
-def _mid_course(value: Any) -> str:
+def _flagged(value: Any) -> str:
     return "yes" if value else ""
+
+
+def _points(value: Any) -> str:
+    return f"{100 * value:.1f}"
+
+
+def any_tied(shown: pd.DataFrame) -> bool:
+    """Whether a row that is not the first of its data set is tied with the first."""
+    return "tied" in shown.columns and bool((shown["tied"].fillna(False) & (shown["rank"] != 1)).any())
+
+
+def _with_half_widths(shown: pd.DataFrame) -> pd.DataFrame:
+    """The rows with half the width of the 95% intervals of their accuracies, where they have the bounds."""
+    for name in ("val_accuracy", "test_accuracy"):
+        if f"{name}_low" in shown.columns:
+            shown = shown.assign(**{f"{name}_half": (shown[f"{name}_high"] - shown[f"{name}_low"]) / 2})
+    return shown
 
 
 def _any_mid_course(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
@@ -111,17 +128,19 @@ SHORT_COLUMNS: Final = (
     ShortColumn("params", "params", _thousands, number=True, importance=8),
     ShortColumn("seeds", "seeds", str, number=True, importance=9),
     ShortColumn("val", "val_accuracy", _percent, number=True, importance=10),
+    ShortColumn("±", "val_accuracy_half", _points, number=True, importance=9, needed=_is_set("val_accuracy_half")),
     ShortColumn(
         "± val", "val_accuracy_error", _percent, number=True, importance=9, needed=_is_set("val_accuracy_error")
     ),
     ShortColumn("tests", "tests", str, number=True, importance=4, needed=_is_set("test_accuracy")),
     ShortColumn("test", "test_accuracy", _percent, number=True, importance=8, needed=_is_set("test_accuracy")),
+    ShortColumn("±", "test_accuracy_half", _points, number=True, importance=7, needed=_is_set("test_accuracy_half")),
     ShortColumn(
         "± test", "test_accuracy_error", _percent, number=True, importance=4, needed=_is_set("test_accuracy_error")
     ),
     ShortColumn("epochs", "epochs", str, number=True, importance=9),
     ShortColumn("rung", "rung", str, number=True, importance=7),
-    ShortColumn("mid-course", "mid_course", _mid_course, importance=8, needed=_any_mid_course),
+    ShortColumn("mid-course", "mid_course", _flagged, importance=8, needed=_any_mid_course),
     ShortColumn("limits", "within_limits", _limits, importance=8, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )
@@ -130,15 +149,24 @@ SHORT_COLUMNS: Final = (
 def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortColumn, list[str]]]:
     """The short columns that are informative for the rows shown, each with its cells; null is an empty cell.
 
-    Fields of the recipe and seeds that differ between the rows of the leaderboard follow the parameters.
+    A rank that is tied with the first has the mark `=`. Fields of the recipe and seeds that differ between the rows of
+    the leaderboard follow the parameters.
     """
+    shown = _with_half_widths(shown)
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
-    return [
+    cells = [
         (column, [column.text(value) if present else "" for value, present in _values(shown[column.source])])
         for column in columns
         if column.source in shown.columns and column.needed(shown, board)
     ]
+    if any_tied(shown):
+        marks = ["=" if tied else " " for tied in shown["tied"].fillna(False)]
+        cells = [
+            (column, list(map(str.__add__, texts, marks)) if column.source == "rank" else texts)
+            for column, texts in cells
+        ]
+    return cells
 
 
 def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:

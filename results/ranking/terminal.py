@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from results.ranking.intervals import INTERVALS
 from results.ranking.ranking_rule import MID_COURSE, OVER_SEEDS, PER_DATA_SET, RANKING_RULE
-from results.ranking.short_columns import ShortColumn, short_columns
+from results.ranking.short_columns import ShortColumn, any_tied, short_columns
+from results.ranking.ties import TIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +46,11 @@ def comparability_lines(shown: pd.DataFrame) -> list[str]:
         lines.append(f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials.")
     if "mid_course" in shown.columns and shown["mid_course"].fillna(False).any():
         lines.append(MID_COURSE)
+    intervals = "val_accuracy_low" in shown.columns and bool(shown["val_accuracy_low"].notna().any())
+    if any_tied(shown):
+        lines.append(f"{INTERVALS} {TIES}")
+    elif intervals:
+        lines.append(INTERVALS)
     return lines
 
 

@@ -88,7 +88,9 @@ class RecipeFields(_Fields):
     momentum: Number | None
     adaptive_clipping: Number | None
     batch_size: Positive | None
+    keep_last_batch: bool | None
     label_smoothing: Number | None
+    conv_init: str | None
     head_init: str | None
     schedule: str | None
     warmup_epochs: Number | None
@@ -108,6 +110,10 @@ class RecipeFields(_Fields):
     restart_epochs: Whole | None
     restart_factor: Whole | None
     cooldown_share: Number | None
+    milestones: str | None
+    exponential_factor: Number | None
+    plateau_epochs: Whole | None
+    plateau_metric: str | None
     crop_padding: Whole | None
     padding_mode: str | None
     flip: bool | None
@@ -115,6 +121,12 @@ class RecipeFields(_Fields):
     rotation_degrees: Number | None
     mixup_alpha: Number | None
     cutmix_alpha: Number | None
+    mix_probability: Number | None
+    resized_crop: Number | None
+    jitter_brightness: Number | None
+    jitter_contrast: Number | None
+    jitter_saturation: Number | None
+    jitter_hue: Number | None
     flip_order: str | None
     policy: str | None
     policy_operations: Whole | None
@@ -198,6 +210,7 @@ class EpochReported(_Fields):
     eval_time_s: Number
     session: Whole
     reused: Annotated[NotRequired[str | None], Field(default=None)]
+    answers: Annotated[NotRequired[str | None], Field(default=None)]
     time_s: Number
 
 
@@ -239,6 +252,8 @@ class TrialEvaluated(_Fields):
     test_accuracy: Fraction
     test_loss: Number
     flip: Annotated[NotRequired[bool], Field(default=False)]
+    classes: Annotated[NotRequired[list[str] | None], Field(default=None)]
+    confusion: Annotated[NotRequired[list[list[Whole]] | None], Field(default=None)]
     time_s: Number
 
 

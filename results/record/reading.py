@@ -31,6 +31,8 @@ from results.record.tables import (
 )
 
 NOTES_SHOWN: Final = 2
+STALE: Final = -1
+"""The length of the record for a table of an earlier version, which no record has."""
 DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),
@@ -180,6 +182,8 @@ def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
             metadata = parquet.schema_arrow.metadata or {}
             version = metadata.get(SCHEMA_KEY, b"no version").decode("ascii", "replace")
             expected = schema.metadata[SCHEMA_KEY].decode()
+            if _is_older(version, expected):  # the record has more; without it, the missing columns are null
+                return _Stored(_completed(parquet.read(), schema), STALE)
             if version != expected or not parquet.schema_arrow.equals(schema):
                 other = "its columns are not those of" if version == expected else f"its schema is {version} instead of"
                 notes.append(f"{path}: {other} {expected}")
@@ -191,6 +195,22 @@ def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         notes.append(f"{path}: damaged ({' '.join(str(error).split())[:100]})")
         return None
+
+
+def _is_older(version: str, expected: str) -> bool:
+    (kind, _, number), (expected_kind, _, newest) = version.partition("-v"), expected.partition("-v")
+    return kind == expected_kind and number.isdecimal() and int(number) < int(newest)
+
+
+def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table of an earlier version with the columns of `schema`; KeyError if a column has another type."""
+    columns = []
+    for field in schema:
+        known = field.name in table.schema.names
+        if known and table.schema.field(field.name).type != field.type:
+            raise KeyError(field.name)
+        columns.append(table[field.name] if known else pa.nulls(table.num_rows, field.type))
+    return pa.table(columns, schema=schema)
 
 
 def _named(table: pa.Table, run: str) -> pa.Table:

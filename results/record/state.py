@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from results.errors import RecordError
-from results.record.trial_state import Limits, Report, SessionState, TrialState
+from results.record.trial_state import Limits, MeasuredTest, Report, SessionState, TrialState
 
 Event = Mapping[str, Any]
 
@@ -22,6 +22,8 @@ class RunState:
     sessions: dict[int, SessionState] = field(default_factory=dict)
     epochs: int = 0
     """Epochs that the run's trials trained, without those reused from earlier runs."""
+    test_openings: int = 0
+    """How often the test set was opened for a measurement."""
     skipped: list[str] = field(default_factory=list)
     """A sentence for each line of the record that was not a valid event."""
     limits: Limits | None = None
@@ -161,10 +163,10 @@ class RunState:
 
     def _evaluated(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.test_accuracy, trial.test_loss = event["test_accuracy"], event["test_loss"]
-        trial.test_epoch = event["epoch"]
-        trial.test_flip = event["flip"]
-        trial.tests[event["epoch"]] = event["test_accuracy"], event["test_loss"], event["flip"]
+        self.test_openings += 1
+        names = ("test_accuracy", "test_loss", "flip", "classes", "confusion")
+        trial.tests[event["epoch"]] = MeasuredTest(*(event[name] for name in names))
+        self._show_test(trial, event["epoch"])
 
     def _limits(self, event: Event) -> None:
         self.limits = _limits_of(event)
@@ -186,14 +188,21 @@ class RunState:
         last = next(reversed(self.rung_reports(trial.trial)), None)
         before = trial.rung_epoch
         if last is None:
-            trial.rung, trial.rung_epoch, trial.val_accuracy, trial.val_loss = 0, None, None, None
+            trial.rung, trial.rung_epoch = 0, None
+            trial.val_accuracy = trial.val_loss = trial.answers = None
         else:
             trial.rung, trial.rung_epoch = last.rung or 0, last.epoch
-            trial.val_accuracy, trial.val_loss = last.val_accuracy, last.val_loss
+            trial.val_accuracy, trial.val_loss, trial.answers = last.val_accuracy, last.val_loss, last.answers
         if trial.rung_epoch != before:
-            measured = trial.tests.get(trial.rung_epoch or 0, (None, None, None))
-            trial.test_accuracy, trial.test_loss, trial.test_flip = measured
-            trial.test_epoch = trial.rung_epoch if trial.rung_epoch in trial.tests else None
+            self._show_test(trial, trial.rung_epoch)
+
+    def _show_test(self, trial: TrialState, epoch: int | None) -> None:
+        """Takes the trial's test result from that of the weights of `epoch`."""
+        measured = trial.tests.get(epoch or 0)
+        trial.test_epoch = epoch if measured else None
+        trial.test_accuracy = measured.accuracy if measured else None
+        trial.test_loss = measured.loss if measured else None
+        trial.test_flip = measured.flip if measured else None
 
     def _conclude(self, trial: TrialState) -> None:
         """Sets the status of an ended trial, which under new limits may be completed, or no longer completed."""

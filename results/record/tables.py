@@ -38,19 +38,21 @@ TRIALS_SCHEMA: Final = pa.schema(
     + [
         ("test_epoch", _INT),
         ("test_flip", _FLAG),
+        ("test_images", _INT),
         ("started_s", _FLOAT),
         ("ended_s", _FLOAT),
         ("retries", _INT),
         ("reused", _TEXT),
         ("error", _TEXT),
         ("within_limits", _FLAG),
+        ("answers", _TEXT),
     ],
-    metadata={SCHEMA_KEY: b"trials-v2"},
+    metadata={SCHEMA_KEY: b"trials-v3"},
 )
 """One row a trial."""
 
 EPOCHS_SCHEMA: Final = pa.schema(
-    [("run", _TEXT), *((name, _ARROW_TYPES[kind]) for name, kind in REPORT_FIELDS.items())],
+    [("run", _TEXT), *((name, _ARROW_TYPES[kind]) for name, kind in REPORT_FIELDS.items() if name != "answers")],
     metadata={SCHEMA_KEY: b"epochs-v2"},
 )
 """One row a reported epoch."""

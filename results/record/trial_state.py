@@ -26,7 +26,23 @@ class Report(NamedTuple):  # six times faster to make than a frozen dataclass, a
     session: int
     reused: str | None
     """RUN/NUMBER of the earlier trial whose result was reused; None if this run trained the epoch."""
+    answers: str | None
+    """Which validation images were classified correctly; None between rungs, and in a record without this field.
+    It is one bit per image, packed by NumPy, zlib, base 64."""
     time_s: float
+
+
+class MeasuredTest(NamedTuple):
+    """How the network of one epoch of a trial answered for the test set."""
+
+    accuracy: float
+    loss: float
+    flip: bool
+    """Whether the outputs were averaged over each image and its mirror image."""
+    classes: list[str] | None
+    """Name of each label; None in a record of a version without this field."""
+    confusion: list[list[int]] | None
+    """Images by true class (rows) and predicted class (columns); None as for `classes`."""
 
 
 @dataclass(slots=True)
@@ -84,6 +100,8 @@ class TrialState:
     """Validation accuracy at the last rung reached, in [0, 1]; accuracies between rungs are not annealed."""
     val_loss: float | None = None
     """Validation loss at the last rung reached."""
+    answers: str | None = None
+    """`Report.answers` at the last rung reached."""
     test_accuracy: float | None = None
     test_loss: float | None = None
     test_flip: bool | None = None
@@ -107,8 +125,14 @@ class TrialState:
     """Whether its parameters are within the run's present limits."""
     ending: tuple[str, str | None] | None = None
     """Status and error with which it last ended, under the limits at that time."""
-    tests: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
-    """Test accuracy, test loss and `test_flip` by the epoch whose weights were measured."""
+    tests: dict[int, MeasuredTest] = field(default_factory=dict)
+    """The results on the test set by the epoch whose weights were measured."""
+
+    @property
+    def test_images(self) -> int | None:
+        """Number of test images; None if the trial was not measured, or by a version that did not store it."""
+        measured = self.tests.get(self.test_epoch or 0)
+        return sum(map(sum, measured.confusion)) if measured and measured.confusion else None
 
     @property
     def settings(self) -> dict[str, Any]:

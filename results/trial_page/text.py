@@ -71,7 +71,8 @@ def _heading(facts: TrialFacts) -> list[str]:
         known.append(f"validation accuracy {accuracy} at epoch {trial['rung_epoch']}")
     if trial["test_accuracy"] is not None:
         flipped = " with --flip" if trial["test_flip"] else ""
-        known.append(f"test accuracy {trial['test_accuracy']:.2%}{flipped} at epoch {trial['test_epoch']}")
+        accuracy = interval_text(trial["test_accuracy"], trial["test_images"])
+        known.append(f"test accuracy {accuracy}{flipped} at epoch {trial['test_epoch']}")
     known.append(f"rank {facts.rank} of {facts.ranked} in its run" if facts.rank else "no rank")
     if trial["reused"]:
         known.append(f"{counted(facts.time.reused_epochs, 'epoch')} reused from {trial['reused']}")

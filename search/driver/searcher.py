@@ -39,6 +39,7 @@ REPORT_FIELDS = (
     "learning_rate",
     "train_time_s",
     "eval_time_s",
+    "answers",
 )
 
 
@@ -192,7 +193,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     def _report(self, number: int, result: dict[str, Any], reused: str | None = None) -> None:
         if "val_loss" not in result:
             return
-        fields = {name: result[name] for name in REPORT_FIELDS}
+        fields = {name: result.get(name) for name in REPORT_FIELDS}
         new = self.record.append("report", trial=number, session=self.session, reused=reused, **fields)
         if new and result["rung"] is not None:
             self.study.report(number, result["epoch"], result["val_accuracy"])

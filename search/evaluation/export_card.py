@@ -95,7 +95,6 @@ def _rows(
 
 def _accuracies(folder: Path, facts: Mapping[str, Any], data: TrainingSet, page: TrialFacts) -> str:
     state = read_record(folder)
-    looks = sum(len(trial.tests) for trial in state.trials.values())
     validation = interval_text(facts["val_accuracy"], len(data.val_indices))
     rank = f"rank {page.rank or 'none'} of {counted(len(state.trials), 'trial')}"
     lines = [
@@ -107,9 +106,10 @@ def _accuracies(folder: Path, facts: Mapping[str, Any], data: TrainingSet, page:
         lines.append("- test: not measured")
     else:
         flipped = ", averaged with the mirror image" if trial["test_flip"] else ""
-        test = interval_text(trial["test_accuracy"], read_config(folder).dataset_facts.test_images)
+        images = trial["test_images"] or read_config(folder).dataset_facts.test_images  # older records lack the number
+        test = interval_text(trial["test_accuracy"], images)
         lines.append(f"- test, with the weights of epoch {trial['test_epoch']}: {test} (95% interval){flipped}")
-    lines.append(f"- looks at the test set in this run: {looks}")
+    lines.append(f"- looks at the test set in this run: {state.test_openings}")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,13 +11,29 @@ from search.errors import SearchError
 from search.evaluation.kept_network import load_kept, require_same_images
 from trainables.data.test_set import load_test_set
 from trainables.devices import pick_device
-from trainables.training import evaluate
+from trainables.evaluation import answers
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """How a network answered for the test set."""
+
+    epoch: int
+    """The epoch of its weights."""
+    test_accuracy: float
+    """Share of the images classified correctly, in [0, 1]."""
+    test_loss: float
+    """Mean cross-entropy, nats."""
+    classes: list[str]
+    """Name of each label."""
+    confusion: list[list[int]]
+    """Images by true class (rows) and predicted class (columns)."""
 
 
 def measure(
     checkpoint: Path, trial: int, data: dict[str, object], flip: bool = False, test_sha256: str | None = None
-) -> tuple[float, float, int]:
-    """Test accuracy in [0, 1], mean cross-entropy in nats, and epoch of the weights, for the checkpoint of `trial`.
+) -> Measurement:
+    """The answers of the network in the checkpoint of `trial` for the test set.
 
     With `flip` the outputs are averaged over each image and its mirror image. `test_sha256` is the `TestSet.sha256` at
     the start of the run, None if the run did not store it.
@@ -34,7 +51,7 @@ def measure(
         raise SearchError(
             f"dataset: the test images of {test.name} have changed since the run was started; restore them"
         )
-    accuracy, loss = evaluate(
+    given = answers(
         kept.network,
         torch.from_numpy(test.images).to(device),
         torch.from_numpy(test.labels).to(device),
@@ -44,4 +61,6 @@ def measure(
         kept.precision,
         flip,
     )
-    return accuracy, loss, kept.epoch
+    cells = given.labels * test.classes + given.predicted
+    confusion = torch.bincount(cells, minlength=test.classes**2).reshape(test.classes, test.classes)
+    return Measurement(kept.epoch, given.accuracy, given.loss, list(test.class_names), confusion.tolist())

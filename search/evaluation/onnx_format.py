@@ -14,7 +14,7 @@ from torch import nn
 from search.errors import SearchError
 from trainables.data import TrainingSet
 from trainables.data.stored_arrays import Images
-from trainables.training import EVAL_BATCH
+from trainables.evaluation import EVAL_BATCH
 
 OPSET: Final = 18
 """The version of ONNX's operators."""

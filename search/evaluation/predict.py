@@ -11,27 +11,32 @@ import torch
 
 from results import read_record
 from results.record.files import replace_file
+from search.errors import SearchError
 from search.evaluation.kept_network import KeptNetwork, chosen_trial, load_kept_of
 from search.runs import existing_run_folder, read_config
 from trainables.augmentation.batch import normalise
 from trainables.data import TrainingSet, load_training_set
 from trainables.data.unlabelled import UnlabelledImages, open_unlabelled
 from trainables.devices import autocast, pick_device
-from trainables.training import EVAL_BATCH
+from trainables.evaluation import EVAL_BATCH
 
 COLUMNS = ("id", "label", "class", "probability")
 
 
-def write_predictions(storage: Path, run: str, trial: int | None, images: Path, output: Path) -> str:
+def write_predictions(
+    storage: Path, run: str, trial: int | None, images: Path, output: Path, header: str | None = None
+) -> str:
     """Writes `output` with one row per image of `images`, a folder or a .npy file; returns a sentence that says so.
 
-    Files that are not readable images have no row; the sentence counts and names them. The network is that of
-    `trial`, or of the best one. The run's record is not changed.
+    The columns are `COLUMNS`, or those of `header`, which has two names: the id and the number of the class. Files that
+    are not readable images have no row; the sentence counts and names them. The network is that of `trial`, or of the
+    best one. The run's record is not changed.
 
     Raises:
-        SearchError: there is no such run or trial, or its checkpoint was not kept.
+        SearchError: `header` is not two names, there is no such run or trial, or its checkpoint was not kept.
         TrainablesError: the images, the data set or the checkpoint cannot be used.
     """
+    columns = COLUMNS if header is None else _two_names(header)
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)
@@ -44,14 +49,21 @@ def write_predictions(storage: Path, run: str, trial: int | None, images: Path, 
     labels, probabilities = predict(kept, given, data, device)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow(columns)
     for name, label, probability in zip(given.readable_ids(), labels, probabilities, strict=True):
-        table.writerow((name, label, data.class_names[label], f"{probability:.6f}"))
+        table.writerow((name, label, data.class_names[label], f"{probability:.6f}")[: len(columns)])
     replace_file(output, text.getvalue().encode())
     return (
         f"{output}: {len(labels):,} predictions of {folder.name} trial {chosen.trial}, {chosen.layout_id}, "
         f"with the weights of epoch {kept.epoch}" + (f"; {given.summary()}" if given.left_out else "")
     )
+
+
+def _two_names(header: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in header.split(","))
+    if len(names) != 2 or names[0] == names[1] or not all(name and name.isprintable() for name in names):
+        raise SearchError(f"--header: {header!r} given; use two different names and a comma, such as ID,Labels")
+    return names
 
 
 @torch.inference_mode()

@@ -72,7 +72,7 @@ class LayoutSpace(BaseModel):
     """Groups of the kxk convolutions in blocks; layouts with a width that they do not divide are left out."""
     squeeze_ratios: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
     """Reduction ratios of squeeze-and-excitation, 0 for none; layouts with a width below the ratio are left out."""
-    activations: tuple[Literal["relu", "silu", "gelu"], ...] = ("relu",)
+    activations: tuple[Literal["relu", "silu", "gelu", "leaky-relu"], ...] = ("relu",)
     """Activation functions; a network uses the same one throughout."""
     layouts: tuple[str, ...] = ()
     """Search only these layouts, in place of all the choices above: preset names, or ids such as 3-5-3x64-128-256.

@@ -77,7 +77,8 @@ def _decides_what_is_read(dim: Choice | Range, dims: Parts) -> bool:
     settings = [dim.settings(value) for value in _every(dim)]
     return any(
         len({reads(name, given[other]) for given in settings}) > 1
-        for name, (other, _) in READ_WITH.items()
+        for name, (others, _) in READ_WITH.items()
+        for other in others
         if other in dim.fields and any(name in one.fields for one in dims)
     )
 

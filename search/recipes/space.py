@@ -150,8 +150,8 @@ class RecipeSpace(BaseModel):
         defaults = {name: field.default for name, field in Recipe.model_fields.items()}
         return [
             name
-            for name, (other, _) in READ_WITH.items()
-            if not any(reads(name, value) for value in self.values_of(other))
+            for name, (others, _) in READ_WITH.items()
+            if not any(reads(name, value) for other in others for value in self.values_of(other))
             and any(value != defaults[name] for value in self.values_of(name))
         ]
 

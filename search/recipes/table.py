@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -49,9 +49,12 @@ def read_table(table: Mapping[str, Any]) -> tuple[tuple[Choice | Range, ...], li
 
 def read_with(name: str) -> str:
     """The condition under which a recipe reads the field `name` of `READ_WITH`: `optimizer sgd, nesterov or muon`."""
-    other, values = READ_WITH[name]
-    words = " or ".join(filter(None, (", ".join(values[:-1]), *values[-1:])))
-    return f"{other} {words or 'above 0'}"
+    others, values = READ_WITH[name]
+    return f"{_either(others)} {_either(values) or 'above 0'}"
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Setting]) -> dict[str, Any]:

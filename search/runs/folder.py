@@ -199,6 +199,16 @@ def read_test_sha256(folder: Path) -> str | None:
     return stored
 
 
+def read_val_images(folder: Path) -> int | None:
+    """The number of validation images of the run in `folder`; None in runs of versions that did not store it.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    stored: int | None = _read_run_file(folder).get("validation", {}).get("images")
+    return stored
+
+
 def change_config(folder: Path, change: Change) -> None:
     """Writes the changes of a resume to `run.json`, with their time.
 

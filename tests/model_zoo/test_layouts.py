@@ -28,7 +28,7 @@ SINGLE_LIMITS = {
     "block": ("wide", "basic, preactivation or bottleneck"),
     "groups": (0, "a whole number of at least 1"),
     "squeeze": (-1, "a whole number of at least 0"),
-    "activation": ("tanh", "relu, silu or gelu"),
+    "activation": ("tanh", "relu, silu, gelu or leaky-relu"),
 }
 
 
@@ -94,7 +94,7 @@ def test_all_problems_are_listed_at_once_and_none_twice() -> None:
         "squeeze: -1 given",
         "use a whole number of at least 0",
         "activation: '' given",
-        "use relu, silu or gelu",
+        "use relu, silu, gelu or leaky-relu",
     ]
 
 

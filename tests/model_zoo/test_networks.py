@@ -94,7 +94,9 @@ def test_a_squeeze_is_that_of_torchvision(activation: str) -> None:
     torch.testing.assert_close(ours(images(2, 12, 5, 7)), theirs(images(2, 12, 5, 7)))
 
 
-@pytest.mark.parametrize(("activation", "function"), [("relu", F.relu), ("silu", F.silu), ("gelu", F.gelu)])
+@pytest.mark.parametrize(
+    ("activation", "function"), [("relu", F.relu), ("silu", F.silu), ("gelu", F.gelu), ("leaky-relu", F.leaky_relu)]
+)
 def test_a_preactivation_network_is_the_formula_of_the_paper(activation: str, function: Any) -> None:
     """x + conv(act(norm(conv(act(norm(x)))))); the stem's activation is the first block's, the last sum's is added."""
     layout = ResNetLayout((2, 1), (4, 8), block="preactivation", activation=activation)

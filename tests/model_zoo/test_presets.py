@@ -19,6 +19,7 @@ PARAMS = {
     "cerberus-resnet28-1": 4_845_130,
     "cerberus-resnet30": 4_919_114,
     "cerberus-resnet32": 4_754_218,
+    "cerberus-resnet32-trained": 4_766_474,
     "cerberus-resnet56": 4_989_194,
     "cerberus-resnet90": 4_946_474,
 }

@@ -33,10 +33,10 @@ PARTS = {
         *("keys", "cli"),
     ),
     "trainables": (
-        *("errors", "recipe", "schedule"),
+        *("errors", "recipe", "schedule", "plateau"),
         *("data", "augmentation", "optimization", "checkpoints"),
         *("devices", "process_settings", "network_setup"),
-        *("training", "ray_trainable"),
+        *("evaluation", "training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
     "results": ("errors", "wording", "streams", "console", "record", "ranking", "trial_page", "leaderboard", "show"),

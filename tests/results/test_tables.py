@@ -51,19 +51,25 @@ blocks:list channels:list strides:list kernels:list stem_channels:int64 skip_ker
 in_channels:int64 classes:int64 block:string groups:int64 squeeze:int64 activation:string
 params:int64 flops:int64 depth:int64
 recipe_optimizer:string recipe_learning_rate:double recipe_weight_decay:double recipe_momentum:double
-recipe_adaptive_clipping:double recipe_batch_size:int64 recipe_label_smoothing:double recipe_head_init:string
+recipe_adaptive_clipping:double recipe_batch_size:int64 recipe_keep_last_batch:bool
+recipe_label_smoothing:double recipe_conv_init:string recipe_head_init:string
 recipe_schedule:string recipe_warmup_epochs:double recipe_cosine_epochs:int64 recipe_step_epochs:int64
 recipe_step_factor:double recipe_patience_epochs:int64 recipe_decay_norms:bool recipe_gradient_clipping:double
 recipe_muon_rate_factor:double recipe_lookahead_steps:int64 recipe_lookahead_share:double recipe_sam_radius:double
 recipe_ema_decay:double recipe_stochastic_depth:double recipe_dropout:double recipe_restart_epochs:int64
-recipe_restart_factor:int64 recipe_cooldown_share:double recipe_crop_padding:int64 recipe_padding_mode:string
+recipe_restart_factor:int64 recipe_cooldown_share:double recipe_milestones:string
+recipe_exponential_factor:double recipe_plateau_epochs:int64 recipe_plateau_metric:string
+recipe_crop_padding:int64 recipe_padding_mode:string
 recipe_flip:bool recipe_cutout:int64 recipe_rotation_degrees:double recipe_mixup_alpha:double
-recipe_cutmix_alpha:double recipe_flip_order:string recipe_policy:string recipe_policy_operations:int64
+recipe_cutmix_alpha:double recipe_mix_probability:double recipe_resized_crop:double
+recipe_jitter_brightness:double recipe_jitter_contrast:double recipe_jitter_saturation:double recipe_jitter_hue:double
+recipe_flip_order:string recipe_policy:string recipe_policy_operations:int64
 recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double recipe_precision:string
 recipe_keep_weights:string recipe_epochs:int64
 seed:int64 epochs:int64 rung:int64 rung_epoch:int64 val_accuracy:double val_loss:double test_accuracy:double
-train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool started_s:double ended_s:double retries:int64
-reused:string error:string within_limits:bool
+train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool test_images:int64 started_s:double
+ended_s:double retries:int64
+reused:string error:string within_limits:bool answers:string
 """
 EPOCHS_COLUMNS = """
 run:string trial:int64 epoch:int64 rung:int64 val_accuracy:double val_loss:double train_accuracy:double
@@ -159,13 +165,31 @@ def test_a_damaged_or_foreign_table_is_noted_and_rebuilt(run: Path, name: str, d
     elif damage == "no version":
         pq.write_table(table.replace_schema_metadata(None), path)
     elif damage == "next version":
-        pq.write_table(table.replace_schema_metadata({b"parambudget.schema": b"trials-v2"}), path)
+        pq.write_table(table.replace_schema_metadata({b"parambudget.schema": b"trials-v4"}), path)
     else:
         path.mkdir()
     tables = read_run(run)
     assert (tables.trials, tables.epochs) == (whole.trials, whole.epochs)
     assert len(tables.notes) == 1
     assert str(path) in tables.notes[0]
+
+
+@pytest.mark.parametrize("with_record", [True, False])
+def test_a_table_of_an_earlier_version_is_read_without_a_note(run: Path, with_record: bool) -> None:
+    whole = read_run(run)
+    for name, version in (("trials", b"trials-v1"), ("epochs", b"epochs-v1")):
+        path = run / f"{name}.parquet"
+        table = pq.ParquetFile(path).read()
+        older = {**table.schema.metadata, b"parambudget.schema": version}
+        pq.write_table(table.drop_columns([table.schema.names[-1]]).replace_schema_metadata(older), path)
+    if not with_record:
+        (run / "record.jsonl").unlink()
+    tables = read_run(run)
+    assert tables.notes == []
+    for found, expected in ((tables.trials, whole.trials), (tables.epochs, whole.epochs)):
+        last = expected.schema.names[-1]
+        assert found.drop_columns([last]) == expected.drop_columns([last])
+        assert found[last].null_count == (0 if with_record else found.num_rows) or found[last] == expected[last]
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def layouts(draw: st.DrawFn, max_blocks: int = 2, max_channels: int = 6) -> ResN
         block,
         groups,
         draw(st.sampled_from([0, draw(st.integers(1, min(channels)))])),
-        draw(st.sampled_from(["relu", "silu", "gelu"])),
+        draw(st.sampled_from(ACTIVATIONS)),
     )
 
 

@@ -28,7 +28,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from model_zoo import ResNetLayout
 from tests.support.training_fixtures import LAYOUT, small_recipe, small_set
 from trainables.augmentation.policies import magnitudes
-from trainables.training import Trainer, evaluate
+from trainables.evaluation import answers
+from trainables.training import Trainer
 
 GPU = torch.device("cuda", 0)
 SHAPE = (16, 16, 3)
@@ -38,6 +39,7 @@ OPTIONS: list[dict[str, Any]] = [
     *({"optimizer": name} for name in ("sgd", "adam", "adamw", "adadelta", "muon")),
     *({"optimizer": "muon", "decay_norms": value} for value in (True, False)),
     *({"schedule": name} for name in ("cosine", "one-cycle", "step", "constant", "linear", "cosine-restarts")),
+    *({"schedule": name} for name in ("milestones", "exponential", "plateau")),
     {"sam_radius": 0.05},
     {"lookahead_steps": 1},
     {"ema_decay": 0.9},
@@ -56,6 +58,11 @@ OPTIONS: list[dict[str, Any]] = [
     {"mixup_alpha": 0.3},
     {"cutmix_alpha": 1.0},
     {"ricap_beta": 0.3},
+    {"cutmix_alpha": 1.0, "mix_probability": 0.5},
+    {"resized_crop": 0.3},
+    {"jitter_brightness": 0.4, "jitter_contrast": 0.4, "jitter_saturation": 0.4, "jitter_hue": 0.1},
+    {"keep_last_batch": True},
+    {"conv_init": "torch", "head_init": "torch"},
     *({"policy": name} for name in ("randaugment", "autoaugment", "trivialaugment")),
     {"keep_weights": "best", "schedule": "cosine"},
 ]
@@ -134,8 +141,9 @@ def steps(networks: list[nn.Module], changes: dict[str, Any], layout: ResNetLayo
             trainer.update.prepare(step)
             totals = trainer._train_step(step, trainer.train_indices[order[:16]], draw, host_draw)
         assert (totals.device, totals.shape) == (GPU, (2,))
-        # a copy from memory that is not pinned waits too: all there is are a policy's draws, from pinned memory
-        assert sent.places == ["operations.py"] * (2 if trainer.recipe.policy != "none" else 0)
+        # a copy from memory that is not pinned waits too: all there is are the draws of operations, from pinned memory
+        operations = trainer.recipe.policy != "none" or trainer.recipe.jitter_hue > 0
+        assert sent.places == ["operations.py"] * (2 if operations else 0)
     return trainer
 
 
@@ -170,9 +178,9 @@ def test_an_evaluation_reads_one_value_back_when_all_is_queued(flip: bool, monke
         trainer = steps(networks, {})
         place = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std, trainer.precision)
         with pytest.raises(DataDependentOutputException) as waited:
-            evaluate(trainer.network, *place, flip)
-        assert [entry.name for entry in waited.traceback if entry.path.name == "training.py"] == ["evaluate"]
-        assert "totals.tolist()" in str(next(e for e in waited.traceback if e.path.name == "training.py").statement)
+            answers(trainer.network, *place, flip)
+        assert [entry.name for entry in waited.traceback if entry.path.name == "evaluation.py"] == ["answers"]
+        assert "total.item()" in str(next(e for e in waited.traceback if e.path.name == "evaluation.py").statement)
 
 
 def test_a_tensor_that_is_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

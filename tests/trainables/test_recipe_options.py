@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import ks_2samp
+from torch import nn
 
 from model_zoo import ResNetLayout, build
 from tests.support.training_fixtures import (
@@ -37,10 +39,18 @@ EVERYTHING: dict[str, Any] = {
     "patience_epochs": 5,
     "flip_order": "alternating",
     "erasing": 0.5,
+    "resized_crop": 0.4,
+    "jitter_contrast": 0.3,
+    "jitter_hue": 0.2,
+    "keep_last_batch": True,
+    "conv_init": "kaiming-fan-in",
 }
 COMBINATIONS: list[dict[str, Any]] = [
-    {"optimizer": "sgd", "schedule": "one-cycle", "mixup_alpha": 0.5, "policy": "autoaugment"},
+    {"optimizer": "sgd", "schedule": "one-cycle", "mixup_alpha": 0.5, "mix_probability": 0.5, "policy": "autoaugment"},
     {"optimizer": "nesterov", "schedule": "cosine-step", "cosine_epochs": 2, "step_epochs": 3, "cutmix_alpha": 1.0},
+    {"optimizer": "sgd", "schedule": "milestones", "milestones": "2,4", "conv_init": "torch", "head_init": "torch"},
+    {"optimizer": "sgd", "schedule": "exponential", "exponential_factor": 0.5, "cutmix_alpha": 1.0, "policy": "none"},
+    {"optimizer": "sgd", "schedule": "plateau", "plateau_epochs": 0, "plateau_metric": "accuracy"},
     {"optimizer": "adam", "schedule": "one-cycle", "cutmix_alpha": 1.0, "policy": "randaugment"},
     {"optimizer": "adamw", "schedule": "cosine", "cosine_epochs": 2, "mixup_alpha": 0.2},
     {"optimizer": "adadelta", "schedule": "step", "step_epochs": 2, "ricap_beta": 0.3, "policy": "trivialaugment"},
@@ -77,20 +87,64 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_xavier_normal_changes_the_linear_weights_alone_and_has_torchs_spread() -> None:
-    uniform, normal = (
-        starting_network(WIDE, Recipe.model_validate({"head_init": name}), 0) for name in ("uniform", "xavier-normal")
+def expected_spread(layer: nn.Conv2d | nn.Linear, name: str) -> float:
+    """The standard deviation of the weights by the formula of `name`."""
+    field = layer.weight[0, 0].numel()
+    inputs, outputs = layer.weight.shape[1] * field, layer.weight.shape[0] * field
+    return {
+        "kaiming-fan-out": math.sqrt(2 / outputs),
+        "kaiming-fan-in": math.sqrt(2 / inputs),
+        "xavier-normal": math.sqrt(2 / (inputs + outputs)),
+        "xavier-normal-relu": math.sqrt(4 / (inputs + outputs)),
+        "uniform": 1 / math.sqrt(3 * inputs),
+        "torch": 1 / math.sqrt(3 * inputs),
+    }[name]
+
+
+@pytest.mark.parametrize("name", get_args(Recipe.model_fields["conv_init"].annotation))
+def test_convolutions_start_as_their_recipe_says_and_the_rest_as_before(name: str) -> None:
+    layout = ResNetLayout((1, 1), (64, 128), conv_bias=True)
+    before, found = (
+        dict(starting_network(layout, Recipe.model_validate({"conv_init": n}), 0).named_modules())
+        for n in ("kaiming-fan-out", name)
     )
-    assert_same_bits(dict(uniform.state_dict()), dict(build(WIDE, 0).state_dict()))
-    changed = {
-        name for name, value in normal.state_dict().items() if not torch.equal(value, uniform.state_dict()[name])
-    }
-    assert changed == {"head.weight"}
-    weight, spread = normal.head.weight.detach(), math.sqrt(2 / (400 + 100))
+    for path, layer in found.items():
+        if isinstance(layer, nn.Conv2d):
+            weight, spread = layer.weight.detach(), expected_spread(layer, name)
+            assert float(weight.std()) == pytest.approx(spread, rel=4 / math.sqrt(weight.numel()) + 1e-3)
+            reach = float(weight.abs().max()) / spread
+            assert reach <= math.sqrt(3) if name == "torch" else reach > 2.5
+            bias = layer.bias.detach()
+            assert float(bias.abs().max()) <= math.sqrt(3) * spread
+            assert bool(bias.any()) == (name == "torch")
+            assert torch.equal(weight, before[path].weight) == (name == "kaiming-fan-out")
+        else:
+            for values, earlier in zip(layer.parameters(False), before[path].parameters(False), strict=True):
+                assert torch.equal(values, earlier)
+
+
+@pytest.mark.parametrize("name", get_args(Recipe.model_fields["head_init"].annotation))
+def test_the_linear_layer_starts_as_its_recipe_says_and_the_rest_as_before(name: str) -> None:
+    before, found = (starting_network(WIDE, Recipe.model_validate({"head_init": n}), 0) for n in ("uniform", name))
+    weight, spread = found.head.weight.detach(), expected_spread(found.head, name)
     assert float(weight.std()) == pytest.approx(spread, rel=0.02)  # 40,000 weights: 0.35 % is one standard deviation
-    assert float(weight.abs().max()) > 3 * spread  # a uniform of that spread ends at 1.73
-    torch_default = torch.nn.init.xavier_normal_(torch.empty_like(weight), generator=torch.Generator().manual_seed(1))
-    assert float(weight.std()) == pytest.approx(float(torch_default.std()), rel=0.02)
+    assert (float(weight.abs().max()) <= math.sqrt(3) * spread) == (name in ("uniform", "torch"))
+    assert bool(found.head.bias.any()) == (name == "torch")
+    assert float(found.head.bias.detach().abs().max()) <= 1 / math.sqrt(400)
+    ours, theirs = (
+        {key: value for key, value in network.state_dict().items() if not key.startswith("head.")}
+        for network in (found, before)
+    )
+    assert_same_bits(ours, theirs)
+
+
+def test_torchs_start_is_that_of_torchs_own_layers() -> None:
+    network = starting_network(WIDE, Recipe(conv_init="torch", head_init="torch"), 0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for layer in (network.head, network.stages[1][0].conv2):  # type: ignore[index]
+            theirs = type(layer)(*layer.weight.shape[1::-1], **({"kernel_size": 3} if layer.weight.dim() == 4 else {}))
+            assert ks_2samp(layer.weight.detach().flatten(), theirs.weight.detach().flatten()).pvalue > 1e-3
 
 
 def test_the_heads_weights_follow_from_the_seed_and_not_from_the_callers_generator() -> None:

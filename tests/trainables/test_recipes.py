@@ -23,8 +23,16 @@ WRONG: dict[str, list[Any]] = {
     "adaptive_clipping": [-0.01, math.inf, math.nan],
     "batch_size": [1, 65537, 2.5],
     "label_smoothing": [-0.1, 1.0, math.nan],
+    "keep_last_batch": ["perhaps"],
+    "conv_init": ["orthogonal"],
     "head_init": ["orthogonal"],
-    "schedule": ["exponential"],
+    "mix_probability": [0, 1.1, math.nan],
+    "resized_crop": [-0.1, 1, math.nan],
+    "jitter_brightness": [-0.1, math.inf, math.nan],
+    "jitter_contrast": [-0.1, math.inf, math.nan],
+    "jitter_saturation": [-0.1, math.inf, math.nan],
+    "jitter_hue": [-0.1, 0.6, math.nan],
+    "schedule": ["polynomial"],
     "decay_norms": ["perhaps"],
     "gradient_clipping": [-0.1, math.inf, math.nan],
     "muon_rate_factor": [0, -1, math.inf, math.nan],
@@ -37,6 +45,10 @@ WRONG: dict[str, list[Any]] = {
     "restart_epochs": [0, 1.5],
     "restart_factor": [0, 1.5, 101],
     "cooldown_share": [0, 1, math.nan],
+    "milestones": ["", "0", "3,2", "3,3", "1.5", "a", "1,,2", 81, None],
+    "exponential_factor": [0, 1.1, math.nan],
+    "plateau_epochs": [-1, 0.5],
+    "plateau_metric": ["error"],
     "warmup_epochs": [-1, math.nan, math.inf],
     "cosine_epochs": [-1, 2.5],
     "step_epochs": [0],
@@ -66,6 +78,14 @@ def test_the_columns_of_the_record_are_the_fields_and_the_epochs() -> None:
 
 def test_every_field_says_what_it_is() -> None:
     assert [name for name, field in Recipe.model_fields.items() if not field.description] == []
+
+
+def test_milestones_are_one_text_whatever_their_spaces() -> None:
+    spaced, dense = (Recipe(schedule="milestones", milestones=text) for text in (" 081, 151 ", "81,151"))
+    assert spaced == dense
+    assert dense.milestones == "81,151"
+    with pytest.raises(ValidationError, match="use ascending epochs in one string, such as '81,151'"):
+        Recipe.model_validate({"milestones": [81, 151]})
 
 
 def test_a_recipe_does_not_change() -> None:
@@ -179,7 +199,7 @@ def test_nesterovs_momentum_is_not_zero(optimizer: str) -> None:
         Recipe.model_validate({"optimizer": optimizer, "momentum": 0})
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "step", "constant"])
+@pytest.mark.parametrize("schedule", ["one-cycle", "step", "milestones", "exponential", "plateau", "constant"])
 def test_schedules_without_a_warmup_do_not_mind_its_length(schedule: str) -> None:
     assert Recipe.model_validate({"schedule": schedule, "warmup_epochs": 5}).problems_over(5) == []
 

@@ -30,6 +30,12 @@ from trainables.errors import CheckpointError
 from trainables.recipe import Optimizer
 from trainables.training import epoch_seed
 
+NEWEST = (
+    *("milestones", "exponential_factor", "plateau_epochs", "plateau_metric", "keep_last_batch", "conv_init"),
+    *("mix_probability", "resized_crop", "jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"),
+)
+"""Fields of a recipe that checkpoints from before 2026-11-29 lack."""
+
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
@@ -120,7 +126,8 @@ def test_a_checkpoint_from_before_a_field_of_the_recipe_has_its_default(tmp_path
     trainer = small_trainer()
     trainer.train_epoch()
     identity = json.loads(json.dumps(trainer._identity()))
-    del identity["recipe"]["cutmix_alpha"]
+    for name in ("cutmix_alpha", *NEWEST):
+        del identity["recipe"][name]
     checkpoints.save(tmp_path / "old", trainer.network, trainer.optimizer, identity, asdict(trainer.last_report))
     again = small_trainer()
     again.load(tmp_path / "old")

@@ -12,8 +12,10 @@ from torch.optim.lr_scheduler import (
     ChainedScheduler,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
+    ExponentialLR,
     LinearLR,
     LRScheduler,
+    MultiStepLR,
     OneCycleLR,
     SequentialLR,
     StepLR,
@@ -155,6 +157,33 @@ def test_step_is_torchs(epochs: int, steps: int, every: int, factor: float) -> N
     recipe = Recipe(schedule="step", step_epochs=every, step_factor=factor, learning_rate=0.3)
     expected = torch_rates(StepLR, 0.3, epochs * steps, step_size=every * steps, gamma=factor)
     assert rates(recipe, steps, epochs) == pytest.approx(expected[:-1], rel=1e-9)
+
+
+@settings(deadline=None)
+@given(
+    epochs=st.integers(1, 30),
+    steps=STEPS,
+    milestones=st.sets(st.integers(1, 35), min_size=1, max_size=5),
+    factor=st.floats(0.05, 1),
+)
+def test_milestones_are_torchs(epochs: int, steps: int, milestones: set[int], factor: float) -> None:
+    listed = sorted(milestones)
+    recipe = Recipe(schedule="milestones", milestones=",".join(map(str, listed)), step_factor=factor, learning_rate=0.3)
+    by_step = torch_rates(MultiStepLR, 0.3, epochs * steps, milestones=[e * steps for e in listed], gamma=factor)
+    by_epoch = torch_rates(MultiStepLR, 0.3, epochs, milestones=listed, gamma=factor)
+    found = rates(recipe, steps, epochs)
+    assert found == pytest.approx(by_step[:-1], rel=1e-9)
+    assert found[::steps] == found[steps - 1 :: steps] == pytest.approx(by_epoch[:-1], rel=1e-9)
+
+
+@settings(deadline=None)
+@given(epochs=st.integers(1, 30), steps=STEPS, factor=st.floats(0.05, 1))
+def test_exponential_is_torchs_stepped_once_an_epoch(epochs: int, steps: int, factor: float) -> None:
+    recipe = Recipe(schedule="exponential", exponential_factor=factor, learning_rate=0.3)
+    expected = torch_rates(ExponentialLR, 0.3, epochs, gamma=factor)[:-1]
+    found = rates(recipe, steps, epochs)
+    assert found[::steps] == found[steps - 1 :: steps] == pytest.approx(expected, rel=1e-9)
+    assert len(set(found)) == len(set(found[::steps]))
 
 
 @settings(deadline=None)

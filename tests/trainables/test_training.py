@@ -29,10 +29,11 @@ from tests.support.training_fixtures import (
 from trainables.augmentation.batch import normalise
 from trainables.data import load_training_set
 from trainables.errors import DivergedError
+from trainables.evaluation import EVAL_BATCH, answers
 from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Optimizer, Schedule
 from trainables.schedule import learning_rate
-from trainables.training import EVAL_BATCH, Trainer, epoch_seed, evaluate
+from trainables.training import Trainer, epoch_seed
 
 
 def test_digits_are_learned_and_their_files_and_pages_stay_as_they_are(tmp_path: Path) -> None:
@@ -137,6 +138,32 @@ def test_an_epoch_is_all_full_batches_or_one_smaller(images: int, steps: int, se
     assert trainer.network.stem.norm.num_batches_tracked == steps
 
 
+@pytest.mark.parametrize(
+    ("images", "steps", "seen"), [(5, 1, 5), (16, 1, 16), (17, 1, 16), (18, 2, 18), (31, 2, 31), (32, 2, 32)]
+)
+def test_what_is_left_over_is_a_batch_for_a_recipe_that_keeps_it_unless_it_is_one_image(
+    images: int, steps: int, seen: int
+) -> None:
+    recipe = small_recipe(schedule="constant", keep_last_batch=True, optimizer="sgd", learning_rate=1e-30)
+    trainer = small_trainer(recipe, small_set(train=images))
+    assert trainer.steps_per_epoch == steps
+    order = trainer.train_indices[torch.randperm(images, generator=torch.Generator().manual_seed(epoch_seed(5, 0)))]
+    network, data = small_trainer(recipe).network.train(), small_set(train=images)
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+    losses = [
+        F.cross_entropy(
+            network(normalise(torch.tensor(data.images)[index], mean, std)),
+            torch.tensor(data.labels)[index],
+            label_smoothing=recipe.label_smoothing,
+            reduction="sum",
+        ).item()
+        for index in order[:seen].split(16)
+    ]
+    report = trainer.train_epoch()
+    assert trainer.network.stem.norm.num_batches_tracked == steps
+    assert report.train_loss == pytest.approx(sum(losses) / seen, rel=1e-5)  # a mean over images, not over batches
+
+
 def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
     trainer = small_trainer(small_recipe(learning_rate=1e30, schedule="constant"))
     with pytest.raises(DivergedError, match=r"^loss (nan|inf) in epoch 1; lower recipe.learning_rate \(1e\+30\)$"):
@@ -173,8 +200,8 @@ def test_evaluation_changes_nothing_but_the_mode() -> None:
     trainer = small_trainer()
     before = state_of(trainer)
     sets = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std)
-    first, again = (evaluate(trainer.network, *sets, torch.float32) for _ in range(2))
-    assert first == again
+    first, again = (answers(trainer.network, *sets, torch.float32) for _ in range(2))
+    assert (first.accuracy, first.loss, first.encoded()) == (again.accuracy, again.loss, again.encoded())
     assert not trainer.network.training
     assert_same_bits(state_of(trainer), before)
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.schedule_fixtures import rates
 from trainables.optimization.optimizers import make_optimizer
+from trainables.plateau import Plateau
 from trainables.recipe import Optimizer, Policy, Recipe, Schedule
-from trainables.schedule import momentum
+from trainables.schedule import learning_rate, momentum
 
 VALUES: dict[str, list[Any]] = {
     "optimizer": list(get_args(Optimizer)),
@@ -25,6 +26,10 @@ VALUES: dict[str, list[Any]] = {
     "restart_epochs": [2, 10],
     "restart_factor": [1, 2],
     "cooldown_share": [0.1, 0.4],
+    "milestones": ["2", "3,5"],
+    "exponential_factor": [0.5, 0.9],
+    "plateau_epochs": [0, 3],
+    "plateau_metric": ["loss", "accuracy"],
     "weight_decay": [0.0, 5e-4],
     "decay_norms": [True, False],
     "muon_rate_factor": [0.1, 0.5],
@@ -33,6 +38,8 @@ VALUES: dict[str, list[Any]] = {
     "crop_padding": [0, 2, 4],
     "padding_mode": ["zeros", "reflect"],
     "mixup_alpha": [0.0, 0.4],
+    "cutmix_alpha": [0.0],
+    "mix_probability": [0.5, 1.0],
     "policy": list(get_args(Policy)),
     "policy_operations": [1, 2],
     "policy_magnitude": [5, 9],
@@ -40,6 +47,15 @@ VALUES: dict[str, list[Any]] = {
 }
 EPOCHS = 6
 RECIPES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in VALUES.items()})
+
+
+def plateau_rates(recipe: Recipe) -> list[float]:
+    """The learning rates of epochs whose validation loss rises while their accuracy does."""
+    plateau, found = Plateau(), []
+    for epoch in range(EPOCHS):
+        found.append(learning_rate(recipe, 3 * epoch, 3, (EPOCHS,), plateau.drops))
+        plateau = plateau.after(recipe, val_accuracy=0.1 * epoch, val_loss=1.0 + epoch)
+    return found
 
 
 def acts(recipe: Recipe) -> tuple[Any, ...]:
@@ -57,6 +73,7 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
         type(moved).__name__,
         groups,
         rates(recipe, 3, 1, EPOCHS),
+        plateau_rates(recipe),
         [momentum(recipe, step, 3 * EPOCHS) for step in range(3 * EPOCHS)],
         crops.flatten().tolist(),
     )
@@ -85,25 +102,28 @@ def test_recipes_that_differ_in_unread_fields_alone_have_one_canonical_recipe(
     assert other.canonical() == recipe.canonical()
 
 
+FEW_EPOCHS = {"step_epochs": 2, "restart_epochs": 2, "milestones": "2", "plateau_epochs": 2}
 SCHEDULED = {
-    "warmup_epochs": set(get_args(Schedule)) - {"one-cycle", "step", "constant"},
+    "warmup_epochs": set(get_args(Schedule))
+    - {"one-cycle", "step", "milestones", "exponential", "plateau", "constant"},
     "restart_epochs": {"cosine-restarts"},
     "restart_factor": {"cosine-restarts"},
     "cooldown_share": {"warmup-stable-decay"},
     "cosine_epochs": {"cosine", "cosine-step"},
     "step_epochs": {"step", "cosine-step"},
-    "step_factor": {"step", "cosine-step"},
+    "step_factor": {"step", "cosine-step", "milestones", "plateau"},
+    "milestones": {"milestones"},
+    "exponential_factor": {"exponential"},
+    "plateau_epochs": {"plateau"},
+    "plateau_metric": {"plateau"},
 }
 
 
 @pytest.mark.parametrize("schedule", get_args(Schedule))
 @pytest.mark.parametrize("name", sorted(SCHEDULED))
 def test_a_field_of_the_schedule_is_unread_exactly_where_it_changes_no_rate(name: str, schedule: str) -> None:
-    first, second = (
-        Recipe.model_validate({"schedule": schedule, "step_epochs": 2, "restart_epochs": 2, name: value})
-        for value in VALUES[name]
-    )
-    changes = rates(first, 3, 2, EPOCHS) != rates(second, 3, 2, EPOCHS)
+    first, second = (Recipe.model_validate({"schedule": schedule, **FEW_EPOCHS, name: value}) for value in VALUES[name])
+    changes = rates(first, 3, 2, EPOCHS) != rates(second, 3, 2, EPOCHS) or plateau_rates(first) != plateau_rates(second)
     assert changes == (schedule in SCHEDULED[name])
     assert (name in first.unread) == (not changes)
 
@@ -121,6 +141,7 @@ def test_momentum_is_read_by_those_that_have_it(optimizer: str) -> None:
         ("decay_norms", False, {"weight_decay": 5e-4}),
         ("muon_rate_factor", 0.2, {"optimizer": "muon"}),
         ("lookahead_share", 0.8, {"lookahead_steps": 5}),
+        *(("mix_probability", 0.5, {mix: 1.0}) for mix in ("mixup_alpha", "cutmix_alpha", "ricap_beta")),
     ],
 )
 def test_an_option_of_an_option_is_read_with_it_alone(name: str, value: Any, reader: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Augments whole batches on the device, with one draw per image and without a loop over images.
 
-The order is that of torchvision's recipes: crop and flip, policy, normalisation, rotation, cutout, erasing.
+The order is that of torchvision's recipes: crop and flip, resized crop, colour jitter, policy, normalisation, rotation,
+cutout, erasing.
 
 Crop and flip are one gather from the uint8 images (N, H, W, C). The channel is the innermost axis, so the gather
 copies runs of C bytes, and its result, viewed as (N, C, H, W), is already channels-last for the convolutions.
@@ -16,8 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.augmentation.jitter import draw_jitter
 from trainables.augmentation.operations import apply_policy
 from trainables.augmentation.policies import draw_policy
+from trainables.augmentation.resized_crop import draw_boxes, resize_boxes
 from trainables.recipe import Recipe
 
 ERASED_AREA: Final = (0.02, 0.33)
@@ -40,13 +43,16 @@ def augmented_batch(
 ) -> Tensor:
     """Normalised, augmented float32 images (B, C, H, W), channels-last, from uint8 `images` (N, H, W, C) at `index`.
 
-    `mean` and `std` are (C,) in units of [0, 1]. `draw` is a generator on the images' device; only the operations of a
-    policy are drawn from `host_draw`. `flipped` (B,) says which images a recipe with alternating flips mirrors; other
-    recipes draw them.
+    `mean` and `std` are (C,) in units of [0, 1]. `draw` is a generator on the images' device; only colour jitter
+    and the operations of a policy are drawn from `host_draw`. `flipped` (B,) says which images a recipe with
+    alternating flips mirrors; other recipes draw them.
     """
     x = crop_and_flip(images, index, recipe, draw, flipped)
-    if recipe.policy != "none":
-        drawn = draw_policy(recipe, len(index), x.shape[1], x.shape[2], host_draw)
+    batch, height, width, _ = x.shape
+    if recipe.resized_crop:
+        x = resize_boxes(x, draw_boxes(batch, height, width, recipe.resized_crop, draw))
+    drawn = [*draw_jitter(recipe, batch, host_draw), *draw_policy(recipe, batch, height, width, host_draw)]
+    if drawn:
         x = apply_policy(x, drawn, (mean * 255).round().to(torch.uint8))
     x = normalise(x, mean, std)
     if recipe.rotation_degrees:

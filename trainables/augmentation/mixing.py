@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.recipe import Recipe
+from trainables.recipe import MIXES, Recipe
 
 Box = tuple[int, int, int, int]
 """First row, first column, and the row and the column after the last ones."""
@@ -49,26 +49,30 @@ class Patches:
 
 
 def draw_mix(recipe: Recipe, height: int, width: int, draw: np.random.Generator) -> Mix | Patches | None:
-    """The mix of one batch of images of `height` x `width` pixels; None, without a draw, if the recipe does not mix.
+    """The mix of one batch of images of `height` x `width` pixels; None if the recipe does not mix, or not this batch.
+
+    A recipe that mixes no batch or every batch draws nothing for that question.
 
     Source: mixup, arXiv 1710.09412; CutMix, arXiv 1905.04899, with the box rounded as in torchvision; RICAP, arXiv
     1811.09030, which like this draws one boundary and one set of crops per batch.
     """
+    if not any(getattr(recipe, name) for name in MIXES):
+        return None
+    if recipe.mix_probability < 1 and draw.random() >= recipe.mix_probability:
+        return None
     if recipe.mixup_alpha:
         return Mix(float(draw.beta(recipe.mixup_alpha, recipe.mixup_alpha)), None)
     if recipe.cutmix_alpha:
         kept = float(draw.beta(recipe.cutmix_alpha, recipe.cutmix_alpha))
         return mix_of_box(kept, int(draw.integers(height)), int(draw.integers(width)), height, width)
-    if recipe.ricap_beta:
-        row = round(height * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
-        column = round(width * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
-        boxes = ((0, 0, row, column), (0, column, row, width), (row, 0, height, column), (row, column, height, width))
-        corners = [
-            (int(draw.integers(height - (bottom - top) + 1)), int(draw.integers(width - (right - left) + 1)))
-            for top, left, bottom, right in boxes
-        ]
-        return Patches(boxes, tuple(corners))
-    return None
+    row = round(height * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
+    column = round(width * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
+    boxes = ((0, 0, row, column), (0, column, row, width), (row, 0, height, column), (row, column, height, width))
+    corners = [
+        (int(draw.integers(height - (bottom - top) + 1)), int(draw.integers(width - (right - left) + 1)))
+        for top, left, bottom, right in boxes
+    ]
+    return Patches(boxes, tuple(corners))
 
 
 def mix_of_box(kept: float, row: int, column: int, height: int, width: int) -> Mix:

@@ -1,4 +1,4 @@
-"""The operations of augmentation policies on uint8 images (B, H, W, C), each image with its own magnitude.
+"""The operations of policies and colour jitter on uint8 images (B, H, W, C), each image with its own magnitude.
 
 On a CPU each gives the same bits as torchvision's operation on a single image: nearest neighbours, truncated blends,
 integer histograms. An operation runs once per batch, on the images that drew it; the host knows their number, so
@@ -58,7 +58,7 @@ def parameters_of(step: Drawn, height: int, width: int) -> Parameters:
             found[chosen] = _on_grid(MAPS[name](magnitude, height, width), height, width)
         elif name == "Posterize":
             found[chosen, 0] = 256 - 2 ** (8 - np.trunc(magnitude))
-        elif name == "Solarize":
+        elif name in ("Solarize", "Hue"):
             found[chosen, 0] = magnitude
         else:
             found[chosen, 0] = 1 + magnitude
@@ -182,6 +182,25 @@ def invert(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
     return 255 - x
 
 
+def hue(x: Tensor, values: Tensor, fill: Tensor) -> Tensor:
+    """Turns the hue of each image by a share of the colour circle; images of one channel are unchanged.
+
+    Saturation and value stay. Source: the conversions between RGB and HSV in torchvision, with fewer cases.
+    """
+    if x.shape[3] == 1:
+        return x
+    y = x / 255
+    value, least = y.amax(3, keepdim=True), y.amin(3, keepdim=True)
+    red, green, blue = (y[..., channel, None] for channel in range(3))
+    spread = value - least
+    sixth = torch.where(value == green, 2 + (blue - red) / spread, 4 + (red - green) / spread)
+    sixth = torch.where(value == red, (green - blue) / spread, sixth)
+    sixth = torch.where(spread == 0, 0.0, sixth) + 6 * values[:, 0]
+    away = (sixth + 5 - 2 * torch.arange(3, device=x.device)) % 6
+    turned = value - spread * torch.minimum(away, 4 - away).clamp(0, 1)
+    return (turned * (256 - 1e-3)).to(torch.uint8)
+
+
 BATCHED: Final[dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     **dict.fromkeys(MAPS, resample),
     "Brightness": brightness,
@@ -193,6 +212,7 @@ BATCHED: Final[dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "AutoContrast": auto_contrast,
     "Equalize": equalize,
     "Invert": invert,
+    "Hue": hue,
 }
 """Each operation except Identity, from images (B, H, W, C), parameters (B, 6, 1, 1, 1) and fill colour to images."""
 

@@ -34,8 +34,9 @@ OPERATIONS: Final = (
     "AutoContrast",
     "Equalize",
     "Invert",
+    "Hue",
 )
-"""The operations by number. RandAugment and TrivialAugment draw from all but the last."""
+"""The operations by number. RandAugment and TrivialAugment draw from those before Invert, only colour jitter Hue."""
 SIGNED: Final = frozenset(
     ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
 )
@@ -121,7 +122,7 @@ def draw_policy(recipe: Recipe, batch: int, height: int, width: int, draw: np.ra
         return [_drawn(operations[:, i], probabilities[:, i], levels[:, i], table, draw) for i in (0, 1)]
     drawn = []
     for _ in range(recipe.policy_operations if recipe.policy == "randaugment" else 1):
-        operations = draw.integers(len(OPERATIONS) - 1, size=batch)
+        operations = draw.integers(OPERATIONS.index("Invert"), size=batch)
         levels = np.full(batch, recipe.policy_magnitude)
         if recipe.policy == "trivialaugment":
             levels = draw.integers(LEVELS[recipe.policy], size=batch)

@@ -46,11 +46,11 @@ class Update:
         """The averaged weights and buffers by name, without a copy; empty if the recipe does not average."""
         return {} if self._average is None else self._average.network.state_dict()
 
-    def prepare(self, step: int) -> float:
-        """Prepares the forward pass of step `step` and returns its learning rate."""
+    def prepare(self, step: int, drops: int = 0) -> float:
+        """Prepares the forward pass of step `step`, after `drops` of a plateau, and returns its learning rate."""
         if self._lookahead is not None and step % self.steps_per_epoch == 0:
             self._lookahead.begin_epoch()
-        rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.rungs)
+        rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.rungs, drops)
         set_step(self.optimizer, rate, momentum(self.recipe, step, self.rungs[-1] * self.steps_per_epoch))
         self.optimizer.zero_grad(set_to_none=True)
         return rate

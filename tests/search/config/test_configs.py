@@ -67,13 +67,13 @@ def test_seed_a_is_the_grid_of_its_45_models() -> None:
         5.0,
     )
     assert (one.schedule, one.step_epochs, one.step_factor) == ("step", 20, 1 / 3)
-    assert one.head_init == "xavier-normal"
+    assert (one.conv_init, one.head_init, one.keep_last_batch) == ("torch", "torch", True)
 
 
 def test_seed_a_s_best_model_is_its_resnet_10_under_one_cycle() -> None:
     (recipe,) = recipes("arora-one-cycle")
     assert composed("arora-one-cycle").space.listed_layouts == (PRESETS["arora-resnet10"],)
-    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == ("sgd", 0.001, "one-cycle")
+    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == ("sgd", 0.1, "one-cycle")
 
 
 def test_seed_b_is_its_table_of_layouts_with_every_optimizer_rate_schedule_and_augmentation() -> None:
@@ -82,19 +82,20 @@ def test_seed_b_is_its_table_of_layouts_with_every_optimizer_rate_schedule_and_a
         preset for name, preset in PRESETS.items() if name.startswith("cerberus")
     }
     grid = recipes("cerberus")
-    assert len(grid) == 4 * 2 * 2 * 4
+    assert len(grid) == 4 * 2 * 3 * 4
     assert {(r.optimizer, r.adaptive_clipping > 0) for r in grid} == {
         ("sgd", False), ("nesterov", False), ("adadelta", False), ("adadelta", True)
     }  # fmt: skip
-    assert {(r.cutout, r.mixup_alpha, r.cutmix_alpha) for r in grid} == {
-        (8, 0, 0), (0, 0.5, 0), (8, 0.5, 0), (0, 0, 1.0)
+    assert {(r.cutout, r.mixup_alpha, r.cutmix_alpha, r.mix_probability) for r in grid} == {
+        (8, 0, 0, 1), (0, 0.5, 0, 1), (8, 0.5, 0, 1), (0, 0, 1.0, 0.5)
     }  # fmt: skip
     assert {r.learning_rate for r in grid} == {0.1, 0.01}
-    assert {(r.cosine_epochs, 0) if r.schedule == "cosine" else (r.step_epochs, r.step_factor) for r in grid} == {
-        (50, 0), (80, 0.1)
+    assert {(r.schedule, r.cosine_epochs, r.step_epochs, r.milestones) for r in grid} == {
+        ("milestones", 0, 20, "81,151"), ("cosine", 50, 20, "82,123"), ("step", 0, 80, "82,123")
     }  # fmt: skip
+    assert {r.step_factor for r in grid if r.schedule != "cosine"} == {0.1}
     assert {(config.max_epochs, r.batch_size, r.weight_decay, r.patience_epochs, r.rotation_degrees) for r in grid} == {
-        (200, 128, 5e-4, 5, 10.0)
+        (200, 128, 5e-4, 0, 10.0)
     }
 
 

@@ -17,7 +17,7 @@ from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from tests.support.trained_run import UNSTEADY, evaluated, write_trained_run
 from tests.support.training_fixtures import small_set, small_trainer
-from trainables.training import evaluate
+from trainables.evaluation import answers
 
 
 def test_the_logits_are_the_mean_over_an_image_and_its_mirror_image() -> None:
@@ -33,10 +33,10 @@ def test_the_logits_are_the_mean_over_an_image_and_its_mirror_image() -> None:
     logits = (both[0] + both[1]) / 2
     indices = torch.from_numpy(data.train_indices)  # more than one batch
     arguments = (trainer.images, trainer.labels, indices, trainer.mean, trainer.std, torch.float32)
-    accuracy, loss = evaluate(network, *arguments, flip=True)
-    assert accuracy == pytest.approx(float((logits.argmax(1) == y).float().mean()), abs=1e-3)
-    assert loss == pytest.approx(float(F.cross_entropy(logits, y)), rel=1e-4)
-    assert evaluate(network, *arguments)[1] == pytest.approx(float(F.cross_entropy(both[0], y)), rel=1e-4)
+    given = answers(network, *arguments, flip=True)
+    assert given.accuracy == pytest.approx(float((logits.argmax(1) == y).float().mean()), abs=1e-3)
+    assert given.loss == pytest.approx(float(F.cross_entropy(logits, y)), rel=1e-4)
+    assert answers(network, *arguments).loss == pytest.approx(float(F.cross_entropy(both[0], y)), rel=1e-4)
 
 
 def test_mirrored_images_are_judged_alike() -> None:
@@ -44,7 +44,7 @@ def test_mirrored_images_are_judged_alike() -> None:
     trainer = small_trainer(data=data)
     mirrored = replace(data, images=data.images[:, :, ::-1].copy())
     losses = [
-        evaluate(
+        answers(
             trainer.network,
             torch.from_numpy(one.images),
             trainer.labels,
@@ -53,7 +53,7 @@ def test_mirrored_images_are_judged_alike() -> None:
             trainer.std,
             torch.float32,
             flip=True,
-        )[1]
+        ).loss
         for one in (data, mirrored)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
@@ -64,12 +64,13 @@ def test_it_is_recorded_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     write_trained_run(folder, *UNSTEADY)
     code, shown, _ = evaluated(capsys, folder, "--flip")
     assert code == 0
-    assert "% with flip test-time augmentation, with the weights of epoch" in shown
+    assert "] with flip test-time augmentation, with the weights of epoch" in shown
     trial = read_record(folder).trials[0]
     assert trial.test_flip is True
     data = read_config(folder).data_arguments
-    assert measure(checkpoint_path(folder, 0), 0, data, flip=True)[:2] == (trial.test_accuracy, trial.test_loss)
-    assert measure(checkpoint_path(folder, 0), 0, data)[1] != trial.test_loss
+    again = measure(checkpoint_path(folder, 0), 0, data, flip=True)
+    assert (again.test_accuracy, again.test_loss) == (trial.test_accuracy, trial.test_loss)
+    assert measure(checkpoint_path(folder, 0), 0, data).test_loss != trial.test_loss
     (row,) = read_run(folder).trials.to_pylist()
     assert row["test_flip"] is True
     assert evaluated(capsys, folder) == evaluated(capsys, folder, "--flip") == (0, shown, "")  # from the record

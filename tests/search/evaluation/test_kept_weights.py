@@ -35,8 +35,9 @@ from tests.support.training_fixtures import (
 )
 from trainables.checkpoints import files as checkpoints
 from trainables.errors import CheckpointError
+from trainables.evaluation import answers
 from trainables.recipe import Recipe
-from trainables.training import Trainer, evaluate
+from trainables.training import Trainer
 
 JUMPING: dict[str, Any] = {"schedule": "constant", "learning_rate": 0.1, "optimizer": "sgd"}
 """A recipe whose accuracy goes up and down, so that its best epoch is not its last."""
@@ -66,8 +67,8 @@ def test_best_holds_the_network_as_it_was_after_its_best_epoch(tmp_path: Path) -
     kept = load_kept(path, CPU)
     assert kept.epoch == first + 1
     assert_same_bits(dict(kept.network.state_dict()), after[first])
-    measured, _ = evaluate(kept.network, one.images, one.labels, one.val_indices, one.mean, one.std, kept.precision)
-    assert measured == max(accuracies)
+    given = answers(kept.network, one.images, one.labels, one.val_indices, one.mean, one.std, kept.precision)
+    assert given.accuracy == max(accuracies)
 
 
 def test_last_keeps_the_last_epoch_alone_and_trains_the_same(tmp_path: Path) -> None:
@@ -176,7 +177,12 @@ def test_the_evaluation_measures_the_best_epoch_and_says_so(tmp_path: Path, caps
     trial = read_record(folder).trials[0]
     assert (trial.test_epoch, trial.val_accuracy) == (best.best_epoch, best.val_accuracy)  # ranked by its last epoch
     arguments = read_config(folder).data_arguments
-    assert measure(checkpoint_path(folder, 0), 0, arguments) == (trial.test_accuracy, trial.test_loss, best.best_epoch)
+    again = measure(checkpoint_path(folder, 0), 0, arguments)
+    assert (again.test_accuracy, again.test_loss, again.epoch) == (
+        trial.test_accuracy,
+        trial.test_loss,
+        best.best_epoch,
+    )
     (row,) = read_run(folder).trials.to_pylist()
     assert (row["test_epoch"], row["recipe_keep_weights"]) == (best.best_epoch, "best")
     assert evaluated(capsys, folder) == (0, shown, "")  # from the record

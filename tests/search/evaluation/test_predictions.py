@@ -83,6 +83,38 @@ def test_the_validation_images_get_the_answers_that_were_validated(
     assert (trained / "record.jsonl").read_bytes() == record
 
 
+def test_a_header_of_two_names_is_that_of_a_file_of_ids_and_numbers(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "new.npy", digits(trained).images[:20])
+    assert evaluated(capsys, trained, "--predict", tmp_path / "new.npy", "--output", tmp_path / "whole.csv")[0] == 0
+    whole = rows(tmp_path / "whole.csv")
+    for header, names in (("ID,Labels", "ID,Labels"), (" id , my label", "id,my label"), ('a"b,c', '"a""b",c')):
+        output = tmp_path / "two.csv"
+        given = ("--predict", tmp_path / "new.npy", "--output", output, "--header", header, "--force")
+        assert evaluated(capsys, trained, *given)[0] == 0
+        assert output.read_text() == "".join(
+            f"{line}\n" for line in (names, *(f"{row['id']},{row['label']}" for row in whole))
+        )
+
+
+@pytest.mark.parametrize("header", ["ID", "", ",", "ID,", "ID,Labels,Class", "ID,ID", "ID,La\nbels"])
+def test_a_header_that_is_not_two_names_is_refused_before_any_work(
+    header: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--predict", tmp_path / "absent", "--output", tmp_path / "two.csv", "--header", header)
+    code, _, stderr = evaluated(capsys, trained, *given)
+    assert code == 2
+    assert stderr.strip().endswith("use two different names and a comma, such as ID,Labels")
+    assert len(stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "two.csv").exists()
+
+
+def test_a_header_without_predictions_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, stderr = evaluated(capsys, trained, "--header", "ID,Labels")
+    assert (code, stderr.strip().endswith("--header is for --predict; give both, or neither")) == (2, True)
+
+
 def reports(folder: Path) -> list[Any]:
     from results import read_record
 

@@ -23,7 +23,7 @@ EVERYTHING: dict[str, Any] = {
     "block_types": ["bottleneck", "preactivation", "basic"],
     "groups": [4, 1, 2],
     "squeeze_ratios": [16, 0, 4],
-    "activations": ["gelu", "relu", "silu"],
+    "activations": ["leaky-relu", "gelu", "relu", "silu"],
 }
 OLD: dict[str, Any] = {
     "stages": [2, 3],
@@ -53,9 +53,9 @@ def test_a_space_without_the_choices_keeps_its_numbers_and_its_dimensions() -> N
 def test_the_choices_are_ordinal_dimensions_in_their_own_order() -> None:
     space = LayoutSpace.model_validate(SMALL | EVERYTHING)
     assert space.block_types == ("basic", "preactivation", "bottleneck")
-    assert space.activations == ("relu", "silu", "gelu")
+    assert space.activations == ("relu", "silu", "gelu", "leaky-relu")
     bounds = list(layout_bounds(space).items())[-4:]
-    assert bounds == [(name, (0, 2)) for name in ("block", "groups", "squeeze", "activation")]
+    assert bounds == [("block", (0, 2)), ("groups", (0, 2)), ("squeeze", (0, 2)), ("activation", (0, 3))]
     layout = ResNetLayout((1, 1), (8, 8), block="bottleneck", groups=2, squeeze=4, activation="silu")
     values = encode_layout(space, layout)
     assert [values[name] for name, _ in bounds] == [2, 1, 1, 1]

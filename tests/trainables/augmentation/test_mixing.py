@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -158,6 +159,37 @@ def test_a_recipe_without_mixing_draws_nothing_and_changes_nothing(device: torch
     assert labels.shown[0][0] is y
     assert torch.equal(draw.get_state(), state)
     assert host_draw.bit_generator.state == host_state
+
+
+@pytest.mark.parametrize("options", MIXES)
+def test_a_share_of_the_batches_is_mixed_and_the_others_are_left_as_they_are(options: dict[str, Any]) -> None:
+    count, probability = 4000, 0.3
+    draw = np.random.default_rng(1)
+    recipe = small_recipe(**options, mix_probability=probability)
+    mixed = [draw_mix(recipe, 8, 10, draw) is not None for _ in range(count)]
+    deviation = math.sqrt(probability * (1 - probability) / count)
+    assert sum(mixed) / count == pytest.approx(probability, abs=3.3 * deviation)
+    follows = sum(a and b for a, b in itertools.pairwise(mixed)) / count
+    assert follows == pytest.approx(probability**2, abs=3.3 * 2 * deviation)
+    x, y = batch(torch.device("cpu"))
+    left = [mixed_batch(x, y, recipe, torch.Generator(), np.random.default_rng(seed)) for seed in range(20)]
+    assert {found is x for found, _ in left} == {True, False}
+    assert all((found is x) == (len(labels.shown) == 1) for found, labels in left)
+
+
+@pytest.mark.parametrize("options", MIXES)
+def test_with_every_batch_mixed_the_draws_are_those_from_before_there_was_a_share(options: dict[str, Any]) -> None:
+    draw, first = np.random.default_rng(8), np.random.default_rng(8)
+    draw_mix(small_recipe(**options), 8, 10, draw)
+    name, alpha = next(iter(options.items()))
+    shares = [first.beta(alpha, alpha) for _ in range(2 if name == "ricap_beta" else 1)]
+    for side in () if name == "mixup_alpha" else (8, 10) if name == "cutmix_alpha" else ():
+        first.integers(side)
+    if name == "ricap_beta":
+        row, column = (round(side * share) for side, share in zip((8, 10), shares, strict=True))
+        for tall, wide in ((row, column), (row, 10 - column), (8 - row, column), (8 - row, 10 - column)):
+            first.integers(8 - tall + 1), first.integers(10 - wide + 1)
+    assert draw.bit_generator.state == first.bit_generator.state
 
 
 @pytest.mark.parametrize("options", PAIRS)

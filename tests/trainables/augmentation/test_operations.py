@@ -79,7 +79,7 @@ def test_every_operation_but_identity_is_implemented() -> None:
     assert set(MAPS) <= SIGNED
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", OPERATIONS[:-1])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_operation_of_any_magnitude_of_the_tables_is_torchvisions(

@@ -12,8 +12,8 @@ from model_zoo import build
 from tests.support.training_fixtures import LAYOUT, assert_same_bits, small_recipe, small_trainer, state_of, trained
 from trainables.checkpoints import files as checkpoints
 from trainables.errors import CheckpointError
+from trainables.evaluation import answers
 from trainables.optimization.averaging import WeightAverage
-from trainables.training import evaluate
 
 
 @pytest.mark.parametrize("decay", [0.3, 0.95, 0.999])
@@ -64,7 +64,8 @@ def test_a_checkpoint_holds_both_and_an_evaluation_takes_the_average(tmp_path: P
     assert_same_bits(dict(network.state_dict()), dict(trainer.update.result.state_dict()))
     sets = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    assert evaluate(network, *sets, trainer.precision) == (report.val_accuracy, report.val_loss)
+    given = answers(network, *sets, trainer.precision)
+    assert (given.accuracy, given.loss) == (report.val_accuracy, report.val_loss)
 
 
 def test_a_checkpoint_with_another_networks_average_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
@@ -101,7 +102,8 @@ def test_the_weights_of_the_best_epoch_are_averaged_ones_too(tmp_path: Path) -> 
     network = build(LAYOUT, seed=99).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     checkpoints.load_weights(path, network, best=True)
     sets = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std)
-    assert evaluate(network, *sets, trainer.precision) == (best.val_accuracy, best.val_loss)
+    given = answers(network, *sets, trainer.precision)
+    assert (given.accuracy, given.loss) == (best.val_accuracy, best.val_loss)
     other = small_trainer(recipe, epochs=6)
     other.load(path)
     assert_same_bits(other.best_weights, trainer.best_weights)
