@@ -52,8 +52,12 @@ def leaderboard_command(
         bool, typer.Option("--all", help="Also show, unranked, trials outside the current limits of their run.")
     ] = False,
     over_seeds: Annotated[
-        bool, typer.Option("--over-seeds", help="One row per layout and recipe, with means over seeds.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="One row per layout and recipe, with means over seeds.",
+            show_default="only for several validation splits",
+        ),
+    ] = None,
     given_format: Annotated[
         OutputFormat | None,
         typer.Option("--format", help="Output format.", show_default="that of FILE's suffix, else table"),

@@ -26,7 +26,7 @@ from search.driver.stopping import terminated_like_interrupted
 from search.errors import ResumeError
 from search.planning.preparation import Prepared, Say, prepare
 from search.runs import existing_run_folder, read_config
-from search.runs.folder import change_config, new_run_folder, read_data, read_first, write_run_file
+from search.runs.folder import change_config, new_run_folder, read_data, read_first, read_val_images, write_run_file
 from search.runs.ranking import ranked
 from search.runs.reuse import ReusableResults, same_images
 from search.runs.warm_start import candidate_to_dict
@@ -56,7 +56,18 @@ def launch(
     reusable = ReusableResults(config, data, prepared.reused)
     first = list(map(candidate_to_dict, prepared.first))
     val_images = len(images.val_indices)
-    folder = write_run_file(folder, config, first, data, images.test_sha256, val_images, named=name is not None)
+    folder = write_run_file(
+        folder,
+        config,
+        first,
+        data,
+        images.test_sha256,
+        val_images,
+        own_validation=images.own_validation,
+        image_format=images.format,
+        opening=prepared.opening,
+        named=name is not None,
+    )
     prepared = replace(prepared, folder=folder)
     say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {', '.join(map(str, config.rungs))} epochs")
     return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)
@@ -105,11 +116,16 @@ def resume_run(
             "restore them or start another run"
         )
     reusable = ReusableResults(config, data, prepared.reused)
+    val_images = read_val_images(folder)
+    if val_images is None and config.confirm:
+        say(
+            "note: confirm: no trial is confirmed, since the version that started this run kept no number of its images"
+        )
     if dry_run:
         from search.planning.plan import make_resume_plan
         from search.planning.plan_text import print_resume_plan
 
-        _show(make_resume_plan(folder.name, change, state, storage), print_resume_plan, json=json)
+        _show(make_resume_plan(folder.name, change, state, val_images, storage), print_resume_plan, json=json)
         return 0
     change_config(folder, change)
     say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")

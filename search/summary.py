@@ -41,7 +41,8 @@ def summarise(
     def line(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
-    write_board(rank_table(read_run(folder).trials), OutputFormat.table, top=10)
+    by_mean = config.trials_per_place > 1
+    write_board(rank_table(read_run(folder).trials, over_seeds=by_mean), OutputFormat.table, top=10)
     outside = sum(not trial.within_limits for trial in state.trials.values())
     if outside:
         line(f"{left_out(outside)}.")
@@ -66,11 +67,11 @@ def summarise(
         line(f"  python -m search.run{in_storage} --resume {run}{_larger_budget(facts['reason'], config)}")
     elif facts["reason"] != "exhausted" and not _everything_tried(config, state):
         line(f"  python -m search.run{in_storage} --resume {run} --trials {2 * config.trials}")
-    if config.replicates > 1:
+    if config.replicates > 1 and not by_mean:
         line(f"  python -m results.leaderboard{in_storage} {run} --over-seeds")
     fidelity = " --full-fidelity" if any(trial.status == "completed" for trial in state.trials.values()) else ""
     line(f"  python -m results.leaderboard{in_storage} {run}{fidelity} --format csv")
-    best, kept = ranked(state), with_weights(folder, state)
+    best, kept = ranked(state, by_mean), with_weights(folder, state, by_mean)
     if kept and (not unfinished or facts["reason"] == "exhausted"):
         chosen = "" if kept.trial == best[0].trial else f" --trial {kept.trial}"
         line(f"  python -m search.evaluate{in_storage} {run}{chosen}")

@@ -212,6 +212,16 @@ class Recipe(BaseModel):
         unread = self.unread
         return Recipe(**self.model_dump(exclude=set(unread))) if unread else self
 
+    @property
+    def judged_by(self) -> list[str]:
+        """Names of the fields by which validation results decide about a training."""
+        fields = {
+            "schedule": self.schedule == "plateau",
+            "patience_epochs": self.patience_epochs > 0,
+            "keep_weights": self.keep_weights == "best",
+        }
+        return [name for name, is_judged in fields.items() if is_judged]
+
     def batches(self, images: int) -> int:
         """The number of batches, which are steps, in an epoch over `images` images; at least 1, which may be smaller.
 

@@ -37,13 +37,13 @@ class EpochReport:
     rung: int | None
     """Number, from 1, of the rung at the end of this epoch, or of the next rung if patience ends here; else None."""
     val_accuracy: float
-    """Share of the validation images classified correctly, in [0, 1]."""
+    """Share of the validation images classified correctly, in [0, 1]; NaN if there are none."""
     best_accuracy: float
     """Highest `val_accuracy` of the epochs so far."""
     best_epoch: int
     """The first epoch with `best_accuracy`."""
     val_loss: float
-    """Mean cross-entropy over the validation images, nats, without label smoothing."""
+    """Mean cross-entropy over the validation images, nats, without label smoothing; NaN if there are none."""
     train_accuracy: float
     """Share of the augmented training images classified correctly, in [0, 1]; a mixed image counts by the share of
     the predicted label."""
@@ -67,8 +67,10 @@ class Trainer:
     `rungs` are the epochs at which the schedule anneals; by default only the last one. `compile` changes the speed and
     the last bits.
 
+    Without validation images it reports no accuracy.
+
     Raises:
-        ValueError: the rungs do not ascend to `epochs`.
+        ValueError: the rungs do not ascend to `epochs`, or the recipe needs validation images and there are none.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Trainer:
             raise ValueError(f"epochs: {epochs} given; use at least 1")
         if self.rungs[-1] != epochs or any(end <= start for start, end in pairwise((0, *self.rungs))):
             raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {epochs}")
+        if not len(data.val_indices) and (fields := recipe.judged_by):
+            raise ValueError(f"{fields[0]}: needs validation images, but all images are trained on")
         self.epoch = 0
         self.last_report: EpochReport | None = None
         self.plateau = Plateau()
@@ -128,7 +132,7 @@ class Trainer:
         return epoch >= self.epochs or 0 < patience <= epoch - best_epoch
 
     def train_epoch(self) -> EpochReport:
-        """Trains one pass over the training images and validates.
+        """Trains one pass over the training images and validates, if there are validation images.
 
         Raises:
             DivergedError: a loss is not finite; raised at the step on a CPU, at the end of the epoch elsewhere.
@@ -153,11 +157,14 @@ class Trainer:
         train_loss, train_accuracy = (total / images for total in totals.tolist())
         self._require_finite(train_loss)
         trained = time.perf_counter()
-        given = answers(
-            self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
-        )
-        val_accuracy, val_loss = given.accuracy, given.loss
-        self._require_finite(val_loss)
+        given = None
+        val_accuracy = val_loss = math.nan
+        if len(self.val_indices):
+            given = answers(
+                self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
+            )
+            val_accuracy, val_loss = given.accuracy, given.loss
+            self._require_finite(val_loss)
         self.epoch += 1
         if self.recipe.schedule == "plateau":
             self.plateau = self.plateau.after(self.recipe, val_accuracy, val_loss)
@@ -179,7 +186,7 @@ class Trainer:
             learning_rate=rate,
             train_time_s=trained - started,
             eval_time_s=time.perf_counter() - trained,
-            answers=given.encoded() if at_rung else None,
+            answers=given.encoded() if given is not None and at_rung else None,
         )
         return self.last_report
 

@@ -35,6 +35,7 @@ SEARCH = (
     "--set=space.stages=[2,3]",
     "--set=recipe.precision=float32",
     "--set=recipe.learning_rate=[0.02,0.05,0.1]",
+    "--confirm=2",
     "--max-retries=100",  # the workers of one trial may be killed more often than the default allows
 )
 """Flags of a search on digits whose trials take a second, with room for 249 of them."""
@@ -103,6 +104,8 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.folder = self.storage / KILLED
+        self._extents = [self.trials]
+        """The numbers of trials that were requested one after another; each is searched and confirmed to its end."""
 
     def run(self, points: Sequence[str]) -> list[Kill]:
         """Starts, kills and resumes the search until all points are used and its trials done; returns the kills.
@@ -134,16 +137,19 @@ class Campaign:
                     pending = ["summary"] * len(pending)  # a finished run can be resumed any number of times
                 else:
                     self.trials += TRIALS_A_KILL * len(pending)  # or extended
+                    self._extents.append(self.trials)
         content = (self.folder / RECORD_NAME).read_bytes()
         settle_accounts(kills, read_record(self.folder), content)
         return kills
 
     def run_whole(self) -> None:
-        """Runs the same search without a kill."""
-        driver = self._start(WHOLE, 0, resumed=False)
-        driver.wait(timeout=1800)
-        clear(driver.pid, CLEAR_S)
-        self._require_done(driver, WHOLE)
+        """Runs the same search without a kill, and extends it as that one was."""
+        for number, trials in enumerate(self._extents):
+            self.trials = trials
+            driver = self._start(WHOLE, number, resumed=number > 0)
+            driver.wait(timeout=1800)
+            clear(driver.pid, CLEAR_S)
+            self._require_done(driver, WHOLE)
 
     def _strike_driver(
         self, driver: subprocess.Popen[bytes], pending: list[str], kills: list[Kill], generator: np.random.Generator
@@ -210,8 +216,9 @@ class Campaign:
         logs.mkdir(parents=True, exist_ok=True)
         place = ["--storage", str(self.storage)]
         if resumed:
-            flags = ["--resume", name if self.folder.parent == self.storage else str(self.folder), *self._resume_flags]
-            flags += [f"--trials={self.trials}"] if read_config(self.folder).trials != self.trials else []
+            folder = self.folder if name == KILLED else self.storage / name
+            flags = ["--resume", name if folder.parent == self.storage else str(folder), *self._resume_flags]
+            flags += [f"--trials={self.trials}"] if read_config(folder).trials != self.trials else []
         else:
             flags = ["--name", name, f"--trials={self.trials}", f"--seed={self.seed}", *SEARCH, *self.flags]
         with open(logs / f"{name}-{number:03d}.log", "wb") as log:

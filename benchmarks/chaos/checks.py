@@ -17,13 +17,15 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
-from results import rank_trials, read_record
+from results import RunState, rank_trials, read_record
 from results.record.record import RECORD_NAME
 from results.record.tables import EPOCHS_NAME, TRIALS_NAME
 from search.config import RunConfig
 from search.driver.rungs import AshaRungs
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
+from search.runs.confirmation import Confirmation
+from search.runs.folder import read_val_images
 from search.runs.ranking import ranked
 from search.sampling import JointSpace
 from search.sampling.study import RunStudy
@@ -55,6 +57,9 @@ def record_problems(folder: Path, trials: int) -> list[str]:
     found += _session_problems(events)
     found += _epoch_problems(events)
     found += _rung_problems(events, config, AshaRungs(config.ladder).replay(state))
+    found += _confirmation_problems(
+        events, state, Confirmation(config.confirm, read_val_images(folder), config.trials_per_place)
+    )
     candidates = JointSpace(config.space, config.recipe)
     study = RunStudy(candidates, config.sampler, config.seed, state, config.replicates)
     return [*found, *_study_problems(study, events)]
@@ -106,6 +111,7 @@ def _trial_problems(events: Events, trials: int) -> Iterator[str]:
         )
     yield from (f"trials: {number} suggested twice" for number in _twice(numbers))
     reopened = Counter(event["trial"] for event in _of(events, "reopened"))
+    reopened += Counter(number for event in _of(events, "confirmed") for number in event["trials"])
     for number, count in Counter(ended).items():
         if count > 1 + reopened[number]:
             yield f"trials: {number} ended twice"
@@ -162,9 +168,11 @@ def _rung_problems(events: Events, config: RunConfig, rebuilt: dict[int, bool]) 
     max_epochs = config.max_epochs
     last: dict[int, tuple[int, bool]] = {}  # by trial, the epoch of its last rung and whether it passed the quantile
 
+    confirmed: dict[int, int] = {}
+
     def goes_on(number: int) -> bool:
         epoch, passed = last.get(number, (0, True))
-        return passed and epoch < max_epochs
+        return epoch < max_epochs and (passed or epoch < confirmed.get(number, 0))
 
     for event in events:
         number = event.get("trial", -1)
@@ -183,9 +191,35 @@ def _rung_problems(events: Events, config: RunConfig, rebuilt: dict[int, bool]) 
             yield f"rungs: trial {number} is {event['status']}, although its last rung promoted it"
         elif event["event"] == "reopened" and not goes_on(number):
             yield f"rungs: trial {number} was reopened, although its last rung stopped it"
+        elif event["event"] == "confirmed":
+            confirmed |= dict.fromkeys(event["trials"], event["epochs"])
     wrong = sorted(n for n in last.keys() | rebuilt.keys() if goes_on(n) != rebuilt.get(n))
     if wrong:
         yield f"rungs: the rebuilt rungs decide differently on trials {wrong}"
+
+
+def _confirmation_problems(events: Events, state: RunState, rule: Confirmation) -> Iterator[str]:
+    """Checks that trials were confirmed when all had ended, no more of them than allowed, and that none is missing."""
+    ended, known, since = set[int](), set[int](), 0
+    for event in events:
+        name = event["event"]
+        if name in ("limits", "suggested"):
+            since = 0
+        if name == "suggested":
+            known.add(event["trial"])
+        elif name == "ended":
+            ended.add(event["trial"])
+        elif name == "reopened":
+            ended.discard(event["trial"])
+        elif name == "confirmed":
+            if ended != known:
+                yield f"confirmed: {event['trials']} before trials {sorted(known - ended)} had ended"
+            ended -= set(event["trials"])
+            since += len(event["trials"])
+            if since > rule.trials:
+                yield f"confirmed: {since} trials, {rule.trials} allowed"
+    if left := [trial.trial for trial in rule.next_ones(state)]:
+        yield f"confirmed: trials {left} are not, although they are within noise of the best"
 
 
 def _table_problems(folder: Path, events: Events, trials: int) -> Iterator[str]:

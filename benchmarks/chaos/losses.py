@@ -28,7 +28,7 @@ class Saved:
     """The progress of an open trial at a kill."""
 
     reported: int
-    """Epochs in the record."""
+    """Epochs in the record, of which the checkpoint must have as many."""
     epoch: int
     """Epochs in its checkpoint; 0 if there is none."""
     train_time_s: float | None
@@ -71,6 +71,7 @@ def look_after(folder: Path, point: str, driver: int, *, hung: bool = False) -> 
     launched = _launched(content, last.session) if last and last.pid == driver else set()
     slots = last.concurrency if last and not POINTS[point].survived else 1
     kill = Kill(point, content, {}, slots, hung)
+    again = _trained_again(content)
     damaged: dict[int, str] = {}
     for number, trial in state.trials.items():
         if trial.ended:
@@ -83,7 +84,8 @@ def look_after(folder: Path, point: str, driver: int, *, hung: bool = False) -> 
                 epoch, train_time_s = report["epoch"], report["train_time_s"]
             except CheckpointError as error:
                 damaged[number] = f"trial {number}: {error}"
-        kill.trials[number] = Saved(trial.epochs, epoch, train_time_s, number in launched)
+        reported = trial.epochs if number not in again else min(trial.epochs, epoch)
+        kill.trials[number] = Saved(reported, epoch, train_time_s, number in launched)
     ended = {number for number, trial in replay(complete_lines(folder)).trials.items() if trial.ended}
     kill.trials = {number: saved for number, saved in kill.trials.items() if number not in ended}
     kill.notes += [sentence for number, sentence in damaged.items() if number not in ended]
@@ -151,6 +153,17 @@ def table(kills: Sequence[Kill]) -> Iterator[str]:
         if own:
             sums = [sum(getattr(kill, key) for kill in own) for key in ("lost", "repeated", "redone", "hung")]
             yield f"| {title} | {len(own)} | {' | '.join(map(str, sums))} |"
+
+
+def _trained_again(content: bytes) -> set[int]:
+    """The confirmed trials that have not reported since; without a checkpoint they are trained from their start."""
+    again: set[int] = set()
+    for event in map(json.loads, content.splitlines()):
+        if event["event"] == "confirmed":
+            again |= set(event["trials"])
+        elif event["event"] == "report":
+            again.discard(event["trial"])
+    return again
 
 
 def _launched(content: bytes, session: int) -> set[int]:

@@ -48,7 +48,7 @@ def rank_trials(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
-    over_seeds: bool = False,
+    over_seeds: bool | None = None,
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path.
 
@@ -82,7 +82,7 @@ def rank_table(
     top: int | None = None,
     full_fidelity: bool = False,
     all_trials: bool = False,
-    over_seeds: bool = False,
+    over_seeds: bool | None = None,
 ) -> pd.DataFrame:
     """The trials in the order of `RANKING_RULE`, with their `rank` as the first column.
 
@@ -96,7 +96,8 @@ def rank_table(
     of each data set.
     `tied` tells which rows cannot be told from the first of their data set, and the columns `..._low` and `..._high`
     have the 95% interval of an accuracy; all are null where the number of images is unknown.
-    With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`.
+    With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`. None is for that if all trials are of runs
+    with several validation splits, where the accuracies of single trials are of different images.
 
     Raises:
         FilterError: `where` is not one boolean expression.
@@ -114,6 +115,8 @@ def rank_table(
         if field.name not in trials.schema.names:
             trials = trials.append_column(field, pa.nulls(trials.num_rows, field.type))
     frame = _frame(trials)
+    if over_seeds is None:
+        over_seeds = bool(len(frame)) and bool((frame["val_splits"].fillna(1) > 1).all())
     if full_fidelity:
         frame = frame[frame["status"] == "completed"]
     if not all_trials:
@@ -158,7 +161,9 @@ def _data_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _ties(ranked: pd.DataFrame) -> Iterator[bool | None]:
-    columns = ranked[["val_accuracy", "val_images", "answers"]].astype(object)
+    # with several splits, the answers of two trials may be to different images
+    known = ranked["answers"].where(ranked["val_splits"].fillna(1) == 1)
+    columns = ranked[["val_accuracy", "val_images"]].assign(answers=known).astype(object)
     rows = columns.where(columns.notna(), None).itertuples(index=False)
     return ties(Judged(key, *row) for key, row in zip(_data_keys(ranked), rows, strict=True))
 

@@ -91,8 +91,8 @@ def _with_half_widths(shown: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def _any_mid_course(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
-    return bool(shown["mid_course"].fillna(False).any())
+def _is_true(name: str) -> Callable[[pd.DataFrame, pd.DataFrame], bool]:
+    return lambda shown, board: bool(shown[name].fillna(False).any())
 
 
 def _any_outside(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
@@ -140,7 +140,8 @@ SHORT_COLUMNS: Final = (
     ),
     ShortColumn("epochs", "epochs", str, number=True, importance=9),
     ShortColumn("rung", "rung", str, number=True, importance=7),
-    ShortColumn("mid-course", "mid_course", _flagged, importance=8, needed=_any_mid_course),
+    ShortColumn("confirmed", "confirmed", _flagged, importance=4, needed=_is_true("confirmed")),
+    ShortColumn("mid-course", "mid_course", _flagged, importance=8, needed=_is_true("mid_course")),
     ShortColumn("limits", "within_limits", _limits, importance=8, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )

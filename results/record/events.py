@@ -243,6 +243,15 @@ class TrialReopened(_Fields):
     time_s: Number
 
 
+class TrialsConfirmed(_Fields):
+    """Trials that had been stopped early are to be trained to `epochs`, best first, whatever their rungs decide."""
+
+    event: Literal["confirmed"]
+    trials: Annotated[list[Whole], Field(min_length=1)]
+    epochs: Positive
+    time_s: Number
+
+
 class TrialEvaluated(_Fields):
     """The network of one of the trial's epochs has been measured on the test set."""
 
@@ -268,6 +277,7 @@ _EVENTS: Final[TypeAdapter[Any]] = TypeAdapter(
         | TrialRetried
         | TrialEnded
         | TrialReopened
+        | TrialsConfirmed
         | TrialEvaluated,
         Field(discriminator="event"),
     ],

@@ -33,15 +33,20 @@ from results.record.tables import (
 NOTES_SHOWN: Final = 2
 STALE: Final = -1
 """The length of the record for a table of an earlier version, which no record has."""
+USUAL_SHARE: Final = 0.1
+"""The share of the validation split in runs of versions that did not store it."""
 DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),
     pa.field("train_images", pa.int64()),
     pa.field("val_images", pa.int64()),
+    pa.field("val_splits", pa.int64()),
 )
 """Columns that a leaderboard adds to the trials of a run: its data set, the identity of the images (a digest of the
-training set, with the seed of the validation split), and the numbers of training and validation images. All are null if
-the run's `run.json` is missing or damaged, the last three also if a version wrote it that did not store them."""
+training set, with the seeds of the validation splits and their share if that is not 0.1, or with `val` where the data
+set has its own), and the numbers of training images, of validation images and of validation splits. All are null if the
+run's `run.json` is missing or damaged, the identity and the numbers of images also if a version wrote it that did not
+store them."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +110,17 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
 
 def with_data(trials: pa.Table, folder: Path) -> pa.Table:
     """The trials of the run in `folder` with `DATA_FIELDS` as their last columns."""
-    facts: tuple[str | None, str | None, int | None, int | None] = None, None, None, None
+    facts: tuple[str | None, str | None, int | None, int | None, int | None] = None, None, None, None, None
     try:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
-        known = f"{data['sha256'][:12]}/{config['split_seed']}" if data else None
-        val_images = stored.get("validation", {}).get("images")
-        facts = str(config["dataset"]), known, data.get("train_images"), val_images
+        validation = stored.get("validation", {})
+        share, splits = config.get("validation_share", USUAL_SHARE), config.get("validation_splits", 1)
+        first = config["split_seed"]
+        drawn = f"{first}-{first + splits - 1}" if splits > 1 else f"{first}"
+        drawn += "" if share == USUAL_SHARE else f"/{share:g}"
+        known = f"{data['sha256'][:12]}/{'val' if validation.get('own') else drawn}" if data else None
+        facts = str(config["dataset"]), known, data.get("train_images"), validation.get("images"), splits
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # a leaderboard shows the trials of a run whose configuration is lost
     for field, value in zip(DATA_FIELDS, facts, strict=True):

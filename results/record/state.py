@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -22,6 +23,8 @@ class RunState:
     sessions: dict[int, SessionState] = field(default_factory=dict)
     epochs: int = 0
     """Epochs that the run's trials trained, without those reused from earlier runs."""
+    confirmed: int = 0
+    """Trials that were confirmed since a trial was suggested or the limits changed."""
     test_openings: int = 0
     """How often the test set was opened for a measurement."""
     skipped: list[str] = field(default_factory=list)
@@ -76,9 +79,12 @@ class RunState:
             if event["trial"] in self.trials:
                 raise RecordError(f"trial {event['trial']} is already in the record; number it {max(self.trials) + 1}")
             return True
-        trial = self.trials.get(event["trial"])
-        if trial is None:
-            raise RecordError(f"{name}: trial {event['trial']} is unknown; append its suggested event first")
+        numbers = event["trials"] if name == "confirmed" else [event["trial"]]
+        if unknown := [number for number in numbers if number not in self.trials]:
+            raise RecordError(f"{name}: trial {unknown[0]} is unknown; append its suggested event first")
+        if name == "confirmed":
+            return all(self.trials[number].ended for number in numbers)
+        trial = self.trials[event["trial"]]
         if name == "ended":
             return not trial.ended
         if name == "reopened":
@@ -126,6 +132,7 @@ class RunState:
 
     def _suggested(self, event: Event) -> None:
         names = ("trial", "layout", "layout_id", "params", "flops", "depth", "recipe", "seed", "proposal")
+        self.confirmed = 0
         self.trials[event["trial"]] = TrialState(**_pick(event, names), suggested_s=event["time_s"])
         self.reports[event["trial"]] = []
         self._hold(self.trials[event["trial"]])
@@ -158,8 +165,16 @@ class RunState:
         self._conclude(trial)
 
     def _reopened(self, event: Event) -> None:
-        trial = self.trials[event["trial"]]
+        self._reopen(self.trials[event["trial"]])
+
+    def _reopen(self, trial: TrialState) -> None:
         trial.status, trial.error, trial.ending, trial.ended_s = "interrupted", None, None, None
+
+    def _confirmed(self, event: Event) -> None:
+        for number in event["trials"]:
+            self.trials[number].confirmed_epochs = event["epochs"]
+            self._reopen(self.trials[number])
+        self.confirmed += len(event["trials"])
 
     def _evaluated(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
@@ -169,7 +184,7 @@ class RunState:
         self._show_test(trial, event["epoch"])
 
     def _limits(self, event: Event) -> None:
-        self.limits = _limits_of(event)
+        self.limits, self.confirmed = _limits_of(event), 0
         for trial in self.trials.values():
             self._hold(trial)
             self._measure(trial)
@@ -192,7 +207,8 @@ class RunState:
             trial.val_accuracy = trial.val_loss = trial.answers = None
         else:
             trial.rung, trial.rung_epoch = last.rung or 0, last.epoch
-            trial.val_accuracy, trial.val_loss, trial.answers = last.val_accuracy, last.val_loss, last.answers
+            trial.val_accuracy = None if math.isnan(last.val_accuracy) else last.val_accuracy
+            trial.val_loss, trial.answers = last.val_loss, last.answers
         if trial.rung_epoch != before:
             self._show_test(trial, trial.rung_epoch)
 
@@ -226,6 +242,7 @@ _FOLDS: dict[str, Callable[[RunState, Event], None]] = {
     "retried": RunState._retried,
     "ended": RunState._ended,
     "reopened": RunState._reopened,
+    "confirmed": RunState._confirmed,
     "limits": RunState._limits,
     "evaluated": RunState._evaluated,
 }

@@ -41,6 +41,7 @@ TRIALS_SCHEMA: Final = pa.schema(
         ("test_images", _INT),
         ("started_s", _FLOAT),
         ("ended_s", _FLOAT),
+        ("confirmed", _FLAG),
         ("retries", _INT),
         ("reused", _TEXT),
         ("error", _TEXT),

@@ -97,7 +97,8 @@ class TrialState:
     rung_epoch: int | None = None
     """Epoch of the last rung reached."""
     val_accuracy: float | None = None
-    """Validation accuracy at the last rung reached, in [0, 1]; accuracies between rungs are not annealed."""
+    """Validation accuracy at the last rung reached, in [0, 1]; accuracies between rungs are not annealed. None without
+    validation images."""
     val_loss: float | None = None
     """Validation loss at the last rung reached."""
     answers: str | None = None
@@ -121,6 +122,8 @@ class TrialState:
     """RUN/NUMBER of the earlier trial from which the last of its reused epochs come."""
     retried: dict[str, int] = field(default_factory=dict)
     """How often it was retried, by reason: out-of-memory, lost."""
+    confirmed_epochs: int | None = None
+    """The epochs to which it is trained whatever its rungs decide; None if it was never confirmed."""
     within_limits: bool = True
     """Whether its parameters are within the run's present limits."""
     ending: tuple[str, str | None] | None = None
@@ -138,6 +141,11 @@ class TrialState:
     def settings(self) -> dict[str, Any]:
         """The fields of the trial's `Recipe` without those that are null because the record is older than the field."""
         return {name: value for name, value in self.recipe.items() if value is not None and name != "epochs"}
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was stopped early and then trained on, to compare it with the best at the full length."""
+        return self.confirmed_epochs is not None
 
     @property
     def retries(self) -> int:

@@ -129,17 +129,16 @@ def _bytes(size: int) -> str:
 
 def _curve(facts: TrialFacts, levels: str) -> list[str]:
     values = [row["val_accuracy"] for row in facts.epochs]
-    if not values:
-        return ["Curve", "  no epoch yet"]
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ["Curve", "  no validation accuracy" if values else "  no epoch yet"]
     count = min(CURVE_WIDTH, len(values))
     marks = [" "] * count
     for rung in facts.rungs:
         place = next(i for i, row in enumerate(facts.epochs) if row["epoch"] == rung.epoch)
         marks[place * count // len(values)] = str(rung.rung % 10)
-    finite = [value for value in values if math.isfinite(value)]
-    extent = f", from {min(finite):.2%} to {max(finite):.2%}" if finite else ""
     lines = [
-        f"Curve: validation accuracy of {counted(len(values), 'epoch')}{extent}",
+        f"Curve: validation accuracy of {counted(len(values), 'epoch')}, from {min(finite):.2%} to {max(finite):.2%}",
         f"  {sparkline(values, CURVE_WIDTH, levels)}",
         f"  {''.join(marks)}".rstrip(),
     ]

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from results.record.events import RECIPE_FIELDS
 
-_OF_RUN: Final = (
-    *("dataset", "data_dir", "image_size", "train_images", "split_seed"),
+OF_A_TRAINING: Final = (
+    *("dataset", "data_dir", "image_size", "train_images", "validation_share", "test_share"),
     *("max_epochs", "grace_epochs", "reduction_factor"),
     *("cpus_per_trial", "gpus_per_trial", "compile"),
 )
@@ -19,15 +19,30 @@ _OF_RUN: Final = (
 
 def recipe_toml(trial: Mapping[str, Any]) -> str:
     """The recipe of `trial`, a row of the trials table, as a table of TOML, without the fields that it does not use."""
-    fields = {name: trial[f"recipe_{name}"] for name in RECIPE_FIELDS if name != "epochs"}
-    return "[recipe]\n" + _assignments(fields)
+    return "[recipe]\n" + _assignments(_known(_recipe(trial)))
+
+
+def configuration(
+    layout_id: str, params: int, recipe: Mapping[str, Any], seed: int, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The configuration of a search with one trial: a layout of `params` parameters, trained with `recipe` and `seed`.
+
+    Its data and the length of its training are those of the run with the configuration `config`.
+    """
+    of_run = {name: config.get(name) for name in OF_A_TRAINING} | {"seed": seed, "trials": 1}
+    if config:
+        # Replicates take turns at the validation splits; versions before val_folder did not look for that folder.
+        turn = (seed - config["seed"]) % config.get("validation_splits", 1)
+        of_run |= {"split_seed": config["split_seed"] + turn, "val_folder": config.get("val_folder", False)}
+    fields = {name: value for name, value in recipe.items() if name != "epochs"}
+    return _known(of_run) | {"space": {"layouts": [layout_id], "max_params": params}, "recipe": _known(fields)}
 
 
 def configuration_toml(trial: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """The configuration of a search whose one trial is `trial`, of a run with the configuration `config`."""
-    of_run = {name: config.get(name) for name in _OF_RUN} | {"seed": trial["seed"], "trials": 1}
-    space = {"layouts": [trial["layout_id"]], "max_params": trial["params"]}
-    return f"{_assignments(of_run)}\n[space]\n{_assignments(space)}\n{recipe_toml(trial)}"
+    """The `configuration` of `trial`, a row of the trials table of a run with the configuration `config`, as TOML."""
+    given = configuration(trial["layout_id"], trial["params"], _recipe(trial), trial["seed"], config)
+    space, recipe = given.pop("space"), given.pop("recipe")
+    return f"{_assignments(given)}\n[space]\n{_assignments(space)}\n[recipe]\n{_assignments(recipe)}"
 
 
 def training_command(run: str, trial: int, storage: str) -> str:
@@ -38,7 +53,14 @@ def training_command(run: str, trial: int, storage: str) -> str:
     return f"{show} && python -m search.run --config {file}"
 
 
+def _recipe(trial: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: trial[f"recipe_{name}"] for name in RECIPE_FIELDS if name != "epochs"}
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _assignments(fields: Mapping[str, Any]) -> str:
-    """One line per field that is not None; JSON's texts, numbers, lists and truth values are TOML's as well."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in given.items())
+    """One line per field; JSON's texts, numbers, lists and truth values are TOML's as well."""
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items())

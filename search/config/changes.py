@@ -10,6 +10,8 @@ from search.config.composition import default_floor, validated
 from search.config.run_config import RunConfig
 from search.errors import ConfigError, ResumeError
 from search.layouts import LayoutSpace
+from trainables.data import dataset_info
+from trainables.data.datasets import DATASETS
 from trainables.errors import DatasetError
 from trainables.recipe import Recipe
 from trainables.schedule import rung_epochs
@@ -25,6 +27,7 @@ CHANGEABLE: Final = {
     "compile",
     "time_budget_s",
     "epoch_budget",
+    "confirm",
     "max_retries",
     "fail_fast",
     "reuse",
@@ -41,6 +44,10 @@ FIXED: Final = {
     "image_size": _OTHER_IMAGES,
     "train_images": _OTHER_IMAGES,
     "split_seed": _OTHER_IMAGES,
+    "validation_share": _OTHER_IMAGES,
+    "test_share": _OTHER_IMAGES,
+    "val_folder": _OTHER_IMAGES,
+    "validation_splits": _OTHER_IMAGES,
     "grace_epochs": _LADDER,
     "reduction_factor": _LADDER,
     "earlier_max_epochs": "it follows max_epochs",
@@ -73,7 +80,8 @@ class Change:
 def changed(before: RunConfig, given: Mapping[str, Any]) -> Change:
     """The configuration `before` with the keys `given` on a resume.
 
-    A floor that is the default one of its budget follows a new budget.
+    A floor that is the default one of its budget follows a new budget. An image folder may be given anew, for it may
+    have been moved; that it has the same images, the caller checks.
 
     Raises:
         ResumeError: keys are given another value that cannot change; the message names all of them with the reasons.
@@ -82,12 +90,16 @@ def changed(before: RunConfig, given: Mapping[str, Any]) -> Change:
     stored = before.model_dump(mode="json")
     leaves = dict(_leaves(given))
     if not all(map(_exists, leaves)):
-        validated(_merged(stored, leaves))  # which names them and what was meant
+        validated(_merged(stored, leaves), complete=True)  # which names them and what was meant
+    changeable = CHANGEABLE
+    if before.dataset not in DATASETS and isinstance(moved := leaves.get("dataset"), str) and moved not in DATASETS:
+        leaves["dataset"] = dataset_info(moved, before.image_size, val_folder=before.val_folder).name
+        changeable = CHANGEABLE | {"dataset"}
     differing = {key: value for key, value in leaves.items() if _differs(stored, key, value)}
     refused = [
         f"{key} ({_shown(key, _at(stored, key))} -> {_shown(key, value)}): {_reason(key)}"
         for key, value in differing.items()
-        if key not in CHANGEABLE
+        if key not in changeable
     ]
     refused += _ladder_problems(before, differing.get("max_epochs"))
     if refused:
@@ -100,11 +112,13 @@ def changed(before: RunConfig, given: Mapping[str, Any]) -> Change:
         budget = differing["space.max_params"]
         if least == default_floor(most) and isinstance(budget, int):
             differing["space.min_params"] = default_floor(budget)
+        elif before.dataset not in DATASETS and most and isinstance(budget, int) and least in (most // 2, most // 4):
+            differing["space.min_params"] = budget * least // most  # the other floors of `folder_defaults`
     if "max_epochs" in differing:
         differing["earlier_max_epochs"] = sorted({*before.earlier_max_epochs, before.max_epochs})
-    config = validated(_merged(stored, differing)) if differing else before
+    config = validated(_merged(stored, differing), complete=True) if differing else before
     now = config.model_dump(mode="json")
-    pairs = {key: (_at(stored, key), _at(now, key)) for key in differing if key in CHANGEABLE}
+    pairs = {key: (_at(stored, key), _at(now, key)) for key in differing if key in changeable}
     return Change(config, {key: (old, new) for key, (old, new) in pairs.items() if old != new})
 
 
@@ -151,7 +165,10 @@ def _differs(stored: Mapping[str, Any], key: str, value: Any) -> bool:
     if key in CHANGEABLE:
         return True  # compared once all of them are read, for they may be possible together alone
     try:
-        return bool(_at(validated(_merged(stored, {key: value})).model_dump(mode="json"), key) != _at(stored, key))
+        return bool(
+            _at(validated(_merged(stored, {key: value}), complete=True).model_dump(mode="json"), key)
+            != _at(stored, key)
+        )
     except (ConfigError, DatasetError):
         return True
 

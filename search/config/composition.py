@@ -11,13 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from search.config.dataset_defaults import dataset_defaults
+from search.config.dataset_defaults import dataset_defaults, folder_defaults, nested_defaults
 from search.config.problems import one_line, problems_of, refuse_misplaced
 from search.config.run_config import RunConfig
 from search.errors import ConfigError
 from search.recipes.table import over_defaults
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
+from trainables.data.splits import TEST_FRACTION
 
 
 def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any], sets: Iterable[str]) -> RunConfig:
@@ -55,8 +56,10 @@ def flags_of(flags: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
     return given
 
 
-def validated(given: Mapping[str, Any]) -> RunConfig:
+def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
     """The configuration of the values `given`, on top of the data set's defaults.
+
+    A `complete` one, as a run keeps it, has every key, and needs no data set.
 
     Raises:
         ConfigError: values are wrong; the message lists all problems.
@@ -65,11 +68,13 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
     dataset = given.get("dataset", RunConfig.model_fields["dataset"].default)
     if not isinstance(dataset, str):
         raise ConfigError(f"dataset: {dataset!r} given; use a name or a path")
-    image_size = given.get("image_size")
-    info = dataset_info(dataset, image_size if isinstance(image_size, int) else None, given.get("data_dir"))
-    values: dict[str, Any] = {"space": _space_facts(info), "recipe": {}}
-    defaults = dataset_defaults(dataset)
+    info = None if complete else _info(dataset, given)
+    values: dict[str, Any] = {"space": _space_facts(info) if info else {}, "recipe": {}}
     space, recipe = given.get("space"), given.get("recipe")
+    defaults = dataset_defaults(dataset)
+    of_folder = info is not None and info.is_folder
+    if info is not None and of_folder:
+        defaults = nested_defaults(folder_defaults(info, *_budget(space)))
     if isinstance(space, Mapping) and space.get("layouts"):
         # A list of layouts is not made of the data set's usual choices, and needs no floor; the budget is the same.
         budget = {name: value for name, value in defaults.get("space", {}).items() if name == "max_params"}
@@ -81,12 +86,18 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
         longest = given["max_epochs"]
         # A max_epochs below 1 is refused by its own name; a grace_epochs below 1 would be refused beside it.
         values["grace_epochs"] = max(1, min(usual, longest)) if isinstance(longest, int) else usual
+    splits = given.get("validation_splits")
+    if isinstance(splits, int) and splits > 1:
+        values["replicates"] = splits
     _merge(values, given)
     if recipe is None or isinstance(recipe, Mapping):
         values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
-    _scale_floor(values["space"], given.get("space"))
-    values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
-    problems = _belongs_elsewhere(given, info)
+    if not of_folder:
+        _scale_floor(values["space"], given.get("space"))
+    problems = []
+    if info is not None:
+        values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
+        problems = _belongs_elsewhere(given, info)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -95,6 +106,28 @@ def validated(given: Mapping[str, Any]) -> RunConfig:
     if problems:
         raise ConfigError(one_line(problems))
     return config
+
+
+def _info(dataset: str, given: Mapping[str, Any]) -> DatasetInfo:
+    """The facts of the data set; a value of a wrong type is left out here and refused with all others."""
+    size, share, data_dir = (given.get(key) for key in ("image_size", "test_share", "data_dir"))
+    return dataset_info(
+        dataset,
+        size if isinstance(size, int) else None,
+        data_dir if isinstance(data_dir, str) else None,
+        test_share=share if isinstance(share, float) and 0 < share <= 0.5 else TEST_FRACTION,
+        val_folder=given.get("val_folder", True) is not False,
+    )
+
+
+def _budget(space: Any) -> tuple[int | None, int | None]:
+    """The most and the fewest parameters that are given, as far as they can be."""
+    given = space if isinstance(space, Mapping) else {}
+    most, least = (
+        value if isinstance(value := given.get(key), int) and 0 <= value <= 2**62 else None
+        for key in ("max_params", "min_params")
+    )
+    return most or None, least
 
 
 def read_toml(path: Path) -> dict[str, Any]:

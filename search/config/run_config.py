@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from results.ranking.intervals import wilson_interval
 from results.record.trial_state import Limits
 from search.config.views import Budgets, Ladder, Resources
 from search.layouts import LayoutSpace
@@ -17,9 +19,13 @@ from search.recipes.annealing import unannealed
 from search.recipes.table import read_with
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
+from trainables.data.splits import TEST_FRACTION, VAL_FRACTION
 from trainables.process_settings import Compile
 from trainables.recipe import USUAL_RATE
 from trainables.schedule import rung_epochs
+
+FEW_VAL_IMAGES: Final = 1_000
+"""Below this many validation images the 95% interval of an accuracy of 95% is wider than 2.7 points."""
 
 SamplerName = Literal["tpe", "random", "grid"]
 
@@ -33,7 +39,12 @@ def _read_share(value: Any) -> Any:
     raise ValueError(f"{value!r} given; use a number of at least 0, or auto")
 
 
+HeldOut = Annotated[float, Field(gt=0, le=0.5)]
 GpuShare = Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_read_share)]
+
+
+OLDER_RUNS: Final = {"validation_share": VAL_FRACTION, "test_share": TEST_FRACTION, "val_folder": False}
+"""What the keys that versions before did not have are in their runs."""
 
 
 class RunConfig(BaseModel):
@@ -51,14 +62,24 @@ class RunConfig(BaseModel):
     """Folder of the prepared data sets; by default the user's cache folder."""
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None
     """Side in pixels to which the images of an image folder are resized; 32 by default."""
-    train_images: Annotated[int, Field(ge=1)] | None = None
+    train_images: Annotated[int, Field(ge=2)] | None = None
     """Train on a stratified subset of this many images; the validation images stay the same."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the validation split and of the subset."""
+    validation_share: HeldOut = VAL_FRACTION
+    """Share of the training images that is the validation split, which ranks the trials; without effect where the image
+    folder has its own val/."""
+    test_share: HeldOut = TEST_FRACTION
+    """Share of the images that becomes the test set; without effect where the data set has its own, as all but digits
+    and image folders without test/."""
+    val_folder: bool = True
+    """Whether the val/ of an image folder is its validation split; false leaves it out."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Number of trainings in total, replicates included."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many times each layout is trained with each recipe, every time with a different seed."""
+    validation_splits: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Train each replicate on another validation split and rank by means over them; replicates is at least as many."""
     warm_start: tuple[str, ...] = ()
     """What to try first: presets by name, and earlier runs, whose best three are taken (RUN:N takes the best N)."""
     reuse: tuple[str, ...] = ()
@@ -92,8 +113,11 @@ class RunConfig(BaseModel):
     """How often a trial is restarted from its checkpoint after its process or node died."""
     fail_fast: Annotated[int, Field(ge=0)] = 3
     """Stop when the first N trials of a session all fail with the same error; 0 turns this off."""
+    confirm: Annotated[int, Field(ge=0, le=1000)] = 3
+    """When all trials have ended, train at most this many of those stopped early to the end: the best whose accuracies'
+    95% intervals overlap that of the best trial. 0 confirms none."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
-    """Number of finished trials whose checkpoints are kept; the best ones."""
+    """Number of finished trials whose checkpoints are kept; the best ones. Those to confirm keep theirs until then."""
     disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
     """Largest size of the run's folder in bytes (the flag also takes 750M or 20G); by default the disk is the limit."""
     space: LayoutSpace = LayoutSpace()
@@ -117,6 +141,11 @@ class RunConfig(BaseModel):
             problems.append(
                 f"seed: {self.seed} leaves too few seeds above it for {self.replicates} replicates; "
                 f"use at most {2**31 - self.replicates}"
+            )
+        if self.replicates < self.validation_splits:
+            problems.append(
+                f"replicates: {self.replicates} given, but {self.validation_splits} validation_splits need a training "
+                "each; raise replicates or lower validation_splits"
             )
         if self.sampler == "grid" and self.recipe.size is None:
             ranges = ", ".join(f"recipe.{name}" for name in self.recipe.continuous)
@@ -185,6 +214,13 @@ class RunConfig(BaseModel):
                 f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
                 "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
             )
+        images = round(VAL_FRACTION * self.dataset_facts.train_images)
+        if images < FEW_VAL_IMAGES and self.validation_splits == 1:
+            low, high = wilson_interval(0.95, images)
+            found.append(
+                f"note: with {images:,} validation images the 95% interval of an accuracy of 95% is "
+                f"{100 * (high - low):.1f} points wide; --validation-splits 3 ranks by means over three splits"
+            )
         lowest = min(self.recipe.values_of("learning_rate"))
         small = sorted(set(self.recipe.values_of("optimizer")) & USUAL_RATE.keys())
         found += [
@@ -196,17 +232,40 @@ class RunConfig(BaseModel):
         return found
 
     @property
+    def trials_per_place(self) -> int:
+        """Trials that share a place of the ranking: with several validation splits a layout and recipe has one."""
+        return self.replicates if self.validation_splits > 1 else 1
+
+    @property
+    def split_seeds(self) -> range:
+        """The seeds of the validation splits."""
+        return range(self.split_seed, self.split_seed + self.validation_splits)
+
+    def split_of(self, seed: int) -> int:
+        """The seed of the validation split on which the trial with `seed` is trained."""
+        return self.split_seeds[(seed - self.seed) % self.validation_splits]
+
+    def data_arguments_of(self, seed: int) -> dict[str, Any]:
+        """The arguments of `load_training_set` for the trial with `seed`."""
+        return self.data_arguments | {"split_seed": self.split_of(seed)}
+
+    @property
     def data_arguments(self) -> dict[str, Any]:
-        """The arguments of `load_training_set`."""
+        """The arguments of `load_training_set`, with the first validation split."""
         return {
             "name": self.dataset,
             "data_dir": None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),
             "image_size": self.image_size,
             "train_images": self.train_images,
             "split_seed": self.split_seed,
+            "validation_share": self.validation_share,
+            "test_share": self.test_share,
+            "val_folder": self.val_folder,
         }
 
-    @property
+    @cached_property
     def dataset_facts(self) -> DatasetInfo:
-        """Shape, classes and sizes of the data set."""
-        return dataset_info(self.dataset, self.image_size, self.data_dir)
+        """Shape, classes and sizes of the data set, as they were when this was first read."""
+        return dataset_info(
+            self.dataset, self.image_size, self.data_dir, test_share=self.test_share, val_folder=self.val_folder
+        )

@@ -27,6 +27,10 @@ class Ladder:
             before, alive = epochs, max(1.0, alive / self.reduction_factor)
         return total
 
+    def confirmation_epochs(self, trials: int) -> int:
+        """The most epochs of `trials` trials that were stopped early and are trained to the end."""
+        return trials * (self.max_epochs - self.rungs[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:

@@ -17,7 +17,8 @@ from rich.text import Text
 from results import RunState, TrialState
 from results.wording import counted
 from search.config.views import Budgets, Ladder
-from search.runs.ranking import Leaders, has_rank, rank_key, ranked, rung_counts, status_counts, training_time_s
+from search.runs.ranking import Leaders, ranked, rung_counts, status_counts, training_time_s
+from search.runs.standings import has_rank, rank_key
 from search.text import clock
 
 MIN_INTERVAL_S = 0.25
@@ -70,17 +71,18 @@ class LineDisplay:
 
     def __init__(self, trials: int, console: Console) -> None:
         self.trials, self.console = trials, console
-        self._open: dict[int, TrialState] = {}
-        self._seen = self._finished = 0
-        self._leaders = Leaders(RunState(), 1)
+        self._begin(RunState())
 
     @contextmanager
     def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
         """Starts with the finished trials of `state` counted as already shown."""
-        self._open = {trial.trial: trial for trial in state.trials.values() if not trial.ended}
-        self._seen, self._finished = len(state.trials), len(state.trials) - len(self._open)
-        self._leaders = Leaders(state, 1)
+        self._begin(state)
         yield
+
+    def _begin(self, state: RunState) -> None:
+        self._open: dict[int, TrialState] = {t.trial: t for t in state.trials.values() if not t.ended}
+        self._seen, self._finished = len(state.trials), len(state.trials) - len(self._open)
+        self._confirmed, self._leaders = state.confirmed, Leaders(state, 1)
 
     def update(self, state: RunState) -> None:
         """Prints the trials that ended since the last update."""
@@ -95,6 +97,8 @@ class LineDisplay:
         for trial in ended:
             self._finished += 1
             self.console.print(self._line(trial, self._finished, best), highlight=False, soft_wrap=True)
+        if state.confirmed != self._confirmed:
+            self._begin(state)  # trials that had ended are trained on
 
     def note(self, sentence: str) -> None:
         """Prints the sentence."""

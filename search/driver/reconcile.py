@@ -11,18 +11,26 @@ from results import Record
 from results.record.trial_state import Limits
 from search.driver.rungs import AshaRungs
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
+from search.runs.confirmation import NO_CONFIRMATION, Confirmation
 
 
-def reconcile(record: Record, limits: Limits, rungs: AshaRungs, checkpoints: int) -> None:
+def reconcile(
+    record: Record,
+    limits: Limits,
+    rungs: AshaRungs,
+    checkpoints: int,
+    confirmation: Confirmation = NO_CONFIRMATION,
+) -> None:
     """Applies `limits` to the trials of `record`, refills `rungs`, and ends or re-opens trials accordingly.
 
-    Removes the checkpoints of finished trials except the best `checkpoints`.
+    Removes the checkpoints of finished trials except the best `checkpoints` and those that may be confirmed.
     """
     _enforce(record, limits)
     promoted = rungs.replay(record.state)
     _settle(record, limits, promoted)
     _reopen(record, promoted)
-    drop_checkpoints(record.folder, record.state, checkpoints)  # a driver killed right after an ending has not
+    # a driver killed right after an ending has not
+    drop_checkpoints(record.folder, record.state, checkpoints, confirmation)
 
 
 def _enforce(record: Record, limits: Limits) -> None:

@@ -22,6 +22,7 @@ from search.driver.stopping import StopRequest
 from search.driver.watchdog import dead_processes
 from search.planning.preparation import Prepared
 from search.runs.checkpoint_files import checkpoint_path
+from search.runs.confirmation import NO_CONFIRMATION, Confirmation
 from search.runs.ranking import Leaders
 from search.runs.reuse import ReusableResults, take_checkpoint
 from search.sampling import JointSpace
@@ -46,7 +47,8 @@ REPORT_FIELDS = (
 class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Proposes the trials of one run to Ray Tune until `config.trials` are in the record.
 
-    Trials that an earlier session left open come first, under their own numbers.
+    Trials that an earlier session left open come first, under their own numbers. When all have ended, those are trained
+    on that `confirmation` chooses.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         rungs: AshaRungs,
         reusable: ReusableResults,
         retry_rules: RetryRules,
+        confirmation: Confirmation = NO_CONFIRMATION,
         disk: DiskWatch | None = None,
     ) -> None:
         """`disk` tells whether there is room for another trial; without it there always is."""
@@ -72,7 +75,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._retry_rules = retry_rules
         candidates = JointSpace(config.space, config.recipe)
         self.study = RunStudy(candidates, config.sampler, config.seed, record.state, config.replicates, prepared.first)
-        self._leaders = Leaders(record.state, config.keep_checkpoints)
+        self._confirmation = confirmation
+        self._leaders = Leaders(record.state, config.keep_checkpoints, confirmation)
         self._open = deque(record.state.open_trials)
         self._numbers: dict[str, int] = {}
         self._deaths: dict[str, str] = {}
@@ -95,15 +99,20 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
                 continue
             if self._open:
                 number = self._open.popleft()
-            elif len(self.record.state.trials) >= self.config.trials:
+            elif self.exhausted or len(self.record.state.trials) >= self.config.trials:
                 # Running trials may have to be retried, so the search is over only when all have ended.
-                return str(Searcher.FINISHED) if all(t.ended for t in self.record.state.trials.values()) else None
+                if not all(trial.ended for trial in self.record.state.trials.values()):
+                    return None
+                self._confirm()
+                if not self._open:
+                    return str(Searcher.FINISHED)
+                continue
             else:
                 try:
                     number = self._ask()
                 except SpaceExhausted:
                     self.exhausted = True
-                    return str(Searcher.FINISHED)
+                    continue
             if self._replayed(number):
                 continue
             self._numbers[trial_id] = number
@@ -134,6 +143,17 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             proposal=proposal,
         )
         return number
+
+    def _confirm(self) -> None:
+        """Records which trials are trained to the end now that all have ended, and launches those next, best first."""
+        state, epochs = self.record.state, self.config.max_epochs
+        numbers = [trial.trial for trial in self._confirmation.next_ones(state)]
+        if numbers:
+            self.record.append("confirmed", trials=numbers, epochs=epochs)
+            self._leaders = Leaders(state, self.config.keep_checkpoints, self._confirmation)
+            self._open.extend(numbers)
+        for number in numbers:
+            self.rungs.confirm(number, epochs)
 
     def _replayed(self, number: int) -> bool:
         """Records results of earlier runs for the trial as if it were trained now; returns whether that ends it."""
@@ -208,7 +228,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             trial = self.record.state.trials[number]
             self.study.tell(number, status, trial.val_accuracy)
             self._retry_rules.stop_if_all_fail_alike(status, error)
-            if (no_leader := self._leaders.take(trial)) is not None:
+            for no_leader in self._leaders.take(trial):
                 checkpoint_path(self.folder, no_leader.trial).unlink(missing_ok=True)
 
     def _trial_config(self, number: int) -> dict[str, Any]:
@@ -219,7 +239,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "recipe": trial.settings,
             "seed": trial.seed,
             "rungs": list(self.config.rungs),
-            "data": self.config.data_arguments,
+            "data": self.config.data_arguments_of(trial.seed),
             "checkpoint": str(checkpoint_path(self.folder, number)),
             "recorded_epochs": trial.epochs,
             "threads": self.config.cpus_per_trial,

@@ -22,6 +22,8 @@ from search.driver.watchdog import dead_processes, watched
 from search.errors import ResourceError
 from search.planning.disk import forecast, largest_checkpoint, require_room
 from search.planning.preparation import Prepared
+from search.runs.confirmation import Confirmation
+from search.runs.folder import read_val_images
 from search.runs.ranking import session_training_time_s
 from search.runs.reuse import ReusableResults
 
@@ -122,8 +124,9 @@ def run_session(
     disk = DiskWatch(record, largest_checkpoint(config), budgets.disk_bytes, display, stop.stop_all)
     tables = TableWriter(folder)
     rungs = AshaRungs(config.ladder)
-    reconcile(record, config.limits, rungs, budgets.checkpoints)
-    left = record.state.left(budgets.trials)
+    confirmation = Confirmation(config.confirm, read_val_images(folder), config.trials_per_place)
+    reconcile(record, config.limits, rungs, budgets.checkpoints, confirmation)
+    left = record.state.left(budgets.trials) or len(confirmation.next_ones(record.state))
     spent = budgets.epochs is not None and record.state.epochs >= budgets.epochs
     if left == 0 or spent:
         tables.update(record, force=True)
@@ -135,7 +138,7 @@ def run_session(
         per_trial = resources.per_trial
         record.append("session", session=session, concurrency=concurrency, pid=os.getpid(), resources=per_trial)
         retry_rules = RetryRules(budgets, resources, stop, roomier(resources, concurrency))
-        searcher = RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules, disk)
+        searcher = RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules, confirmation, disk)
         # a second Ctrl-C does not wait for the running steps
         with display.live(record.state, concurrency, started), disk.excused(), suppress(KeyboardInterrupt):
             _fit(folder, searcher, Progress(searcher, tables, display), concurrency, trainable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from search.evaluation.export_card import model_card
 from search.evaluation.kept_network import chosen_trial, load_kept_of
 from search.evaluation.onnx_format import OPSET, PACKAGES, check_onnx, onnx_bytes, required
 from search.runs import existing_run_folder, read_config
+from search.runs.folder import read_image_format
 from trainables.data import TrainingSet, load_training_set
+from trainables.data.image_format import ImageFormat
 
 Size = Literal["any", "trained"]
 """Which images an exported network takes: of any size, which it prepares itself, or of the size it was trained on."""
@@ -38,11 +41,24 @@ class Exported:
     module: Deployed
     size: Size
     facts: dict[str, Any]
-    data: TrainingSet
+    images: ImageFormat
+    data_arguments: dict[str, Any]
+
+    def training_set(self) -> TrainingSet:
+        """The images that it was trained and validated on.
+
+        Raises:
+            SearchError: they have changed since.
+            DatasetError: they cannot be loaded.
+        """
+        data = load_training_set(**self.data_arguments)
+        if data.sha256 != self.images.sha256:
+            raise SearchError(f"dataset: {data.name} has changed since the run was started; restore its images")
+        return data
 
     def program(self) -> torch.export.ExportedProgram:
         """The module as torch.export traces it, for any number of images."""
-        height, width, channels = self.data.images.shape[1:]
+        height, width, channels = self.images.shape
         dynamic = {0: torch.export.Dim("batch", min=1)}
         if self.size == "any":
             dynamic |= {1: torch.export.Dim("height", min=1), 2: torch.export.Dim("width", min=1)}
@@ -75,14 +91,16 @@ def write_export(
     write = _writer(output)
     exported = load_exported(storage, run, trial, size)
     content, how = write(exported)
-    replace_file(output, content)
+    files, facts = {output: content}, exported.facts
     if card is not None:
-        described = model_card(storage, run, exported.facts, exported.data, output.name, license_name)
-        replace_file(card, described.encode())
-    facts = exported.facts
+        page = model_card(storage, run, facts, exported.training_set(), output.name, license_name)
+        files[card] = page.encode()
+    for path, payload in files.items():
+        replace_file(path, payload)
+    validated = "" if facts["val_accuracy"] is None else f" (validation {facts['val_accuracy']:.2%})"
     return (
         f"{output}: {facts['run']} trial {facts['trial']}, {facts['layout_id']}, {facts['params']:,} parameters, with "
-        f"the weights of epoch {facts['epoch']} (validation {facts['val_accuracy']:.2%}); {how}"
+        f"the weights of epoch {facts['epoch']}{validated}; {how}"
     )
 
 
@@ -96,7 +114,7 @@ def check_export(storage: Path, run: str, trial: int | None, output: Path, size:
     if output.suffix != ".onnx" or not output.is_file():
         raise SearchError(f"onnx-check: {output} given; name an .onnx file that exists")
     exported = load_exported(storage, run, trial, size)
-    checked = check_onnx(output.read_bytes(), exported.module, exported.data, resized=size == "any")
+    checked = check_onnx(output.read_bytes(), exported.module, exported.training_set(), resized=size == "any")
     return f"{output}: {checked}"
 
 
@@ -110,13 +128,15 @@ def load_exported(storage: Path, run: str, trial: int | None, size: Size) -> Exp
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)
-    chosen = chosen_trial(folder.name, state, trial)
-    data = load_training_set(**config.data_arguments)
-    kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, data, torch.device("cpu"))
+    chosen = chosen_trial(folder.name, state, trial, config.trials_per_place > 1)
+    arguments = config.data_arguments_of(chosen.seed)
+    images = read_image_format(folder) or load_training_set(**arguments).format
+    kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, images, torch.device("cpu"))
     network = kept.network.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
-    height, width, _ = data.images.shape[1:]
+    height, width, _ = images.shape
     shape = (height, width) if size == "any" else None
     accuracies = {report.epoch: report.val_accuracy for report in state.reports[chosen.trial]}
+    accuracy = accuracies[kept.epoch]  # NaN where all images are trained on
     facts = {
         "run": folder.name,
         "trial": chosen.trial,
@@ -124,17 +144,17 @@ def load_exported(storage: Path, run: str, trial: int | None, size: Size) -> Exp
         "layout_id": chosen.layout_id,
         "params": chosen.params,
         "epoch": kept.epoch,
-        "val_accuracy": accuracies[kept.epoch],
+        "val_accuracy": None if math.isnan(accuracy) else accuracy,
         "dataset": config.dataset,
         "size": size,
-        "image_shape": list(data.images.shape[1:]),
-        "mean": list(data.mean),
-        "std": list(data.std),
-        "grey_scale": data.grey_scale,
-        "classes": list(data.class_names),
+        "image_shape": list(images.shape),
+        "mean": list(images.mean),
+        "std": list(images.std),
+        "grey_scale": images.grey_scale,
+        "classes": list(images.class_names),
     }
-    module = Deployed(network, torch.tensor(data.mean), torch.tensor(data.std), shape)
-    return Exported(network, module.eval(), size, facts, data)
+    module = Deployed(network, torch.tensor(images.mean), torch.tensor(images.std), shape)
+    return Exported(network, module.eval(), size, facts, images, arguments)
 
 
 def _pt2(exported: Exported) -> tuple[bytes, str]:
@@ -146,8 +166,9 @@ def _pt2(exported: Exported) -> tuple[bytes, str]:
 def _onnx(exported: Exported) -> tuple[bytes, str]:
     for package in PACKAGES:  # before the seconds that tracing takes
         required(package)
+    data = exported.training_set()
     content = onnx_bytes(exported.program(), FACTS_NAME, exported.facts)
-    checked = check_onnx(content, exported.module, exported.data, resized=exported.size == "any")
+    checked = check_onnx(content, exported.module, data, resized=exported.size == "any")
     return content, f"{_signature(exported)}; opset {OPSET}; {checked}"
 
 
@@ -158,9 +179,9 @@ def _safetensors(exported: Exported) -> tuple[bytes, str]:
 
 
 def _signature(exported: Exported) -> str:
-    shape = exported.data.images.shape[1:]
+    shape = exported.images.shape
     taken = f"N, H, W, {shape[2]}) of any size" if exported.size == "any" else f"N, {', '.join(map(str, shape))})"
-    return f"uint8 images ({taken} in, {exported.data.classes} logits out"
+    return f"uint8 images ({taken} in, {len(exported.images.class_names)} logits out"
 
 
 FORMATS: Final[dict[str, Callable[[Exported], tuple[bytes, str]]]] = {

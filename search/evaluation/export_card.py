@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -46,7 +47,10 @@ def model_card(
     shape = f"(1, {', '.join(map(str, facts['image_shape']))})"
     loading = _LOADING[Path(file).suffix].format(file=file, shape=shape, layout_id=facts["layout_id"])
     curve = [row["val_accuracy"] for row in page.epochs]
-    extent = f"of {counted(len(curve), 'epoch')}, {min(curve):.2%} to {max(curve):.2%}"
+    finite = [value for value in curve if math.isfinite(value)]
+    extent = f"of {counted(len(curve), 'epoch')}" + (
+        f", {min(finite):.2%} to {max(finite):.2%}" if finite else ", none"
+    )
     sections = [
         f"# {facts['layout_id']}, {facts['params']:,} parameters",
         _what_it_is(facts),
@@ -95,10 +99,12 @@ def _rows(
 
 def _accuracies(folder: Path, facts: Mapping[str, Any], data: TrainingSet, page: TrialFacts) -> str:
     state = read_record(folder)
-    validation = interval_text(facts["val_accuracy"], len(data.val_indices))
+    validation = "not measured, all images are trained on"
+    if facts["val_accuracy"] is not None:
+        validation = f"{interval_text(facts['val_accuracy'], len(data.val_indices))} (95% interval)"
     rank = f"rank {page.rank or 'none'} of {counted(len(state.trials), 'trial')}"
     lines = [
-        f"- validation, at epoch {facts['epoch']}: {validation} (95% interval)",
+        f"- validation, at epoch {facts['epoch']}: {validation}",
         f"- {rank} in its run; trials are chosen by validation accuracy, which makes that of the best optimistic",
     ]
     trial = page.trial

@@ -26,7 +26,7 @@ def evaluated_facts(storage: Path, run: str, number: int | None, flip: bool) -> 
     folder = existing_run_folder(storage, run, changed=True)
     config = read_config(folder)
     with Record(folder) as record:
-        chosen = chosen_trial(folder.name, record.state, number)
+        chosen = chosen_trial(folder.name, record.state, number, config.trials_per_place > 1)
         if chosen.test_accuracy is None:
             checkpoint = kept_checkpoint(folder, record.state, chosen, config.keep_checkpoints)
             measured = measure(checkpoint, chosen.trial, config.data_arguments, flip, read_test_sha256(folder))

@@ -16,7 +16,7 @@ from search.errors import SearchError
 from search.runs.checkpoint_files import checkpoint_path, with_weights
 from search.runs.ranking import ranked
 from trainables.checkpoints import files as checkpoints
-from trainables.data import TrainingSet
+from trainables.data.image_format import ImageFormat
 from trainables.devices import resolve_precision
 from trainables.recipe import Recipe
 
@@ -35,14 +35,16 @@ class KeptNetwork:
     """The `TrainingSet.sha256` of the images that it was trained on."""
 
 
-def chosen_trial(run: str, state: RunState, number: int | None) -> TrialState:
+def chosen_trial(run: str, state: RunState, number: int | None, by_mean: bool = False) -> TrialState:
     """The trial called `number` of the run, or its best one by the leaderboard's rule.
+
+    With `by_mean` that is the best one of the layout and recipe with the best mean over validation splits.
 
     Raises:
         SearchError: there is no such trial, or none has reached a rung.
     """
     if number is None:
-        best = ranked(state)
+        best = ranked(state, by_mean)
         if not best:
             raise SearchError(f"{run}: no trial has reached a rung; continue it with --resume {run}")
         return best[0]
@@ -94,9 +96,9 @@ def require_ranked_epoch(folder: Path, best: list[TrialState], chosen: TrialStat
 
 
 def load_kept_of(
-    folder: Path, state: RunState, trial: TrialState, keep: int, data: TrainingSet, device: torch.device
+    folder: Path, state: RunState, trial: TrialState, keep: int, data: ImageFormat, device: torch.device
 ) -> KeptNetwork:
-    """The network of `trial` of the run in `folder`, which was trained on `data` and keeps its `keep` best trials.
+    """The network of `trial` of the run in `folder`, which keeps its `keep` best trials; its images are of `data`.
 
     Raises:
         SearchError: its checkpoint was not kept, is of another epoch than the ranked one, or the images have changed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -45,7 +46,8 @@ def measure(
     """
     device = pick_device()
     kept = load_kept(checkpoint, device)
-    test = load_test_set(data["name"], data["data_dir"], image_size=data["image_size"])  # type: ignore[arg-type]
+    drawn: Any = {key: data[key] for key in ("name", "data_dir", "image_size", "test_share", "val_folder")}
+    test = load_test_set(**drawn)
     require_same_images(kept, trial, test.name, test.train_sha256)
     if test_sha256 not in (None, test.sha256):
         raise SearchError(

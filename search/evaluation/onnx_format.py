@@ -85,7 +85,8 @@ def required(package: str) -> Any:
 
 
 def _batches(data: TrainingSet, *, resized: bool) -> Iterator[Images]:
-    for start in range(0, len(data.val_indices), EVAL_BATCH):
-        yield np.array(data.images[data.val_indices[start : start + EVAL_BATCH]])
+    indices = data.val_indices if len(data.val_indices) else data.train_indices[:EVAL_BATCH]  # all may be trained on
+    for start in range(0, len(indices), EVAL_BATCH):
+        yield np.array(data.images[indices[start : start + EVAL_BATCH]])
     if resized:
-        yield np.repeat(data.images[data.val_indices[:WIDENED]], 2, axis=2)
+        yield np.repeat(data.images[indices[:WIDENED]], 2, axis=2)

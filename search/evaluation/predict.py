@@ -14,8 +14,10 @@ from results.record.files import replace_file
 from search.errors import SearchError
 from search.evaluation.kept_network import KeptNetwork, chosen_trial, load_kept_of
 from search.runs import existing_run_folder, read_config
+from search.runs.folder import read_image_format
 from trainables.augmentation.batch import normalise
-from trainables.data import TrainingSet, load_training_set
+from trainables.data import load_training_set
+from trainables.data.image_format import ImageFormat
 from trainables.data.unlabelled import UnlabelledImages, open_unlabelled
 from trainables.devices import autocast, pick_device
 from trainables.evaluation import EVAL_BATCH
@@ -40,10 +42,9 @@ def write_predictions(
     folder = existing_run_folder(storage, run)
     config = read_config(folder)
     state = read_record(folder)
-    chosen = chosen_trial(folder.name, state, trial)
-    data = load_training_set(**config.data_arguments)  # for its shape, statistics and names of classes
-    height, width, channels = data.images.shape[1:]
-    given = open_unlabelled(images, (height, width, channels), data.grey_scale)
+    chosen = chosen_trial(folder.name, state, trial, config.trials_per_place > 1)
+    data = read_image_format(folder) or load_training_set(**config.data_arguments).format
+    given = open_unlabelled(images, data.shape, data.grey_scale)
     device = pick_device()
     kept = load_kept_of(folder, state, chosen, config.keep_checkpoints, data, device)
     labels, probabilities = predict(kept, given, data, device)
@@ -68,7 +69,7 @@ def _two_names(header: str) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def predict(
-    kept: KeptNetwork, given: UnlabelledImages, data: TrainingSet, device: torch.device
+    kept: KeptNetwork, given: UnlabelledImages, data: ImageFormat, device: torch.device
 ) -> tuple[list[int], list[float]]:
     """The class that the network gives the highest probability for each image, and that probability in [0, 1].
 

@@ -16,7 +16,6 @@ from search.planning.gpu_sharing import TRAINING_PASSES, with_share
 from search.planning.resources import check_local_resources
 from search.runs import read_config
 from search.runs.folder import began_on_this_hardware
-from trainables.data.splits import VAL_FRACTION
 from trainables.errors import TrainablesError
 
 COST_SAMPLES: Final = 200
@@ -39,7 +38,7 @@ def training_cost(config: RunConfig, storage: Path, epochs: float, trials: int) 
 def passes_per_epoch(config: RunConfig) -> int:
     """The cost of an epoch in forward passes of one image."""
     info = config.dataset_facts
-    validation = round(VAL_FRACTION * info.train_images)
+    validation = info.val_images or round(config.validation_share * info.train_images)
     there = info.train_images - validation
     training = config.train_images or there
     if training > there:

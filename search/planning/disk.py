@@ -63,9 +63,11 @@ class DiskForecast:
 
 def forecast(config: RunConfig, concurrency: int, open_trials: int = 0) -> DiskForecast:
     """The disk space of a run of `config` with `concurrency` trials at a time and `open_trials` of earlier sessions."""
-    epochs = config.ladder.expected_epochs(config.trials)
+    confirmed = min(config.confirm * config.trials_per_place, config.trials)
+    epochs = config.ladder.expected_epochs(config.trials) + config.ladder.confirmation_epochs(confirmed)
     running = min(concurrency, config.trials)
-    kept = min(config.keep_checkpoints, config.trials)
+    waiting_for_mean = running * (config.trials_per_place - 1)
+    kept = min(config.keep_checkpoints + confirmed + waiting_for_mean, config.trials)
     waiting = max(0, open_trials - running)
     return DiskForecast(
         checkpoint_bytes=largest_checkpoint(config),
@@ -135,7 +137,7 @@ def require_room(quota: int | None, folder: Path, planned: DiskForecast) -> None
     inside = folder_bytes(folder)
     checkpoints = folder_bytes(folder / "checkpoints")
     total = max(planned.total, planned.total - planned.other_bytes + inside - checkpoints + RESERVE)
-    remedy = "lower --concurrency or keep_checkpoints"
+    remedy = "lower --concurrency, --confirm or keep_checkpoints"
     if quota is not None and total > quota:
         raise ResourceError(
             f"disk_quota: {size_text(quota)} given, but the run may take {planned}; "

@@ -13,6 +13,7 @@ from search.layouts.report import make_report
 from search.planning.cost import training_cost
 from search.planning.disk import forecast
 from search.planning.preparation import Prepared
+from search.runs.confirmation import Confirmation
 from search.text import clock
 
 
@@ -26,15 +27,19 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
     report = make_report(config.space, samples=5, seed=config.seed)
     recipes = config.recipe.size
     trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)
-    epochs = config.ladder.expected_epochs(trials)
+    confirmed = min(config.confirm * config.trials_per_place, trials)
+    confirming = config.ladder.confirmation_epochs(confirmed)
+    epochs = config.ladder.expected_epochs(trials) + confirming
     planned = forecast(config, prepared.concurrency)
     return {
         "dataset": config.dataset,
+        "opening": prepared.opening,
         "space": report.to_dict(),
         "recipes": recipes,
         "searched": [list(row) for row in config.recipe.describe()],
         "fixed": [list(row) for row in config.recipe.describe_fixed()],
         "replicates": config.replicates,
+        "validation_splits": config.validation_splits,
         "notes": config.notes,
         "asked_trials": config.trials,
         "warm_start": [f"first: {layout.layout_id}" for layout, _ in prepared.first] + prepared.left_out,
@@ -42,6 +47,8 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
         "sampler": config.sampler,
         "rungs": list(config.rungs),
         "expected_epochs": epochs,
+        "confirmed_trials": confirmed if confirming else 0,
+        "confirmation_epochs": confirming,
         "budgets": _budgets(config),
         "most_epochs": trials * config.max_epochs,
         "disk": dataclasses.asdict(planned) | {"total_bytes": planned.total},
@@ -49,15 +56,27 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
     }
 
 
-def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -> dict[str, Any]:
+def make_resume_plan(
+    run: str, change: Change, state: RunState, val_images: int | None, storage: Path
+) -> dict[str, Any]:
     """What a resume of `run`, whose record holds `state`, would change and still has to do, as JSON-compatible values.
 
-    `expected_epochs` and the cost count trials that have not ended, not completed ones that a resume continues.
+    `expected_epochs` and the cost count trials that have not ended and the most that may be confirmed, but not
+    completed ones that a resume continues.
     """
     config, space = change.config, change.config.space
     left = state.left(config.trials)
     known = sum(state.trials[number].epochs for number in state.open_trials)
     epochs = max(0.0, config.ladder.expected_epochs(left) - known) if left else 0.0
+    if left or config.limits != state.limits:
+        since = 0 if len(state.trials) < config.trials or config.limits != state.limits else state.confirmed
+        most = config.confirm * config.trials_per_place
+        confirmed = max(0, min(most, config.trials) - since) if val_images else 0
+        confirming = config.ladder.confirmation_epochs(confirmed)
+    else:
+        chosen = Confirmation(config.confirm, val_images, config.trials_per_place).next_ones(state)
+        confirmed, confirming = len(chosen), sum(config.max_epochs - trial.epochs for trial in chosen)
+    epochs += confirming
     return {
         "run": run,
         "changes": {key: list(values) for key, values in change.differences.items()},
@@ -73,7 +92,9 @@ def make_resume_plan(run: str, change: Change, state: RunState, storage: Path) -
         ),
         "rungs": list(config.rungs),
         "expected_epochs": epochs,
-        **training_cost(config, storage, epochs, left),
+        "confirmed_trials": confirmed if confirming else 0,
+        "confirmation_epochs": confirming,
+        **training_cost(config, storage, epochs, left or confirmed),
     }
 
 

@@ -31,8 +31,11 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         count = "infinitely many recipes" if plan["recipes"] is None else counted(plan["recipes"], "recipe")
         console.print(f"{count} per layout", highlight=False, soft_wrap=True)
     if plan["replicates"] > 1:
+        splits = f" and {plan['validation_splits']} validation splits" if plan["validation_splits"] > 1 else ""
         console.print(
-            f"\neach trained up to {plan['replicates']} times, with different seeds", highlight=False, soft_wrap=True
+            f"\neach trained up to {plan['replicates']} times, with different seeds{splits}",
+            highlight=False,
+            soft_wrap=True,
         )
     for sentence in plan["warm_start"]:
         console.print(f"\n{sentence}", highlight=False, soft_wrap=True, end="")
@@ -45,6 +48,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         f"\n{counted(plan['trials'], 'trial')}{every} on {plan['dataset']}, sampler {plan['sampler']}, "
         f"rungs at {rungs} epochs\n"
         f"about {plan['expected_epochs']:,.0f} epochs in total, {plan['most_epochs']:,} if no trial is stopped\n"
+        f"{_confirmation(plan)}"
         f"{budgets}"
         f"about {flops_text(plan['training_flops'])} of training and validation, "
         f"{flops_text(plan['flops_per_epoch'])} per epoch of the mean layout\n"
@@ -68,7 +72,8 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
     leaving = (
         f"{counted(plan['leaving_trials'], 'trial')} outside the new parameter limits would lose rank and checkpoint\n"
     )
-    cost = f"about {plan['expected_epochs']:,.0f} epochs left; {hours_text(plan)}\n"
+    epochs = plan["expected_epochs"]
+    cost = f"about {epochs:,.0f} epochs left; {hours_text(plan)}\n{_confirmation(plan)}" if epochs else ""
     again = (
         f"completed trials also continue to {now:,} epochs if ASHA promotes them from their last rung\n"
         if now > before
@@ -78,10 +83,18 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
         f"run {plan['run']}: {plan['change'] or 'nothing changes'}\n"
         f"{plan['ended_trials']:,} of {plan['trials']:,} trials have ended, {plan['epochs']:,} epochs in total; "
         f"{left:,} left, {partly:,} of them partly trained\n"
-        f"{cost if left else ''}{again}{spent}{leaving if plan['leaving_trials'] else ''}Nothing was launched.",
+        f"{cost}{again}{spent}{leaving if plan['leaving_trials'] else ''}Nothing was launched.",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _confirmation(plan: dict[str, Any]) -> str:
+    """A line on the trials that are trained to the end after the search; empty for none."""
+    if not plan["confirmed_trials"]:
+        return ""
+    count = counted(plan["confirmed_trials"], "trial")
+    return f"of these, at most {plan['confirmation_epochs']:,} to train {count} to the end that ASHA stopped early\n"
 
 
 def hours_text(plan: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from results import RunNotFoundError, RunState
 from search.config import RunConfig
 from search.errors import ConfigError, ResourceError
 from search.layouts import require_feasible
+from search.planning.cost import passes_per_epoch
 from search.planning.disk import forecast, require_room
 from search.planning.gpu_sharing import with_share
+from search.planning.opening import opening_lines
 from search.planning.resources import available_concurrency
 from search.runs.reuse import sources_of
 from search.runs.warm_start import first_candidates, stored_candidates
@@ -36,6 +38,8 @@ class Prepared:
     """A sentence for each candidate that the warm start names but the run does not try as it is."""
     reused: dict[str, Path]
     """Folders of the runs whose results are reused, by the name to show."""
+    opening: list[str] = field(default_factory=list)
+    """The lines that a run begins with."""
 
 
 def prepare(
@@ -82,7 +86,13 @@ def prepare(
             raise ConfigError(f"warm_start: no layout of it can be tried: {reasons or 'no trial has reached a rung'}")
     else:
         first, left_out = stored_candidates(config, stored), []
-    return Prepared(config, folder, concurrency, first, left_out, reused)
+    opening = []
+    if stored is None:
+        passes_per_epoch(config)  # refuses more training images than there are
+        opening = opening_lines(config)
+    for line in opening:
+        say(line)
+    return Prepared(config, folder, concurrency, first, left_out, reused, opening)
 
 
 def _reused(config: RunConfig, storage: Path, *, lenient: bool, say: Say) -> dict[str, Path]:

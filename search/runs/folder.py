@@ -21,9 +21,11 @@ from results.record.storage import require_changeable
 from search.config import RunConfig
 from search.config.changes import Change
 from search.config.composition import validated
+from search.config.run_config import OLDER_RUNS
 from search.errors import ConfigError, ResumeError
 from search.machine import git_state, hardware, versions
 from search.recipes.table import OF_THE_RUN
+from trainables.data.image_format import ImageFormat
 
 RUN_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -86,13 +88,17 @@ def write_run_file(
     test_sha256: str | None = None,
     val_images: int | None = None,
     *,
+    own_validation: bool = False,
+    image_format: ImageFormat | None = None,
+    opening: Sequence[str] = (),
     named: bool = True,
 ) -> Path:
     """Creates `folder` with its `run.json`, both or neither, and returns it.
 
     `first` are the candidates to try first, `data` is the identity of the training images, `test_sha256` that of the
-    test images, and `val_images` the number of validation images. If another process has created `folder` meanwhile, a
-    run that the user has not `named` gets the next free name.
+    test images, and `val_images` the number of validation images, a part of the data set's own with `own_validation`.
+    `image_format` is what the networks expect of images, and `opening` the first lines of the search. If another
+    process has created `folder` meanwhile, a run that the user has not `named` gets the next free name.
 
     Raises:
         ConfigError: the name is taken, or the storage cannot be written.
@@ -107,7 +113,9 @@ def write_run_file(
         "first": list(first),
         "data": dict(data or {}),
         "test": {"sha256": test_sha256},
-        "validation": {"images": val_images},
+        "validation": {"images": val_images, "own": own_validation},
+        "image_format": None if image_format is None else image_format.to_dict(),
+        "opening": list(opening),
         "git": git_state(),
         "versions": {"python": platform.python_version()} | versions(),
         "hardware": hardware(),
@@ -166,7 +174,7 @@ def read_config(folder: Path) -> RunConfig:
     stored = _read_run_file(folder)["config"]
     # Earlier versions also listed the epochs and the seed with the recipe.
     recipe = {key: value for key, value in stored.get("recipe", {}).items() if key not in OF_THE_RUN}
-    return validated({**stored, "recipe": recipe})
+    return validated({**OLDER_RUNS, **stored, "recipe": recipe}, complete=True)
 
 
 def read_first(folder: Path) -> list[dict[str, Any]]:
@@ -189,14 +197,13 @@ def read_data(folder: Path) -> dict[str, object]:
     return data
 
 
-def read_test_sha256(folder: Path) -> str | None:
-    """The `TestSet.sha256` when the run in `folder` was started; None in runs of versions that did not store it.
+def ranks_means(folder: Path) -> bool:
+    """Whether the run in `folder` has several validation splits, so that its trials are ranked by means over them.
 
     Raises:
         ResumeError: `run.json` is damaged or has another format.
     """
-    stored: str | None = _read_run_file(folder).get("test", {}).get("sha256")
-    return stored
+    return bool(_read_run_file(folder)["config"].get("validation_splits", 1) > 1)
 
 
 def read_val_images(folder: Path) -> int | None:
@@ -207,6 +214,31 @@ def read_val_images(folder: Path) -> int | None:
     """
     stored: int | None = _read_run_file(folder).get("validation", {}).get("images")
     return stored
+
+
+def read_test_sha256(folder: Path) -> str | None:
+    """The `TestSet.sha256` when the run in `folder` was started; None in runs of versions that did not store it.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    stored: str | None = _read_run_file(folder).get("test", {}).get("sha256")
+    return stored
+
+
+def read_image_format(folder: Path) -> ImageFormat | None:
+    """What the networks of the run in `folder` expect of images; None in runs of versions that did not store it.
+
+    Raises:
+        ResumeError: `run.json` is damaged or has another format.
+    """
+    stored = _read_run_file(folder).get("image_format")
+    try:
+        return None if stored is None else ImageFormat.from_dict(stored)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResumeError(
+            f"{folder / RUN_FILE}: image_format cannot be read ({error!r}); restore it from a copy"
+        ) from None
 
 
 def change_config(folder: Path, change: Change) -> None:

@@ -4,45 +4,68 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from typing import Any
 
 from results import RunState, TrialState
-from results.ranking.ranking_rule import is_ranked, rule_key
 from results.record.events import TRIAL_ENDS
 from results.record.trial_state import OPEN_STATUSES
+from search.runs.confirmation import NO_CONFIRMATION, Confirmation
+from search.runs.standings import candidate_key, has_rank, rank_key, standings_of
 
 
-def ranked(state: RunState) -> list[TrialState]:
-    """The ranked trials of one run, best first, by the leaderboard's rule on the live state and without pandas."""
-    return sorted((trial for trial in state.trials.values() if has_rank(trial)), key=rank_key)
+def ranked(state: RunState, by_mean: bool = False) -> list[TrialState]:
+    """The ranked trials of one run, best first, by the leaderboard's rule on the live state and without pandas.
 
-
-def has_rank(trial: TrialState) -> bool:
-    """Whether the trial is within its run's limits, reached a rung and did not fail."""
-    return trial.within_limits and is_ranked(trial.status, trial.rung)
-
-
-def rank_key(trial: TrialState) -> tuple[Any, ...]:
-    """The sort key of a ranked trial among those of its run; smaller is better."""
-    return rule_key(trial.val_accuracy, trial.val_loss, trial.params), trial.trial
+    With `by_mean` those of a layout and a recipe share a place and follow each other.
+    """
+    return [trial for standing in standings_of(state.trials.values(), by_mean) for trial in standing.trials]
 
 
 class Leaders:
-    """The `size` best finished trials of a run, best first, updated with each trial that ends.
+    """The `size` best finished trials of a run and those that may be confirmed, updated with each trial that ends.
 
-    The order of finished trials never changes, so an update costs the same after ten trials as after thousands.
+    The order of finished trials changes only when some are trained on, so an update costs the same after ten trials as
+    after thousands.
     """
 
-    def __init__(self, state: RunState, size: int) -> None:
-        self.size = size
-        self.trials = [trial for trial in ranked(state) if trial.ended][:size]
+    def __init__(self, state: RunState, size: int, confirmation: Confirmation = NO_CONFIRMATION) -> None:
+        self.state, self.size, self.confirmation = state, size, confirmation
+        self.trials: list[TrialState] = []
+        """The best, best first. Of several that share a place it is the best one, and all until the place is full."""
+        self.to_confirm: list[TrialState] = []
+        """Those that would be confirmed if all trials had ended, best first."""
+        self._look()
 
-    def take(self, trial: TrialState) -> TrialState | None:
-        """Adds the finished `trial`; returns the trial that is not a leader now, itself or a displaced one, or None."""
-        if not has_rank(trial):
-            return trial
-        insort(self.trials, trial, key=rank_key)
-        return self.trials.pop() if len(self.trials) > self.size else None
+    def _look(self) -> None:
+        ended = [trial for trial in self.state.trials.values() if trial.ended]
+        standings = standings_of(ended, self.confirmation.by_mean)
+        self.to_confirm = self.confirmation.candidates(self.state, standings)
+        counts = Counter(map(candidate_key, ended)) if self.confirmation.by_mean else None
+        full: list[TrialState] = []
+        parts: list[TrialState] = []
+        for (best, *others), *_ in standings:
+            if counts is None or counts[candidate_key(best)] >= self.confirmation.trials_per_place:
+                full.append(best)
+            else:
+                parts += [best, *others]
+        self.trials = full[: self.size] + parts
+
+    @property
+    def kept(self) -> dict[int, TrialState]:
+        """All of them by their numbers: the finished trials whose checkpoints are kept."""
+        return {trial.trial: trial for trial in (*self.trials, *self.to_confirm)}
+
+    def take(self, trial: TrialState) -> list[TrialState]:
+        """Adds the finished `trial`; returns those of it and the earlier leaders that are no leaders now."""
+        before = {trial.trial: trial} | self.kept
+        if self.confirmation.by_mean:
+            self._look()  # the mean of a place changes with each of its trials
+        elif has_rank(trial):
+            insort(self.trials, trial, key=rank_key)
+            del self.trials[self.size :]
+            if self.confirmation.places:
+                near = {one.trial: one for one in (self.trials[0], *self.to_confirm, trial)}
+                self.to_confirm = self.confirmation.candidates(self.state, standings_of(near.values()))
+        return [before[number] for number in before.keys() - self.kept.keys()]
 
 
 def status_counts(state: RunState) -> dict[str, int]:

@@ -54,14 +54,14 @@ class ReusableResults:
             _require_same_images(name, folder, source, config, data)
             state = read_record(folder)
             for number, trial in state.trials.items():
-                key = _key_of(trial)
+                key = _key_of(trial, source)
                 if key is not None and (state.reports[number] or trial.status == "diverged"):
                     found = (f"{name}/{number}", folder, source, trial, state.reports[number])
                     self._trials.setdefault(key, []).append(found)
 
     def find(self, layout: ResNetLayout, recipe: Recipe, seed: int) -> Stored | None:
         """The earlier trial that covers the most epochs of this training; None if none covers any."""
-        candidates = self._trials.get(_key(layout, recipe, seed), [])
+        candidates = self._trials.get(_key(layout, recipe, seed, self.config.split_of(seed)), [])
         found = [self._as_far_as_same(layout, recipe, seed, *candidate) for candidate in candidates]
         best = max(found, key=lambda stored: (len(stored.reports), stored.diverged is not None), default=None)
         return best if best is not None and (best.reports or best.diverged) else None
@@ -129,10 +129,12 @@ def take_checkpoint(stored: Stored, path: Path) -> bool:
 def same_images(config: RunConfig, data: Mapping[str, object], source: RunConfig, known: Mapping[str, object]) -> bool:
     """Whether the run of `source` trains and validates on the same images as a run of `config` on `data`.
 
+    They have a validation split in common; a trial is reused only by one on the same split.
+
     `known` is the identity of the source's images. Runs of older versions did not store one; their configurations are
     compared instead, which tells the known data sets apart but not the contents of a folder of images.
     """
-    if config.split_seed != source.split_seed:
+    if config.validation_share != source.validation_share or set(config.split_seeds).isdisjoint(source.split_seeds):
         return False
     if known:
         return dict(known) == dict(data)
@@ -151,14 +153,15 @@ def _require_same_images(
         )
 
 
-def _key(layout: ResNetLayout, recipe: Recipe, seed: int) -> str:
+def _key(layout: ResNetLayout, recipe: Recipe, seed: int, split: int) -> str:
     """A key that is equal for trainings that may be the same; their epochs are compared afterwards, by the rungs."""
-    return json.dumps([layout.layout_id, recipe.canonical().model_dump(), seed], sort_keys=True)
+    return json.dumps([layout.layout_id, recipe.canonical().model_dump(), seed, split], sort_keys=True)
 
 
-def _key_of(trial: TrialState) -> str | None:
+def _key_of(trial: TrialState, source: RunConfig) -> str | None:
     try:
-        return _key(ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings), trial.seed)
+        layout, recipe = ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings)
+        return _key(layout, recipe, trial.seed, source.split_of(trial.seed))
     except (ValidationError, ValueError):
         return None  # a trial of another version cannot be reused
 

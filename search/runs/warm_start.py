@@ -11,10 +11,12 @@ from pydantic import ValidationError
 
 from model_zoo import PRESETS, LayoutError, ResNetLayout, count_params
 from results import TrialState, read_record
+from results.record.folders import RUN_FILE
 from results.record.record import RECORD_NAME
 from search.config import RunConfig
 from search.errors import ConfigError
 from search.recipes.table import OF_THE_RUN
+from search.runs.folder import ranks_means
 from search.runs.ranking import ranked
 from search.sampling import JointSpace
 from search.sampling.joint_space import Candidate
@@ -100,7 +102,8 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, dict[str, Any], dict
             f"warm_start: {name!r} is neither a preset ({', '.join(PRESETS)}) nor a run in {storage}; check the name"
         )
     best: dict[tuple[str, str], TrialState] = {}
-    for trial in ranked(read_record(folder)):
+    by_mean = (folder / RUN_FILE).is_file() and ranks_means(folder)
+    for trial in ranked(read_record(folder), by_mean):
         best.setdefault((trial.layout_id, repr(trial.settings)), trial)  # the best replicate represents the others
     for trial in list(best.values())[:most]:
         yield f"{folder.name} trial {trial.trial}", trial.layout, trial.settings

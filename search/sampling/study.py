@@ -90,12 +90,19 @@ class RunStudy:
         return Asked(trial.number, candidate, seed, proposal)
 
     def report(self, number: int, epoch: int, val_accuracy: float) -> None:
-        """Reports the accuracy of an open trial at a rung to the study."""
-        self._open[number].report(val_accuracy, epoch)
+        """Reports the accuracy of a trial at a rung to the study, unless it is closed there."""
+        if number in self._open:
+            self._open[number].report(val_accuracy, epoch)
 
     def tell(self, number: int, status: str, val_accuracy: float | None) -> None:
-        """Closes an open trial in the study: completed with its value, stopped as PRUNED, all others as FAIL."""
-        trial = self._open.pop(number)
+        """Closes an open trial in the study: completed with its value, stopped as PRUNED, all others as FAIL.
+
+        A closed one stays as it is: Optuna opens none again. That is a confirmed trial, after which this study proposes
+        nothing; the study of the next session has its last results.
+        """
+        trial = self._open.pop(number, None)
+        if trial is None:
+            return
         if status == "completed":
             self.study.tell(trial, val_accuracy)
         else:

@@ -70,7 +70,8 @@ def flags_of(app: typer.Typer) -> set[str]:
     """The flags of a command, or of all commands of a group of them."""
     command: Any = typer.main.get_command(app)
     members = [command, *getattr(command, "commands", {}).values()]
-    return {flag for member in members for parameter in member.params for flag in parameter.opts}
+    parameters = [parameter for member in members for parameter in member.params]
+    return {flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)}
 
 
 def test_the_readme_is_short_and_names_every_command() -> None:

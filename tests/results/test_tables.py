@@ -68,7 +68,7 @@ recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double rec
 recipe_keep_weights:string recipe_epochs:int64
 seed:int64 epochs:int64 rung:int64 rung_epoch:int64 val_accuracy:double val_loss:double test_accuracy:double
 train_time_s:double eval_time_s:double test_epoch:int64 test_flip:bool test_images:int64 started_s:double
-ended_s:double retries:int64
+ended_s:double confirmed:bool retries:int64
 reused:string error:string within_limits:bool answers:string
 """
 EPOCHS_COLUMNS = """
@@ -128,15 +128,14 @@ def test_an_empty_run_has_typed_tables(tmp_path: Path) -> None:
     assert tables.epochs.schema.equals(EPOCHS_SCHEMA)
 
 
-def test_nan_stays_nan_and_none_stays_null(tmp_path: Path) -> None:
+def test_nan_stays_nan_in_the_epochs_and_is_no_accuracy_of_a_trial(tmp_path: Path) -> None:
     with Record(tmp_path) as record:
         start_session(record)
         run_trial(record, 0, {1: math.nan}, "diverged", val_loss=math.inf)
         record.append("suggested", **suggestion(1))
         TableWriter(tmp_path).update(record)
-    accuracies = read_run(tmp_path).trials["val_accuracy"].to_pylist()
-    assert math.isnan(accuracies[0])
-    assert accuracies[1] is None
+    assert math.isnan(read_run(tmp_path).epochs["val_accuracy"].to_pylist()[0])
+    assert read_run(tmp_path).trials["val_accuracy"].to_pylist() == [None, None]
     assert read_run(tmp_path).trials["val_loss"].to_pylist()[0] == math.inf
 
 

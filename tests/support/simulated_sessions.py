@@ -25,6 +25,8 @@ from search.driver.stopping import StopRequest
 from search.planning.preparation import Prepared
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
+from search.runs.confirmation import NO_CONFIRMATION, Confirmation
+from search.runs.folder import read_val_images
 from search.runs.reuse import ReusableResults
 from tests.support.results_fixtures import start_session
 from trainables.checkpoints.files import FORMAT, read_epoch
@@ -49,13 +51,14 @@ def searcher_over(
     rungs: AshaRungs | None = None,
     reusable: ReusableResults | None = None,
     stop: StopRequest | None = None,
+    confirmation: Confirmation = NO_CONFIRMATION,
 ) -> RecordSearcher:
     """The searcher of a session over `record`, which nothing was prepared for."""
     prepared = Prepared(config, record.folder, 1, [], [], {})
     stop = stop or StopRequest(None)
     rungs, reusable = rungs or AshaRungs(config.ladder), reusable or ReusableResults(config, {}, {})
     retry_rules = RetryRules(config.budgets, config.resources, stop, None)
-    return RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules)
+    return RecordSearcher(prepared, record, session, stop, rungs, reusable, retry_rules, confirmation)
 
 
 def drive(
@@ -68,10 +71,11 @@ def drive(
     config, trained = read_config(folder), list[tuple[int, int]]()
     with Record(folder) as record:
         rungs = AshaRungs(config.ladder)
-        reconcile(record, config.limits, rungs, config.keep_checkpoints)
+        confirmation = Confirmation(config.confirm, read_val_images(folder), config.trials_per_place)
+        reconcile(record, config.limits, rungs, config.keep_checkpoints, confirmation)
         session = max(record.state.sessions, default=0) + 1
         start_session(record, session)
-        searcher = searcher_over(config, record, session, rungs=rungs, reusable=reusable)
+        searcher = searcher_over(config, record, session, rungs=rungs, reusable=reusable, confirmation=confirmation)
         for trial_id in map(str, count()):
             given = searcher.suggest(trial_id)
             if given == Searcher.FINISHED:
@@ -94,7 +98,8 @@ def _work(
     """One launch of a trial, as `TrialTrainable` and `AshaScheduler` go about it."""
     number, path = given["trial"], Path(given["checkpoint"])
     epoch = read_epoch(path) if path.exists() else 0
-    assert epoch >= given["recorded_epochs"], "reported epochs are saved"
+    again = searcher.record.state.trials[number].confirmed and not path.exists()
+    assert epoch >= given["recorded_epochs"] or again, "reported epochs are saved"
     saved = epoch > given["recorded_epochs"]
     goes_on = True
     while goes_on:

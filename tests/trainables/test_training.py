@@ -238,3 +238,26 @@ def test_a_training_knows_training_and_validation_images_only() -> None:
     assert [timeless(r) for r in trained(trained_on)] == [timeless(r) for r in trained(other)]
     assert_same_bits(state_of(trained_on), state_of(other))
     assert not [name for name in vars(trained_on) if "test" in name]
+
+
+def test_a_training_on_all_images_reports_no_accuracy_and_is_otherwise_the_same() -> None:
+    data = small_set()
+    without = replace(data, val_indices=data.val_indices[:0])
+    one, other = small_trainer(data=data), small_trainer(data=without)
+    for _ in range(2):
+        report, judged = other.train_epoch(), one.train_epoch()
+        assert math.isnan(report.val_accuracy)
+        assert math.isnan(report.val_loss)
+        assert report.answers is None
+        assert (report.train_loss, report.rung) == (judged.train_loss, judged.rung)
+    assert_same_bits(state_of(one), state_of(other))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"schedule": "plateau"}, {"schedule": "step", "patience_epochs": 2}, {"keep_weights": "best", "schedule": "step"}],
+)
+def test_a_recipe_that_validation_decides_about_is_refused_without_validation_images(fields: dict[str, Any]) -> None:
+    data = small_set()
+    with pytest.raises(ValueError, match="needs validation images"):
+        small_trainer(small_recipe(**fields), data=replace(data, val_indices=data.val_indices[:0]))

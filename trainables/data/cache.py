@@ -7,7 +7,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from trainables.data.stored_arrays import FILE_NAMES, DamagedError, Part, RawArrays, StoredPart, read_part, write_arrays
+from trainables.data.stored_arrays import (
+    FILE_NAMES,
+    DamagedError,
+    Part,
+    RawArrays,
+    StoredPart,
+    read_meta,
+    read_part,
+    write_arrays,
+)
 from trainables.errors import DatasetError
 
 Say = Callable[[str], None]
@@ -15,6 +24,9 @@ Say = Callable[[str], None]
 
 Prepare = Callable[[Path, Say], RawArrays]
 """Returns the arrays of a data set; the path is an empty scratch folder, which is removed afterwards."""
+
+
+SHA256_DIGITS = 64
 
 
 def silent(_: str) -> None:
@@ -60,6 +72,22 @@ def open_part(
             f"{name} cannot be stored in {root} ({error}); free space there, or choose another folder with the data "
             "directory option or $PARAMBUDGET_DATA"
         ) from error
+
+
+def drop_older(root: Path, name: str, files: str, say: Say) -> None:
+    """Remove the prepared copies of the image folder `name` that were made of other files than `files`.
+
+    `files` is a SHA-256 and what follows it; copies in which something else follows are kept.
+    """
+    for meta_file in root.glob("folder-*/meta.json"):
+        folder = meta_file.parent
+        with contextlib.suppress(DatasetError, OSError):  # one that is not ours, or is removed by another process
+            meta = read_meta(folder)
+            earlier = meta.get("files", "")
+            if meta.get("name") == name and earlier != files and earlier[SHA256_DIGITS:] == files[SHA256_DIGITS:]:
+                _refuse_foreign(folder)
+                shutil.rmtree(folder)  # processes that have mapped its files can still read them
+                say(f"{name}: the prepared copy of its earlier files is removed ({folder})")
 
 
 def _prepare(root: Path, key: str, name: str, prepare: Prepare, say: Say) -> None:

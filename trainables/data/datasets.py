@@ -4,16 +4,18 @@ The test set is not here: `trainables.data.test_set` opens it, and only the fina
 """
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.data.cache import Say, cache_root, open_part, silent
-from trainables.data.folders.preparation import folder_info
-from trainables.data.folders.scan import folder_source_key, is_image_folder, resolved_folder
-from trainables.data.known_datasets import DATASETS, DatasetInfo, known_dataset
+import numpy as np
+
+from trainables.data.cache import Say, cache_root, drop_older, open_part, silent
+from trainables.data.image_format import ImageFormat
+from trainables.data.known_datasets import DATASETS, DatasetInfo
 from trainables.data.sources import find_source
-from trainables.data.splits import IndexArray, stratified_split, stratified_subset
+from trainables.data.splits import TEST_FRACTION, VAL_FRACTION, IndexArray, stratified_split, stratified_subset
 from trainables.data.stored_arrays import DamagedError, Images, Labels, part_sha256, read_meta
+from trainables.errors import DatasetError
 
 __all__ = ["DATASETS", "DatasetInfo", "TrainingSet", "dataset_info", "load_training_set"]
 
@@ -31,7 +33,7 @@ class TrainingSet:
     train_indices: IndexArray
     """Sorted positions to train on."""
     val_indices: IndexArray
-    """Sorted positions to validate on; a tenth of the whole set, whatever `train_images` is."""
+    """Sorted positions to validate on, whatever `train_images` is."""
     mean: tuple[float, ...]
     """Per channel, in units of [0, 1], over the whole stored training set."""
     std: tuple[float, ...]
@@ -47,29 +49,43 @@ class TrainingSet:
     grey_scale: float | None = None
     """The value that became 255 in grey images above 8 bits; None if there were none."""
 
+    own_validation: bool = False
+    """Whether `val_indices` are a validation part of its own, not drawn from the training images."""
+
+    @property
+    def format(self) -> ImageFormat:
+        """What a network that is trained on it expects of its images."""
+        height, width, channels = self.images.shape[1:]
+        shape = (height, width, channels)
+        return ImageFormat(self.name, shape, self.mean, self.std, self.class_names, self.sha256, self.grey_scale)
+
     @property
     def identity(self) -> dict[str, object]:
         """The identity of these training images, as JSON-compatible values."""
         return {"sha256": self.sha256, "train_images": len(self.train_indices)}
 
 
-def dataset_info(name: str, image_size: int | None = None, data_dir: str | Path | None = None) -> DatasetInfo:
+def dataset_info(
+    name: str,
+    image_size: int | None = None,
+    data_dir: str | Path | None = None,
+    *,
+    test_share: float = TEST_FRACTION,
+    val_folder: bool = True,
+) -> DatasetInfo:
     """Return the facts of a data set by name, or of an image folder by path, without preparing it.
 
     A name takes precedence over a folder of the same name; write ./digits for the folder. `image_size` applies to
-    folders and is 32 by default. `data_dir` is the cache; a folder that is prepared there has exact counts. Raises
-    DatasetError for an unknown name, with the nearest known one.
+    folders and is 32 by default. `data_dir` is the cache; a folder that is prepared there has exact counts, and no
+    image of it is opened. `test_share` and `val_folder` are those of `load_training_set`. Raises DatasetError for an
+    unknown name, with the nearest known one.
     """
-    if name in DATASETS or not is_image_folder(name):
-        return known_dataset(name, image_size)
-    folder = resolved_folder(name)
-    info = folder_info(folder, image_size)
-    prepared = cache_root(data_dir) / folder_source_key(folder, image_size)
+    root = cache_root(data_dir)
+    source = find_source(name, root, image_size, test_share, val_folder)
+    meta = None
     with contextlib.suppress(DamagedError):  # not prepared yet
-        arrays = read_meta(prepared)["arrays"]
-        counts = [arrays[name]["shape"][0] for name in ("train_labels", "test_labels")]
-        info = replace(info, train_images=counts[0], test_images=counts[1])
-    return info
+        meta = read_meta(root / source.key) if source.files else None
+    return source.info(meta)
 
 
 def load_training_set(
@@ -79,18 +95,30 @@ def load_training_set(
     image_size: int | None = None,
     train_images: int | None = None,
     split_seed: int = 0,
+    validation_share: float = VAL_FRACTION,
+    test_share: float = TEST_FRACTION,
+    val_folder: bool = True,
     on_message: Say | None = None,
 ) -> TrainingSet:
     """Open the training set of `name`, and prepare it in the cache the first time.
 
-    A stratified tenth, drawn with `split_seed`, is the validation split. `train_images` takes that many of the rest,
-    stratified too, and does not change the validation split. Raises DatasetError when the data set cannot be obtained
-    or has fewer images.
+    The validation split is the val/ of an image folder that has one, unless `val_folder` is False; otherwise a
+    stratified `validation_share`, drawn with `split_seed`. `train_images` takes that many of the rest, stratified too,
+    and does not change the validation split. A source without a test set loses a stratified `test_share` first. Raises
+    DatasetError when the data set cannot be obtained or has too few images.
     """
     root = cache_root(data_dir)
-    source = find_source(name, root, image_size)
-    part = open_part(root, source.key, source.name, "train", source.prepare, on_message or silent)
-    train_indices, val_indices = stratified_split(part.labels, seed=split_seed)
+    say = on_message or silent
+    source = find_source(name, root, image_size, test_share, val_folder)
+    part = open_part(root, source.key, source.name, "train", source.prepare, say)
+    if source.files:
+        drop_older(root, source.name, source.files, say)
+    if own := part.meta.get("val_images", 0):
+        train_indices, val_indices = np.split(np.arange(len(part.labels), dtype=np.int64), [len(part.labels) - own])
+    else:
+        train_indices, val_indices = stratified_split(part.labels, validation_share, split_seed)
+    if len(train_indices) < 2:
+        raise DatasetError(f"{source.name} has {len(train_indices)} image to train on, but at least 2 are needed")
     if train_images is not None:
         train_indices = stratified_subset(train_indices, part.labels, train_images, split_seed)
     return TrainingSet(
@@ -106,4 +134,5 @@ def load_training_set(
         sha256=part.meta["arrays"]["train_images"]["sha256"],
         test_sha256=part_sha256(part.meta, "test"),
         grey_scale=part.meta.get("grey_scale"),
+        own_validation=bool(own),
     )

@@ -2,9 +2,22 @@
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from trainables.data.splits import TEST_FRACTION
 from trainables.errors import DatasetError
+
+
+class ClassCount(NamedTuple):
+    """The images of one class of an image folder."""
+
+    name: str
+    train: int
+    """Those of the training set, without its own validation part."""
+    val: int
+    """Those of its own validation part."""
+    test: int
 
 
 @dataclass(frozen=True)
@@ -21,10 +34,23 @@ class DatasetInfo:
     """Images of the training set, including the validation split."""
     test_images: int
     """Images of the test set."""
+    own_test: bool = True
+    """Whether the test set is a part of its own and not drawn from all images."""
+    val_images: int = 0
+    """How many of the training images are a validation part of its own; 0 if it has none."""
+    class_counts: tuple[ClassCount, ...] = ()
+    """By class, for an image folder; empty for a known data set."""
+    passed_over: str = ""
+    """What of an image folder is not used, with counts, in the words of a message; empty for nothing."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is an image folder."""
+        return bool(self.class_counts)
 
 
 DATASETS: dict[str, DatasetInfo] = {
-    "digits": DatasetInfo("digits", (1, 16, 16), 10, 1_438, 359),
+    "digits": DatasetInfo("digits", (1, 16, 16), 10, 1_438, 359, own_test=False),
     "cifar10": DatasetInfo("cifar10", (3, 32, 32), 10, 50_000, 10_000),
     "cifar100": DatasetInfo("cifar100", (3, 32, 32), 100, 50_000, 10_000),
     "svhn": DatasetInfo("svhn", (3, 32, 32), 10, 73_257, 26_032),
@@ -33,8 +59,8 @@ DATASETS: dict[str, DatasetInfo] = {
 }
 
 
-def known_dataset(name: str, image_size: int | None = None) -> DatasetInfo:
-    """Return the facts of the data set called `name`.
+def known_dataset(name: str, image_size: int | None = None, test_share: float = TEST_FRACTION) -> DatasetInfo:
+    """Return the facts of the data set called `name`; `test_share` becomes the test set of one without its own.
 
     Raises DatasetError for an unknown name, with the nearest known one, or for another `image_size` than the set's.
     """
@@ -52,4 +78,8 @@ def known_dataset(name: str, image_size: int | None = None) -> DatasetInfo:
             f"image size {image_size} does not apply to {name}, whose images are {own_size}x{own_size}; "
             "leave it out (it is for image folders)"
         )
-    return info
+    if info.own_test:
+        return info
+    images = info.train_images + info.test_images
+    held_out = int(images * test_share + 0.5)
+    return replace(info, train_images=images - held_out, test_images=held_out)

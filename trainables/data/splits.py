@@ -10,10 +10,10 @@ import numpy.typing as npt
 from trainables.errors import DatasetError
 
 VAL_FRACTION = 0.1
-"""Share of the training set that is the validation split: 5,000 of CIFAR-10's 50,000, the usual size."""
+"""Usual share of the training set that is the validation split: 5,000 of CIFAR-10's 50,000, the usual size."""
 
 TEST_FRACTION = 0.2
-"""Share that becomes the test set of a source without one (digits, folders without test/)."""
+"""Usual share that becomes the test set of a source without one (digits, folders without test/)."""
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -28,16 +28,23 @@ def stratified_split(
     """
     if not 0.0 < fraction <= 0.5:
         raise DatasetError(f"fraction {fraction} is outside (0, 0.5]; 0.1 is usual for validation, 0.2 for a test set")
-    classes, counts = np.unique(labels, return_counts=True)
-    wanted = min(int(len(labels) * fraction + 0.5), int(np.sum(counts - 1)))
-    if wanted < 1:
-        raise DatasetError(
-            f"none of {len(labels)} images of {len(classes)} classes can be held out at a fraction of {fraction}; "
-            "add images"
-        )
-    held_out = _draw(labels, _proportional_counts(counts, wanted, counts - 1), seed)
+    held_out = _draw(labels, held_out_counts(np.unique(labels, return_counts=True)[1], fraction), seed)
     rest = np.setdiff1d(np.arange(len(labels), dtype=np.int64), held_out, assume_unique=True)
     return rest, held_out
+
+
+def held_out_counts(counts: npt.NDArray[np.integer], fraction: float) -> list[int]:
+    """Return how many images `stratified_split` holds out of classes with `counts` images, whatever its seed.
+
+    Raises DatasetError when nothing can be held out.
+    """
+    images = int(np.sum(counts))
+    wanted = min(int(images * fraction + 0.5), int(np.sum(counts - 1)))
+    if wanted < 1:
+        raise DatasetError(
+            f"none of {images} images of {len(counts)} classes can be held out at a fraction of {fraction}; add images"
+        )
+    return _proportional_counts(counts, wanted, counts - 1)
 
 
 def stratified_subset(indices: IndexArray, labels: npt.NDArray[np.integer], n: int, seed: int = 0) -> IndexArray:

@@ -37,6 +37,12 @@ class RawArrays:
     source: str
     grey_scale: float | None = None
     """The value that became 255 in grey images above 8 bits; None if there are none."""
+    val_images: int = 0
+    """How many of the training images, at their end, are a validation part of its own; 0 if it has none."""
+    left_out: str = ""
+    """Files that could not be read, counted, the first of them named; empty for none."""
+    files: str = ""
+    """A digest of the files of an image folder; empty for other sources."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +99,10 @@ def write_arrays(folder: Path, name: str, raw: RawArrays) -> None:
         "mean": mean,
         "std": std,
         "grey_scale": raw.grey_scale,
+        "val_images": raw.val_images,
+        "class_counts": _class_counts(raw),
+        "left_out": raw.left_out,
+        "files": raw.files,
         "arrays": described,
     }
     with (folder / "meta.json").open("w", encoding="utf-8") as file:
@@ -174,6 +184,14 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     variance = [max(int(row @ values**2) / pixels - m * m, 0.0) for row, m in zip(histogram, mean, strict=True)]
     std = tuple(1.0 if flat else v**0.5 / 255 for v, flat in zip(variance, constant, strict=True))
     return tuple(m / 255 for m in mean), std
+
+
+def _class_counts(raw: RawArrays) -> list[list[int]]:
+    """Images to train on, of the own validation part and of the test set, by class."""
+    border = len(raw.train_labels) - raw.val_images
+    parts = (raw.train_labels[:border], raw.train_labels[border:], raw.test_labels)
+    counts = [np.bincount(labels, minlength=len(raw.class_names)).tolist() for labels in parts]
+    return [list(row) for row in zip(*counts, strict=True)]
 
 
 def _check_consistent(name: str, raw: RawArrays) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from trainables.data.cache import Say, cache_root, open_part, silent
 from trainables.data.sources import find_source
+from trainables.data.splits import TEST_FRACTION
 from trainables.data.stored_arrays import Images, Labels, part_sha256
 
 
@@ -35,14 +36,20 @@ class TestSet:
 
 
 def load_test_set(
-    name: str, data_dir: str | Path | None = None, *, image_size: int | None = None, on_message: Say | None = None
+    name: str,
+    data_dir: str | Path | None = None,
+    *,
+    image_size: int | None = None,
+    test_share: float = TEST_FRACTION,
+    val_folder: bool = True,
+    on_message: Say | None = None,
 ) -> TestSet:
     """Open the test set of `name`, prepare the data set in the cache if necessary, and compare its checksums.
 
-    Raises DatasetError when the data set cannot be obtained.
+    The arguments are those of `load_training_set`. Raises DatasetError when the data set cannot be obtained.
     """
     root = cache_root(data_dir)
-    source = find_source(name, root, image_size)
+    source = find_source(name, root, image_size, test_share, val_folder)
     part = open_part(root, source.key, source.name, "test", source.prepare, on_message or silent, full=True)
     return TestSet(
         name=source.name,

@@ -117,7 +117,7 @@ def test_the_example_of_a_family_is_one() -> None:
 def test_the_flags_are_those_of_the_command() -> None:
     known = set(re.findall(r"--[a-z][a-z-]+", run("search.run", "--help", cwd=ROOT).stdout))
     assert set(FLAGS.values()) <= known
-    assert len(set(FLAGS.values())) == len(FLAGS) == 23
+    assert len(set(FLAGS.values())) == len(FLAGS) == 25
 
 
 def test_keys_prints_the_reference_and_launches_nothing(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from search.driver.disk_watch import PatientRecord
 from search.driver.display import LineDisplay, SilentDisplay
 from search.driver.rungs import AshaRungs
 from search.planning.preparation import Prepared
-from search.runs import ranking
+from search.runs import standings
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.folder import write_run_file
 from search.runs.ranking import Leaders, ranked
@@ -129,7 +129,7 @@ def test_leaders_told_of_each_ending_are_those_of_a_full_ranking(
             left = leaders.take(record.state.trials[number])
             after = [trial.trial for trial in ranked(record.state) if trial.ended][:size]
             assert [trial.trial for trial in leaders.trials] == after
-            assert {*before, number} - {*after} == ({left.trial} if left else set())
+            assert {*before, number} - {*after} == {trial.trial for trial in left}
         assert [trial.trial for trial in Leaders(record.state, size).trials] == after
 
 
@@ -138,7 +138,7 @@ def test_a_line_of_a_finished_trial_ranks_none_of_the_finished_again(
 ) -> None:
     console = Console(file=io.StringIO())
     display = LineDisplay(config.trials, console)
-    ranks = counted(monkeypatch, ranking, "rule_key")
+    ranks = counted(monkeypatch, standings, "rule_key")
     expected = []
     with Record(tmp_path) as record, display.live(record.state, 1, 0.0):
         start_session(record)

@@ -206,7 +206,7 @@ def test_the_card_has_what_a_reader_asks_for(exported: Any, runs: Path, tmp_path
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_three_lines_of_the_card_load_the_file(suffix: str, files: Path, runs: Path, tmp_path: Path) -> None:
     exported = load_exported(runs, "trained", None, "any")
-    text = model_card(runs, "trained", exported.facts, exported.data, f"best{suffix}", None)
+    text = model_card(runs, "trained", exported.facts, exported.training_set(), f"best{suffix}", None)
     loading = text.partition("```python\n")[2].partition("\n```")[0]
     assert loading.count("\n") == 2
     command, environment = [sys.executable, "-W", "error", "-c", loading], os.environ | {"PYTHONPATH": str(ROOT)}

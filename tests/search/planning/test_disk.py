@@ -53,7 +53,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def config() -> RunConfig:
-    return compose(None, None, {"trials": 7, "space": {"max_params": 15_000, "stages": [2]}}, [])
+    return compose(None, None, {"trials": 7, "confirm": 0, "space": {"max_params": 15_000, "stages": [2]}}, [])
 
 
 class Watched:
@@ -117,6 +117,8 @@ def test_a_forecast_counts_two_checkpoints_a_running_trial_and_the_kept(config: 
     assert forecast(config, 2).checkpoints == 2 * 2 + 3
     assert forecast(config, 100).checkpoints == 2 * 7 + 3
     assert forecast(config, 1, open_trials=4).checkpoints == 2 + 3 + 3
+    assert forecast(config.model_copy(update={"confirm": 2}), 1).checkpoints == 2 + 3 + 2
+    assert forecast(config.model_copy(update={"confirm": 9}), 1).checkpoints == 2 + 7
     longer = config.model_copy(update={"max_epochs": 2_000, "grace_epochs": 2_000})
     more = longer.ladder.expected_epochs(7) - config.ladder.expected_epochs(7)
     grown = forecast(longer, 1).other_bytes - forecast(config, 1).other_bytes

@@ -37,7 +37,7 @@ def test_pixels_are_torchvisions(size: tuple[int, int], channels: int, seed: int
         expected = tv.resized_crop(image.permute(2, 0, 1), *box, list(size), antialias=False).permute(1, 2, 0)
         difference = (result.int() - expected.int()).abs()
         assert int(difference.max()) <= 1  # a half may be rounded the other way
-        assert float((difference > 0).double().mean()) < 0.05 or int(difference.sum()) == 1
+        assert int(difference.sum()) <= max(5, 0.05 * difference.numel())
 
 
 def loops_box(height: int, width: int, least: float, areas: list[float], ratios: list[float]) -> tuple[int, int] | None:

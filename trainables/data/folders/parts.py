@@ -31,7 +31,10 @@ class FolderParts:
     train: Path
     """The folder itself when it is not divided into parts."""
     test: Path | None
-    val: Path | None
+    val: tuple[Path, ...]
+    """More than one can be used by nobody."""
+    stray: tuple[Path, ...] = ()
+    """Validation folders without class folders, which are not read."""
 
 
 def part_of_name(name: str) -> str | None:
@@ -61,7 +64,7 @@ def find_parts(folder: Path) -> FolderParts:
                 "as train/class/image, or rename them if they are classes"
             )
         _refuse_divided_classes(folder)
-        return FolderParts(folder, None, None)
+        return FolderParts(folder, None, ())
     for found in (train, test):
         if len(found) > 1:
             raise DatasetError(
@@ -81,8 +84,8 @@ def find_parts(folder: Path) -> FolderParts:
             f"either could be the classes; move {_listed(others)} out of {here}, or rename {shown(train[0].name)}/"
         )
     _refuse_divided_classes(train[0])
-    vals = val or [path for path, part in named.items() if part == "val"]
-    return FolderParts(train[0], test[0] if test else None, vals[0] if vals else None)
+    stray = [path for path, part in named.items() if part == "val" and path not in val]
+    return FolderParts(train[0], test[0] if test else None, tuple(val), tuple(stray))
 
 
 def _is_divided(path: Path, named: Iterable[Path], alone: bool) -> bool:

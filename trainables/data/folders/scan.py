@@ -13,6 +13,7 @@ import numpy as np
 from trainables.data.file_names import shown, utf8_name
 from trainables.data.folders.parts import FolderParts, find_parts
 from trainables.data.folders.walk import OUTSIDE, FolderWalk, direct_images, subfolders
+from trainables.data.splits import TEST_FRACTION
 from trainables.data.stored_arrays import SCHEMA
 from trainables.errors import DatasetError
 
@@ -21,8 +22,12 @@ DEFAULT_IMAGE_SIZE = 32
 
 IMAGE_SIZES = range(8, 513)  # below 8, three halvings leave no pixel; at 512, an image takes 0.8 MB
 
-PREPARATION = 2
+PREPARATION = 3
 """Version of what the preparation makes of a folder's files; a copy that another version made is not used."""
+
+
+WITHOUT_VAL = " without val/"
+"""Ends the digest of the files of a folder whose val/ is not used, so that it is not taken for an earlier state."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,17 @@ class FolderScan:
     class_names: tuple[str, ...]
     train: tuple[tuple[Path, int], ...]
     test: tuple[tuple[Path, int], ...]
-    """Empty if the folder has no test/; a stratified fifth of `train` is then the test set."""
+    """Empty if the folder has no test/; a stratified share of `train` is then the test set."""
+    val: tuple[tuple[Path, int], ...]
+    """Empty if the folder has no val/, or that is not to be used; a share of `train` is then the validation split."""
     parts: FolderParts
-    """Its `val` is not read."""
     passed_over: str
     """What was not read, with counts, in the words of a message; empty for nothing."""
+
+    @property
+    def files(self) -> tuple[tuple[Path, int], ...]:
+        """All image files with the class of each."""
+        return *self.train, *self.test, *self.val
 
 
 def is_image_folder(name: str) -> bool:
@@ -49,20 +60,26 @@ def resolved_folder(name: str) -> Path:
     return Path(os.path.expanduser(name)).resolve()  # Path.expanduser raises for a user who does not exist
 
 
-def scan_folder(folder: Path) -> FolderScan:
+def scan_folder(folder: Path, val_folder: bool = True) -> FolderScan:
     """List the images of `folder`: not those in hidden folders or in those that systems leave behind, and each once.
 
-    Raises DatasetError for fewer than 2 classes, for a class with fewer than 2 images, for a class only in test/, or
-    where parts cannot be told from classes.
+    Without `val_folder`, those of val/ are not read. Raises DatasetError for fewer than 2 classes, for a class with
+    fewer than 2 images, for a class only in test/ or val/, or where parts cannot be told from classes.
     """
     try:
-        return _scan(folder)
+        return _scan(folder, val_folder)
     except OSError as error:
         raise DatasetError(f"{shown(folder)} cannot be listed ({shown(str(error))}); check its permissions") from error
 
 
-def _scan(folder: Path) -> FolderScan:
+def _scan(folder: Path, val_folder: bool) -> FolderScan:
     parts = find_parts(folder)
+    vals = parts.val if val_folder else ()
+    if len(vals) > 1:
+        raise DatasetError(
+            f"{shown(folder)} holds {', '.join(shown(path.name) for path in vals)}, which are named like the same "
+            "part; merge them or rename one"
+        )
     classes = subfolders(parts.train)
     if len(classes) < 2:
         raise DatasetError(
@@ -71,46 +88,58 @@ def _scan(folder: Path) -> FolderScan:
         )
     labels = {path.name: label for label, path in enumerate(classes)}
     tests = subfolders(parts.test) if parts.test else []
-    for path in tests:
+    val_classes = subfolders(vals[0]) if vals else []
+    for path in (*tests, *val_classes):
         if path.name not in labels:
             raise DatasetError(
                 f"{shown(path)} is a class that {shown(parts.train.name)}/ does not have; add it there or remove it"
             )
-    roots = [folder, parts.train, *([parts.test] if parts.test else [])]
+    roots = [folder, parts.train, *([parts.test] if parts.test else []), *vals]
     walk = FolderWalk([*roots, *folder.parents])
-    found = walk.images([*classes, *tests])
-    of_class = [*range(len(classes)), *(labels[path.name] for path in tests)]
+    found = walk.images([*classes, *tests, *val_classes])
+    of_class = [*range(len(classes)), *(labels[path.name] for path in (*tests, *val_classes))]
     files = [[(path, label) for path in paths] for label, paths in zip(of_class, found, strict=True)]
+    border = len(classes) + len(tests)
     train = tuple(chain.from_iterable(files[: len(classes)]))
-    test = tuple(chain.from_iterable(files[len(classes) :]))
+    test = tuple(chain.from_iterable(files[len(classes) : border]))
+    val = tuple(chain.from_iterable(files[border:]))
     if parts.test and not test:
         raise DatasetError(
             f"{shown(parts.test)} holds no images; fill it, or remove it to hold out a fifth of "
             f"{shown(parts.train.name)}/"
         )
-    walk.passed_over[OUTSIDE] += sum(1 for root in dict.fromkeys(roots) for _ in direct_images(root))
+    if vals and not val:
+        raise DatasetError(
+            f"{shown(vals[0])} holds no images; fill it, or remove it to validate on a share of "
+            f"{shown(parts.train.name)}/"
+        )
+    unread = dict.fromkeys([*roots, *parts.stray])
+    walk.passed_over[OUTSIDE] += sum(1 for root in unread for _ in direct_images(root))
     class_names = tuple(utf8_name(path.name) for path in classes)
     require_two_each(folder, class_names, [label for _, label in train])
-    return FolderScan(class_names, train, test, parts, walk.summary())
+    return FolderScan(class_names, train, test, val, parts, walk.summary())
 
 
-def folder_source_key(folder: Path, image_size: int | None) -> str:
-    """Return the cache key of `folder`: its name, the image size, and a digest of its file list.
-
-    The digest covers each file's relative path, size and modification time, so a changed folder is prepared again.
-    """
-    scan = scan_folder(folder)
-    size = checked_image_size(image_size)
+def files_digest(folder: Path, scan: FolderScan) -> str:
+    """Return a digest of the paths, sizes and modification times of all files, which takes one look at each."""
     digest = hashlib.sha256(f"schema {SCHEMA}, preparation {PREPARATION}\n".encode())
-    for path, label in (*scan.train, *scan.test):
+    for path, label in scan.files:
         try:
             stat = path.stat()
         except OSError as error:
             raise DatasetError(f"{shown(path)} cannot be read ({error.strerror}); start again") from error
         facts = f"\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
         digest.update(os.fsencode(path.relative_to(folder)) + facts.encode())
+    return digest.hexdigest() + (WITHOUT_VAL if scan.parts.val and not scan.val else "")
+
+
+def folder_source_key(
+    folder: Path, scan: FolderScan, files: str, image_size: int | None, test_share: float = TEST_FRACTION
+) -> str:
+    """Return the cache key of `folder`: its name, the image size, the `files_digest`, and a share that is not usual."""
     readable_name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name)[:40]
-    return f"folder-{readable_name}-{size}px-{digest.hexdigest()[:16]}"
+    share = "" if scan.test or test_share == TEST_FRACTION else f"-test-{test_share:g}"
+    return f"folder-{readable_name}-{checked_image_size(image_size)}px-{files[:16]}{share}"
 
 
 def checked_image_size(image_size: int | None) -> int:
