@@ -118,7 +118,8 @@ def trial_facts(storage: Path, run: str, number: int | None) -> TrialFacts:
         notes.append("max_epochs was changed during the run, which moved rungs; another training may differ")
     own = [row for row in all_epochs if row["trial"] == trial["trial"]]
     factor = config.get("reduction_factor")
-    rungs = rungs_of(trial["trial"], all_epochs, inside, factor, trial["recipe_epochs"])
+    last = config.get("max_epochs", trial["recipe_epochs"])
+    rungs = rungs_of(trial["trial"], all_epochs, inside, factor, last)
     size = config.get("space", {}).get("image_size")
     layout = _layout(trial, notes)
     image_size = (int(size[0]), int(size[1])) if size else None

@@ -25,7 +25,7 @@ from search.config import RunConfig, compose
 from search.config.views import Ladder
 from search.driver.rungs import AshaRungs
 from search.layouts.enumeration import count_in_window
-from search.runs.folder import write_run_file
+from search.runs.folder import read_config, write_run_file
 from tests.support.cli import ROOT
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
 from trainables.recipe import Recipe
@@ -173,6 +173,50 @@ def test_its_configuration_trains_the_same_again(shown: Any, runs: Path, tmp_pat
     recipe = page[page.index("  [recipe]") : page.index("\n\nCurve")]
     assert tomllib.loads(recipe)["recipe"] == tomllib.loads(text)["recipe"]
     assert f"python -m results.show alpha 2 --storage {runs} --toml > trial-2.toml" in page
+
+
+def test_a_replicate_is_trained_again_on_its_own_validation_split(tmp_path: Path) -> None:
+    flags = {"dataset": "cifar10", "replicates": 4, "validation_splits": 3, "split_seed": 5, "seed": 7, **RUNGS}
+    write_run_file(tmp_path / "a", compose(None, None, flags, ["validation_share=0.2"]))
+    original = RunConfig.model_validate(json.loads((tmp_path / "a" / "run.json").read_text())["config"])
+    with Record(tmp_path / "a") as record:
+        start_session(record)
+        for trial, accuracy in enumerate((0.5, 0.75, 0.875, 0.25)):
+            run_trial(record, trial, {2: accuracy, 4: accuracy})  # with the seeds 7 to 10
+        run_trial(record, 4, {2: 0.8}, blocks=(2, 2))
+    for trial, split in enumerate((5, 6, 7, 5)):
+        (tmp_path / "trial.toml").write_text(trial_facts(tmp_path, "a", trial).toml)
+        again = compose(tmp_path / "trial.toml", None, {}, [])
+        assert again.data_arguments == original.data_arguments_of(7 + trial)
+        assert again.data_arguments["split_seed"] == split
+    ranks = [trial_facts(tmp_path, "a", trial).rank for trial in range(5)]
+    assert ranks == [2, 2, 2, 2, 1]  # a mean of 59% on three splits, and 80% on one
+    assert trial_facts(tmp_path, "a", None).trial["trial"] == 4
+
+
+def test_a_run_without_the_newer_keys_is_trained_again_as_it_was(runs: Path) -> None:
+    path = runs / "alpha" / "run.json"
+    stored = json.loads(path.read_text())
+    for key in ("validation_share", "test_share", "val_folder", "validation_splits"):
+        del stored["config"][key]
+    path.write_text(json.dumps(stored))
+    (runs / "trial.toml").write_text(trial_facts(runs, "alpha", 2).toml)
+    assert compose(runs / "trial.toml", None, {}, []).data_arguments == read_config(runs / "alpha").data_arguments
+
+
+def test_a_confirmed_trial_says_so(tmp_path: Path) -> None:
+    write_run_file(tmp_path / "a", compose(None, None, RUNGS, []))
+    with Record(tmp_path / "a") as record:
+        start_session(record)
+        run_trial(record, 0, {2: 0.6, 4: 0.8})
+        run_trial(record, 1, {2: 0.5}, "stopped")
+        record.append("confirmed", trials=[1], epochs=4)
+        for epoch in (3, 4):
+            record.append("report", **report(1, epoch, 2 if epoch == 4 else None, 0.9))
+        record.append("ended", trial=1, status="completed", error=None)
+    facts = trial_facts(tmp_path, "a", 1)
+    assert facts.ending == "completed after 4 epochs, trained on after ASHA had stopped it"
+    assert [(rung.val_accuracy, rung.needed) for rung in facts.rungs] == [(0.5, 0.6), (0.9, None)]
 
 
 def test_json_has_everything_and_no_number_that_json_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
