@@ -29,8 +29,8 @@ from search.runs.folder import write_run_file
 from search.runs.reuse import ReusableResults
 from trainables.data import load_training_set
 
-WIDTH = 72
-"""Columns of the terminal in the picture; its headline takes 68."""
+WIDTH, HEIGHT = 120, 26
+"""The size of the terminal in the picture; from 120 columns on there is a plot beside the table."""
 TITLE = "python -m search.run"
 FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """Rich's reference to a font on a server, which GitHub does not load; a monospaced font replaces it."""
@@ -40,7 +40,8 @@ class RecordedDisplay(LiveDisplay):
     """A live table that is not drawn but recorded once as a picture, after `after` trials have ended."""
 
     def __init__(self, config: RunConfig, after: int) -> None:
-        super().__init__(config.budgets, config.ladder, Console(file=io.StringIO(), width=WIDTH))
+        screen = Console(file=io.StringIO(), width=WIDTH, height=HEIGHT)
+        super().__init__(config.budgets, config.ladder, config.space.max_params, screen)
         self.after = after
         self.svg: str | None = None
         """The picture; None until it has been recorded."""
@@ -52,7 +53,12 @@ class RecordedDisplay(LiveDisplay):
         busy = len(epochs) == self._concurrency and max(epochs) > self.ladder.rungs[0]
         if self.svg is None and ended >= self.after and busy:
             recorder = Console(
-                file=io.StringIO(), width=WIDTH, record=True, force_terminal=True, color_system="truecolor"
+                file=io.StringIO(),
+                width=WIDTH,
+                height=HEIGHT,
+                record=True,
+                force_terminal=True,
+                color_system="truecolor",
             )
             recorder.print(self.render(state))
             self.svg = FONT_FACE.sub("", recorder.export_svg(title=TITLE))
@@ -65,9 +71,11 @@ def record_table(folder: Path, after: int) -> str:
         ValueError: the search ended before that.
     """
     config = compose(None, None, {}, [])
-    data = load_training_set(**config.data_arguments).identity
+    images = load_training_set(**config.data_arguments)
+    data = images.identity
     write_run_file(folder, config, [], data)
     display = RecordedDisplay(config, after)
+    display.val_images = len(images.val_indices)
     prepared = prepare(config, folder, RunState(), folder.parent, None, say=_say)
     with PatientRecord(folder) as record:
         run_session(prepared, record, None, ReusableResults(config, data, {}), display, _ray_died)

@@ -148,6 +148,38 @@ def head_peak(width: Ints, classes: Ints) -> Ints:
     return head_saved(width, classes) + 3 * classes + 1
 
 
+def through_stages(
+    saved: Ints,
+    c_in: Ints,
+    widths: Sequence[Ints],
+    blocks: Sequence[Ints],
+    strides: Sequence[Ints],
+    skip_kernel: Ints,
+    areas: Sequence[Ints],
+    form: BlockForm = PLAIN,
+    *,
+    to_end: bool = True,
+) -> tuple[Ints, Ints, Ints]:
+    """Values saved after stages, the most alive in the backward of one of them, and the last one's channels.
+
+    `saved` values are before the stages, whose input has `c_in` channels; the rest is as in `activation_bytes`. Without
+    `to_end`, other stages follow.
+
+    Raises:
+        ValueError: the sequences' lengths do not agree.
+    """
+    peak: Ints = 0
+    stages = zip(widths, blocks, [*blocks[1:], int(not to_end)], strides, areas[:-1], areas[1:], strict=True)
+    for width, count, after, stride, pixels_in, pixels in stages:
+        here, last = count > 0, after == 0
+        in_backward = stage_peak(c_in, width, count, stride, skip_kernel, pixels_in, pixels, form, last)
+        peak = _larger(peak, here * (saved + in_backward))
+        in_forward = stage_saved(c_in, width, count, stride, skip_kernel, pixels_in, pixels, form, last)
+        saved = saved + here * in_forward
+        c_in = c_in + here * (width - c_in)
+    return saved, peak, c_in
+
+
 def activation_bytes(
     in_channels: Ints,
     stem: Ints,
@@ -169,16 +201,9 @@ def activation_bytes(
     Raises:
         ValueError: the sequences' lengths do not agree.
     """
-    saved = stem_saved(in_channels, stem, areas[0], form)
-    peak, c_in = 0, stem
-    stages = zip(widths, blocks, [*blocks[1:], 0], strides, areas[:-1], areas[1:], strict=True)
-    for width, count, after, stride, pixels_in, pixels in stages:
-        here, last = count > 0, after == 0
-        in_backward = stage_peak(c_in, width, count, stride, skip_kernel, pixels_in, pixels, form, last)
-        peak = _larger(peak, here * (saved + in_backward))
-        in_forward = stage_saved(c_in, width, count, stride, skip_kernel, pixels_in, pixels, form, last)
-        saved = saved + here * in_forward
-        c_in = c_in + here * (width - c_in)
+    saved, peak, c_in = through_stages(
+        stem_saved(in_channels, stem, areas[0], form), stem, widths, blocks, strides, skip_kernel, areas, form
+    )
     # While the stages go backward, the logits and the label are still the caller's.
     return BYTES_PER_VALUE * _larger(peak + classes + 2, saved + head_peak(c_in, classes))
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 from results.errors import UserError
 from results.streams import discard, prepare_streams
-from results.wording import remedy_of
+from results.wording import USUAL_NAMES, remedy_of
 
-__all__ = ["UserError", "VersionOption", "run_app"]
+__all__ = ["UserError", "VersionOption", "grouped", "run_app"]
 
 # typer's copy of click is private, and in older versions it is click itself, so its base error is found this way
 _CommandLineError: Final[type[Exception]] = next(
@@ -52,6 +54,34 @@ VersionOption = Annotated[
     bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
 ]
 """The parameter that lets a command print the version."""
+
+
+def grouped(groups: Mapping[str, Sequence[str]]) -> type[TyperCommand]:
+    """A class of commands whose help lists the options, by their parameters' names, under the titles of `groups`.
+
+    Options of no group follow under `Options`. typer has `rich_help_panel` for this, but only with rich's markup.
+    """
+
+    class Grouped(TyperCommand):
+        def format_options(self, ctx: Any, formatter: Any) -> None:
+            titles = {name: title for title, names in groups.items() for name in names}
+            sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{title: [] for title in groups}}
+            for parameter in sorted(self.get_params(ctx), key=lambda it: _place(it.name, list(titles))):
+                title = titles.get(str(parameter.name), "Options")
+                record = parameter.get_help_record(ctx)
+                if record is not None:
+                    argument = parameter.param_type_name == "argument"
+                    sections.setdefault("Arguments" if argument else title, []).append(record)
+            for title, records in sections.items():
+                if records:
+                    with formatter.section(title):
+                        formatter.write_dl(records)
+
+    return Grouped
+
+
+def _place(name: str | None, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def run_app(app: typer.Typer, argv: list[str] | None = None, *, user_errors: tuple[type[Exception], ...] = ()) -> int:
@@ -128,8 +158,13 @@ def _usage_message(error: Any) -> str:
     option = getattr(error, "option_name", None)
     if option is not None and "No such option" in message:
         known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts)]
-        near = get_close_matches(option, [name for name in [*known, "--help"] if name.startswith("-")], n=1, cutoff=0.4)
-        message = f"no such option {option}" + (f"; did you mean {near[0]}?" if near else "")
+        names = {name.lstrip("-"): name for name in [*known, "--help"] if name.startswith("-")}
+        near = get_close_matches(option.lstrip("-"), names, n=1)  # by its words: the dashes are in every name
+        meant = f"; did you mean {names[near[0]]}?" if near else ""
+        usual = USUAL_NAMES.get(option.lstrip("-").replace("-", "_").lower(), "")
+        if not near and usual and "--set" in known:
+            meant = f"; did you mean --set {usual}=VALUE?"
+        message = f"no such option {option}{meant}"
     return f"{message} (see {context.command_path} --help)"
 
 

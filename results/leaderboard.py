@@ -11,6 +11,7 @@ import typer
 from results.console import VersionOption, run_app
 from results.errors import ResultsError
 from results.ranking.rendering import OutputFormat, format_of, write_board
+from results.record.files import require_writable
 from results.record.folders import is_run
 
 DEFAULT_TOP: Final = 10  # rows of the table and Markdown formats
@@ -42,7 +43,11 @@ def leaderboard_command(
         ),
     ] = None,
     where: Annotated[
-        str | None, typer.Option(metavar="EXPR", help="Show only trials that match this SQL condition.")
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Show only trials that match this SQL condition on columns or headings, such as val > 0.95.",
+        ),
     ] = None,
     sort: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Sort by this column; -COLUMN puts the largest first.")
@@ -66,6 +71,7 @@ def leaderboard_command(
     curves: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write every epoch of these trials to this CSV file.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --output or --curves.")] = False,
     version: VersionOption = False,
 ) -> None:
     """Show the best trials of one run, of several, or of all runs."""
@@ -73,13 +79,18 @@ def leaderboard_command(
     from results.ranking.query import count_outside, left_out, rank_table, top_rows
     from results.record.reading import read_runs
 
-    _require_outside_runs(output, curves)
+    _require_files(output, curves, force=force)
     trials, notes = read_runs(storage, runs or ())
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     board = rank_table(
         trials, where=where, sort=sort, full_fidelity=full_fidelity, all_trials=all_trials, over_seeds=over_seeds
     )
+    if where is not None:
+        from results.ranking.filtering import share_note
+
+        if share := share_note(where, trials.schema.names):
+            typer.echo(f"note: {share}", err=True)
     outside = 0 if all_trials else count_outside(trials)
     if outside:
         typer.echo(f"note: {left_out(outside)}; --all shows them", err=True)
@@ -94,17 +105,21 @@ def leaderboard_command(
     write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))
 
 
-def _require_outside_runs(output: Path | None, curves: Path | None) -> None:
-    """Checks that the two files to write differ and are not in a run's folder.
+def _require_files(output: Path | None, curves: Path | None, *, force: bool) -> None:
+    """Checks that the files to write differ, are not in a run's folder, can be written, and exist only with `force`.
 
     Raises:
-        ResultsError: they do not, or one is.
+        ResultsError: one of this does not hold, or `force` is given without a file.
     """
     if output is not None and curves is not None and output.resolve() == curves.resolve():
         raise ResultsError(f"curves: {curves} is also --output; name two different files")
-    for name, path in (("output", output), ("curves", curves)):
-        if path is not None and is_run(path.resolve().parent):
+    files = {name: path for name, path in (("output", output), ("curves", curves)) if path is not None}
+    if force and not files:
+        raise ResultsError("--force is for --output and --curves; leave it out")
+    for name, path in files.items():
+        if is_run(path.resolve().parent):
             raise ResultsError(f"{name}: {path} is in the folder of a run; name a file in another folder")
+        require_writable(name, path, force=force)
 
 
 def main() -> int:

@@ -17,6 +17,43 @@ _KINDS: Final = {
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 """Limits of a number, as pydantic names them, in words."""
 _BROKEN: Final = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
+USUAL_NAMES: Final = {
+    **dict.fromkeys(("lr", "alpha", "rate"), "recipe.learning_rate"),
+    **dict.fromkeys(("bs", "batch"), "recipe.batch_size"),
+    **dict.fromkeys(("wd", "decay", "l2"), "recipe.weight_decay"),
+    **dict.fromkeys(("opt", "optim", "algorithm"), "recipe.optimizer"),
+    **dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler"), "recipe.schedule"),
+    **dict.fromkeys(("warmup",), "recipe.warmup_epochs"),
+    **dict.fromkeys(("mixup",), "recipe.mixup_alpha"),
+    **dict.fromkeys(("cutmix",), "recipe.cutmix_alpha"),
+    **dict.fromkeys(("smoothing",), "recipe.label_smoothing"),
+    **dict.fromkeys(("clipping", "grad_clip", "clip_grad"), "recipe.gradient_clipping"),
+    **dict.fromkeys(("patience",), "recipe.patience_epochs"),
+    **dict.fromkeys(("augment", "augmentation", "augmentations"), "recipe.policy"),
+    **dict.fromkeys(("ema",), "recipe.ema_decay"),
+    **dict.fromkeys(("width", "widths", "filters", "hidden"), "space.channels"),
+    **dict.fromkeys(("depth", "depths", "layers", "num_layers"), "space.blocks"),
+    **dict.fromkeys(("kernel", "kernel_size"), "space.kernels"),
+    **dict.fromkeys(("stride",), "space.strides"),
+    **dict.fromkeys(("activation",), "space.activations"),
+    **dict.fromkeys(("block", "block_type"), "space.block_types"),
+    **dict.fromkeys(("params", "parameters", "num_params", "budget"), "space.max_params"),
+    **dict.fromkeys(("flops", "macs"), "space.max_flops"),
+    **dict.fromkeys(("memory",), "space.max_activation_bytes"),
+    **dict.fromkeys(("epochs", "epoch", "n_epochs", "num_epochs"), "max_epochs"),
+    **dict.fromkeys(("num_trials", "n_trials", "num_samples", "samples"), "trials"),
+    **dict.fromkeys(("grace_period", "min_epochs"), "grace_epochs"),
+    **dict.fromkeys(("eta",), "reduction_factor"),
+    **dict.fromkeys(("data", "data_set"), "dataset"),
+    **dict.fromkeys(("resolution", "img_size"), "image_size"),
+    **dict.fromkeys(("gpu", "gpus"), "gpus_per_trial"),
+    **dict.fromkeys(("cpu", "cpus", "threads"), "cpus_per_trial"),
+    **dict.fromkeys(("workers", "num_workers", "jobs", "n_jobs", "parallel"), "concurrency"),
+    **dict.fromkeys(("time", "timeout", "time_limit", "max_time"), "time_budget_s"),
+    **dict.fromkeys(("retries",), "max_retries"),
+    **dict.fromkeys(("seeds", "repeats"), "replicates"),
+}
+"""What keys of the configuration are called elsewhere, with their names here."""
 
 
 def counted(number: int, noun: str) -> str:

@@ -46,23 +46,24 @@ def launch(
         SearchError: the space is empty, the machine lacks the resources, or the name is taken.
         DatasetError: the data set cannot be loaded.
     """
+    display = _display(config, quiet or json)
     folder = new_run_folder(storage, name, config.dataset)
     prepared = prepare(config, folder, RunState(), storage, address, say=say)
     for sentence in [*config.notes, *prepared.left_out]:
         say(sentence)
     # prepared once, before any trial loads it
-    images = load_training_set(**config.data_arguments, on_message=say)
-    data = images.identity
+    with display.waiting(f"{config.dataset} to be loaded"):
+        images = load_training_set(**config.data_arguments, on_message=say)
+    data, display.val_images = images.identity, len(images.val_indices)
     reusable = ReusableResults(config, data, prepared.reused)
     first = list(map(candidate_to_dict, prepared.first))
-    val_images = len(images.val_indices)
     folder = write_run_file(
         folder,
         config,
         first,
         data,
         images.test_sha256,
-        val_images,
+        display.val_images,
         own_validation=images.own_validation,
         image_format=images.format,
         opening=prepared.opening,
@@ -70,7 +71,7 @@ def launch(
     )
     prepared = replace(prepared, folder=folder)
     say(f"run {folder.name}: {counted(config.trials, 'trial')}, rungs at {', '.join(map(str, config.rungs))} epochs")
-    return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)
+    return _session(prepared, storage, address, reusable, display, json=json, say=say)
 
 
 def resume_run(
@@ -109,7 +110,10 @@ def resume_run(
         idle=not change.differences and not state.left(config.trials),
         keeps_reuse="reuse" not in change.differences,
     )
-    data = load_training_set(**config.data_arguments, on_message=say).identity
+    display = _display(config, quiet or json or dry_run)
+    with display.waiting(f"{config.dataset} to be loaded"):
+        images = load_training_set(**config.data_arguments, on_message=say)
+    data, display.val_images = images.identity, len(images.val_indices)
     if not same_images(config, data, before, read_data(folder)):
         raise ResumeError(
             f"{config.dataset}: the images have changed since {folder.name} was started; "
@@ -129,7 +133,7 @@ def resume_run(
         return 0
     change_config(folder, change)
     say(f"run {folder.name}: resumed{', ' if change.differences else ''}{change.sentence}")
-    return _session(prepared, storage, address, reusable, quiet=quiet, json=json, say=say)
+    return _session(prepared, storage, address, reusable, display, json=json, say=say)
 
 
 def show_plan(config: RunConfig, storage: Path, name: str | None, address: str | None, *, json: bool, say: Say) -> int:
@@ -186,8 +190,8 @@ def _session(
     storage: Path,
     address: str | None,
     reusable: ReusableResults,
+    display: Display,
     *,
-    quiet: bool,
     json: bool,
     say: Say,
 ) -> int:
@@ -195,26 +199,28 @@ def _session(
     with PatientRecord(folder) as record, terminated_like_interrupted():
         for repair in record.repairs:
             say(f"repaired: {repair}")
-        from search.driver.session import run_session
+        with display.waiting("Ray to start"):
+            from search.driver.session import run_session
 
         leave = _leaver(shown_name(folder, storage), storage_flag(storage))
-        end = run_session(prepared, record, address, reusable, _display(config, quiet or json), leave)
+        end = run_session(prepared, record, address, reusable, display, leave)
         state = record.state
-    trained = end.training_time_s
+    trained, working_s = end.training_time_s, end.wall_time_s - (end.startup_s or 0.0)
     facts = {
         "run": folder.name,
         "reason": end.reason,
         "error": end.error,
         "trials": len(state.trials),
         "wall_time_s": round(end.wall_time_s, 3),
+        "startup_s": None if end.startup_s is None else round(end.startup_s, 3),
         "training_time_s": round(trained, 3),
         "concurrency": end.concurrency,
-        "overhead": round(end.wall_time_s * end.concurrency / trained - 1, 4) if trained else None,
+        "overhead": round(working_s * end.concurrency / trained - 1, 4) if trained else None,
     }
     if json:
         write_json(facts, folder)
     else:
-        summarise(facts, folder, storage, config, state, Console())
+        summarise(facts, folder, storage, config, state, display.val_images, Console())
     if end.reason == "interrupted":
         if threading.current_thread() is threading.main_thread():
             # Everything is written, and another Ctrl-C would only interrupt Ray's shutdown.
@@ -229,8 +235,8 @@ def _display(config: RunConfig, silent: bool) -> Display:
     console = Console(stderr=True)
     if silent:
         return SilentDisplay(console)
-    if console.is_terminal:
-        return LiveDisplay(config.budgets, config.ladder, console)
+    if console.is_interactive:
+        return LiveDisplay(config.budgets, config.ladder, config.space.max_params, console)
     return LineDisplay(config.trials, console)
 
 

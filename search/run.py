@@ -9,23 +9,43 @@ check_origin()  # before the first import of a sibling, which might be another d
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from shutil import get_terminal_size  # noqa: E402
-from typing import Annotated, Any  # noqa: E402
+from typing import Annotated, Any, Final  # noqa: E402
 
 import typer  # noqa: E402
 
-from results.console import VersionOption, run_app  # noqa: E402
+from results.console import VersionOption, grouped, run_app  # noqa: E402
 from results.record.storage import require_new_runs  # noqa: E402
 from results.streams import silence  # noqa: E402
 from search.config import RunConfig, compose  # noqa: E402
-from search.config.flags import config_flag, config_keys, nested, seconds, size_bytes  # noqa: E402
+from search.config.flags import config_flag, config_keys, nested  # noqa: E402
 from search.errors import SearchError  # noqa: E402
 from search.process import leave, repair_environment  # noqa: E402
 from trainables.errors import TrainablesError  # noqa: E402
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+GROUPS: Final = {
+    "What to search": (
+        *("dataset", "max_params", "min_params", "space", "config", "sets", "sampler", "seed", "warm_start", "reuse"),
+        *("data_dir", "image_size", "train_images", "validation_share", "test_share"),
+    ),
+    "Budget": (
+        *("trials", "replicates", "validation_splits", "confirm"),
+        *("max_epochs", "grace_epochs", "reduction_factor", "time_budget", "epoch_budget"),
+    ),
+    "Machine": (
+        *("concurrency", "cpus_per_trial", "gpus_per_trial", "address", "disk_quota", "max_retries", "fail_fast"),
+    ),
+    "Run": ("name", "resume", "storage"),
+    "Output": ("dry_run", "quiet", "json", "keys", "version", "help"),
+}
+"""The options by the titles under which the help lists them."""
 
-@app.command(name="run")
+RunCommand = grouped(GROUPS)
+"""The class of the command, also for an application that mounts it."""
+
+
+@app.command(name="run", cls=RunCommand)
 def run_command(
     prefix: Annotated[
         str | None, typer.Argument(metavar="PREFIX", help="With --keys: print only the keys that start with this.")
@@ -39,31 +59,31 @@ def run_command(
     storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder that holds the runs.")] = Path("runs"),
     dataset: Annotated[str | None, config_flag("dataset", metavar="NAME|DIR")] = None,
     data_dir: Annotated[str | None, config_flag("data_dir", metavar="DIR")] = None,
-    image_size: Annotated[int | None, config_flag("image_size", metavar="N")] = None,
-    train_images: Annotated[int | None, config_flag("train_images", metavar="N")] = None,
+    image_size: Annotated[str | None, config_flag("image_size", metavar="N")] = None,
+    train_images: Annotated[str | None, config_flag("train_images", metavar="N")] = None,
     validation_share: Annotated[float | None, config_flag("validation_share", metavar="X")] = None,
     test_share: Annotated[float | None, config_flag("test_share", metavar="X")] = None,
-    trials: Annotated[int | None, config_flag("trials", metavar="N")] = None,
-    replicates: Annotated[int | None, config_flag("replicates", metavar="N")] = None,
-    validation_splits: Annotated[int | None, config_flag("validation_splits", metavar="N")] = None,
+    trials: Annotated[str | None, config_flag("trials", metavar="N")] = None,
+    replicates: Annotated[str | None, config_flag("replicates", metavar="N")] = None,
+    validation_splits: Annotated[str | None, config_flag("validation_splits", metavar="N")] = None,
     warm_start: Annotated[list[str] | None, config_flag("warm_start", metavar="PRESET|RUN[:N]")] = None,
     reuse: Annotated[list[str] | None, config_flag("reuse", metavar="RUN")] = None,
-    max_epochs: Annotated[int | None, config_flag("max_epochs", metavar="N")] = None,
-    grace_epochs: Annotated[int | None, config_flag("grace_epochs", metavar="N")] = None,
-    reduction_factor: Annotated[int | None, config_flag("reduction_factor", metavar="N")] = None,
-    max_params: Annotated[int | None, config_flag("space.max_params", metavar="N")] = None,
-    min_params: Annotated[int | None, config_flag("space.min_params", metavar="N")] = None,
+    max_epochs: Annotated[str | None, config_flag("max_epochs", metavar="N")] = None,
+    grace_epochs: Annotated[str | None, config_flag("grace_epochs", metavar="N")] = None,
+    reduction_factor: Annotated[str | None, config_flag("reduction_factor", metavar="N")] = None,
+    max_params: Annotated[str | None, config_flag("space.max_params", metavar="N")] = None,
+    min_params: Annotated[str | None, config_flag("space.min_params", metavar="N")] = None,
     space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with keys of the space.")] = None,
-    confirm: Annotated[int | None, config_flag("confirm", metavar="K")] = None,
+    confirm: Annotated[str | None, config_flag("confirm", metavar="K")] = None,
     sampler: Annotated[str | None, config_flag("sampler", metavar="tpe|random|grid")] = None,
-    seed: Annotated[int | None, config_flag("seed", metavar="N")] = None,
-    concurrency: Annotated[int | None, config_flag("concurrency", metavar="N")] = None,
-    cpus_per_trial: Annotated[int | None, config_flag("cpus_per_trial", metavar="N")] = None,
+    seed: Annotated[str | None, config_flag("seed", metavar="N")] = None,
+    concurrency: Annotated[str | None, config_flag("concurrency", metavar="N")] = None,
+    cpus_per_trial: Annotated[str | None, config_flag("cpus_per_trial", metavar="N")] = None,
     gpus_per_trial: Annotated[str | None, config_flag("gpus_per_trial", metavar="X|auto")] = None,
     time_budget: Annotated[str | None, config_flag("time_budget_s", metavar="1h30m")] = None,
-    epoch_budget: Annotated[int | None, config_flag("epoch_budget", metavar="N")] = None,
-    max_retries: Annotated[int | None, config_flag("max_retries", metavar="N")] = None,
-    fail_fast: Annotated[int | None, config_flag("fail_fast", metavar="N")] = None,
+    epoch_budget: Annotated[str | None, config_flag("epoch_budget", metavar="N")] = None,
+    max_retries: Annotated[str | None, config_flag("max_retries", metavar="N")] = None,
+    fail_fast: Annotated[str | None, config_flag("fail_fast", metavar="N")] = None,
     disk_quota: Annotated[str | None, config_flag("disk_quota", metavar="20G")] = None,
     address: Annotated[
         str | None,
@@ -89,7 +109,8 @@ def run_command(
     """Search for the best residual network under a parameter budget.
 
     Without flags, it searches on scikit-learn's digits for about a minute on two cores. Values come from the
-    defaults of the data set, then --config, then --space, then flags, then --set; later ones win.
+    defaults of the data set, then --config, then --space, then flags, then --set; later ones win. Whole numbers may be
+    written as 300k or 5M.
 
     \b
     Example:
@@ -128,11 +149,11 @@ def run_command(
             "concurrency": concurrency,
             "cpus_per_trial": cpus_per_trial,
             "gpus_per_trial": gpus_per_trial,
-            "time_budget_s": seconds(time_budget),
+            "time_budget_s": time_budget,
             "epoch_budget": epoch_budget,
             "max_retries": max_retries,
             "fail_fast": fail_fast,
-            "disk_quota": size_bytes(disk_quota),
+            "disk_quota": disk_quota,
         }
     )
     from search.launch import launch, resume_run, show_plan

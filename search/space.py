@@ -28,8 +28,8 @@ def space_command(
         str | None,
         typer.Option(metavar="NAME|DIR", help="Data set. [default: that of --config, else cifar10]"),
     ] = None,
-    max_params: Annotated[int | None, config_flag("space.max_params", metavar="N")] = None,
-    min_params: Annotated[int | None, config_flag("space.min_params", metavar="N")] = None,
+    max_params: Annotated[str | None, config_flag("space.max_params", metavar="N")] = None,
+    min_params: Annotated[str | None, config_flag("space.min_params", metavar="N")] = None,
     space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with keys of the space.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with any keys of a run.")] = None,
     sets: Annotated[
@@ -44,6 +44,8 @@ def space_command(
     version: VersionOption = False,
 ) -> None:
     """Show a space of layouts: how many there are, how their parameters are distributed, and a few samples.
+
+    Whole numbers of --max-params, --min-params and --set may be written as 300k or 5M.
 
     \b
     Example:

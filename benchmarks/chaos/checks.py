@@ -21,12 +21,12 @@ from results import RunState, rank_trials, read_record
 from results.record.record import RECORD_NAME
 from results.record.tables import EPOCHS_NAME, TRIALS_NAME
 from search.config import RunConfig
-from search.driver.rungs import AshaRungs
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import Confirmation
 from search.runs.folder import read_val_images
 from search.runs.ranking import ranked
+from search.runs.rungs import AshaRungs
 from search.sampling import JointSpace
 from search.sampling.study import RunStudy
 from trainables.checkpoints.files import read

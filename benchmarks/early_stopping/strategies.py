@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from search.config.views import Ladder
-from search.driver.rungs import AshaRungs
+from search.runs.rungs import AshaRungs
 
 Curves = Mapping[int, Sequence[float]]
 """Curves by the number of the layout."""
@@ -30,7 +30,7 @@ def halving(
 ) -> Pick:
     """Asynchronous successive halving; picks the best layout at the furthest rung that any layout reached.
 
-    The workers train one epoch each in turn, a free worker takes the next layout, and `search.driver.rungs` decides
+    The workers train one epoch each in turn, a free worker takes the next layout, and `search.runs.rungs` decides
     which ones stop. When the budget is spent, the search ends wherever the layouts are.
 
     Raises:

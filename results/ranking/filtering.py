@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import duckdb
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from results.errors import FilterError
-from results.ranking.column_names import nearest_columns
+from results.ranking.column_names import column_meant, nearest_columns, short_names
 
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_access": "false",
@@ -21,6 +22,11 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "threads": "1",
 }
 _UNKNOWN_COLUMN: Final = re.compile(r'Referenced (?:column|table) "(.+?)" not found|have a column named "(.+?)"')
+_NUMBER: Final = r"(\d+(?:\.\d*)?)"
+_COMPARES: Final = r"\"?\s*(?:<>|[<>=!]=?|between)\s*\"?"
+_COMPARED: Final = re.compile(rf"([a-z_.]+){_COMPARES}{_NUMBER}|{_NUMBER}{_COMPARES}([a-z_.]+)", re.IGNORECASE)
+"""A name compared with a number on either side."""
+_PERCENT: Final = re.compile(r"\d\s*%\s*(?:$|\)|and\b|or\b)", re.IGNORECASE)
 _REMEDY: Final = "give one condition on the columns, such as `params < 1e6 and blocks[1] = 3`"
 
 
@@ -29,13 +35,13 @@ def filter_table(table: pa.Table, where: str) -> pa.Table:
 
     The expression is SQL over the columns of `trials`, as after WHERE. It can neither read or write a file, nor reach
     the network, nor change a setting. NaN counts as null, so that no comparison holds for it (in SQL it would exceed
-    every number).
+    every number). Headings of the table and the recipe's fields without `recipe_` name their columns as well.
 
     Raises:
         FilterError: `where` is anything else than one boolean expression over the columns.
     """
     with duckdb.connect(":memory:", config=_CONFIG) as connection:
-        trials = _without_nan(table)
+        trials = _with_short_names(_without_nan(table))
         connection.register("trials", trials)
         numbered = connection.from_arrow(trials.append_column("row_of_table", pa.array(range(len(table)))))
         try:
@@ -48,6 +54,17 @@ def filter_table(table: pa.Table, where: str) -> pa.Table:
         except (duckdb.Error, UnicodeError) as error:
             raise FilterError(_message(where, error, table.schema.names)) from None
     return table.take(pa.array(kept, pa.int64()))
+
+
+def share_note(where: str, columns: Sequence[str]) -> str | None:
+    """A sentence on an accuracy that `where` compares with a number above 1, which no accuracy reaches; else None."""
+    for left, right_number, left_number, right in _COMPARED.findall(where):
+        column = column_meant((left or right).lower().removeprefix("trials."), columns)
+        number = float(right_number or left_number)
+        if column is not None and column.endswith("_accuracy") and number > 1:
+            example = number if number <= 100 else 95
+            return f"{column} is a share from 0 to 1, and {number:g} is given; write {example / 100:g} for {example:g}%"
+    return None
 
 
 def _expression(where: str) -> duckdb.Expression:
@@ -64,10 +81,19 @@ def _expression(where: str) -> duckdb.Expression:
 def _message(where: str, error: Exception, columns: list[str]) -> str:
     unknown = _UNKNOWN_COLUMN.search(str(error))
     if unknown is None:
+        if _PERCENT.search(where):
+            return f"{_short(where)}: there is no percent sign; accuracies are shares from 0 to 1, write 0.95 for 95%"
         return f"{_short(where)}: {(str(error).splitlines() or [type(error).__name__])[0].strip()}; {_REMEDY}"
     name = (unknown[1] or unknown[2]).lower()
     near = ", ".join(nearest_columns(name, columns))
     return f"{name!r:.40} is not a column; use {near}, or 'single quotes' if it is a text"
+
+
+def _with_short_names(table: pa.Table) -> pa.Table:
+    """The table with its columns once more under their other names."""
+    for name, column in short_names(table.schema.names).items():
+        table = table.append_column(name, table.column(column))
+    return table
 
 
 def _without_nan(table: pa.Table) -> pa.Table:

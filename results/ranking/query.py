@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from results.errors import ResultsError
-from results.ranking.column_names import nearest_columns
+from results.ranking.column_names import column_meant, nearest_columns
 from results.ranking.intervals import wilson_interval
 from results.ranking.ranking_rule import data_key, is_mid_course, is_ranked, ranks_within, rule_key
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
-from results.ranking.short_columns import SHORT_COLUMNS
 from results.ranking.ties import Judged, ties
 from results.record.reading import DATA_FIELDS, read_runs
 from results.record.tables import TRIALS_SCHEMA
@@ -205,11 +204,9 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
-    name = sort.removeprefix("-")
-    shown = {column.title: column.source for column in SHORT_COLUMNS}
-    name = name if name in board.columns else shown.get(name, name)
-    if name not in board.columns:
-        near = nearest_columns(name, list(board.columns))
+    name = column_meant(sort.removeprefix("-"), list(board.columns))
+    if name is None:
+        near = nearest_columns(sort, list(board.columns))
         raise ResultsError(f"sort {sort!r:.40} is not a column; use {', '.join(near)}")
     key = board[name].map(tuple) if name in LIST_COLUMNS else board[name]
     # a stable sort keeps the order of the ranking rule among equal values

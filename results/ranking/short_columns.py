@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,6 +115,9 @@ def _several_runs(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
     return bool(board["run"].nunique() > 1)
 
 
+_RECIPE, _CONSTANT = 6, 5
+"""The importance of a searched field of the recipe, and of a part of the layout that is the same in all rows."""
+
 SHORT_COLUMNS: Final = (
     ShortColumn("rank", "rank", str, number=True, importance=10),
     ShortColumn("data set", "dataset", _folder_name, importance=10, needed=_several_sets),
@@ -139,9 +142,9 @@ SHORT_COLUMNS: Final = (
         "± test", "test_accuracy_error", _percent, number=True, importance=4, needed=_is_set("test_accuracy_error")
     ),
     ShortColumn("epochs", "epochs", str, number=True, importance=9),
-    ShortColumn("rung", "rung", str, number=True, importance=7),
+    ShortColumn("rung", "rung", str, number=True, importance=9),
     ShortColumn("confirmed", "confirmed", _flagged, importance=4, needed=_is_true("confirmed")),
-    ShortColumn("mid-course", "mid_course", _flagged, importance=8, needed=_is_true("mid_course")),
+    ShortColumn("mid-course", "mid_course", _flagged, importance=9, needed=_is_true("mid_course")),
     ShortColumn("limits", "within_limits", _limits, importance=8, needed=_any_outside),
     ShortColumn("error", "error", _error, importance=0, needed=_is_set("error")),
 )
@@ -157,7 +160,10 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
     cells = [
-        (column, [column.text(value) if present else "" for value, present in _values(shown[column.source])])
+        (
+            replace(column, importance=_CONSTANT) if _is_same(column, board) else column,
+            [column.text(value) if present else "" for value, present in _values(shown[column.source])],
+        )
         for column in columns
         if column.source in shown.columns and column.needed(shown, board)
     ]
@@ -170,6 +176,12 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
     return cells
 
 
+def _is_same(column: ShortColumn, board: pd.DataFrame) -> bool:
+    """Whether `column` describes the layout, and all of several rows have the same."""
+    of_layout = column.title in ("blocks", "channels", "extras")
+    return of_layout and len(board) > 1 and bool(board[column.source].map(str).nunique() == 1)
+
+
 def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
     names = [name for name in board.columns if str(name).startswith("recipe_") or name == "seed"]
     return [
@@ -178,7 +190,7 @@ def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
             name,
             _setting,
             number=True,
-            importance=6 if name not in ("seed", "recipe_epochs") else 0,
+            importance=_RECIPE if name not in ("seed", "recipe_epochs") else 0,
         )
         for name in names
         if board[name].nunique() > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
 def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> None:
     """Prints the rows `shown` of the leaderboard `board`, and below them the ranking rule.
 
-    Columns are left out, the least important first, until the rest fits the console's width.
+    Where it is too wide, the headings of the recipe's fields are broken at their spaces; then columns are left out, the
+    least important first, until the rest fits the console's width.
     """
     columns = short_columns(shown, board)
     dropped: list[ShortColumn] = []
     unlimited = console.options.update(max_width=10_000)  # within the real width, every table would seem to fit
-    while len(columns) > 1 and console.measure(_table(columns), options=unlimited).maximum > console.width:
+
+    def too_wide() -> bool:
+        return console.measure(_table(columns), options=unlimited).maximum > console.width
+
+    if too_wide():
+        columns = [(replace(column, title=_broken(column)), cells) for column, cells in columns]
+    while len(columns) > 1 and too_wide():
         least = min(reversed(columns), key=lambda pair: pair[0].importance)  # the last one of equal importance
         columns.remove(least)
         dropped.append(least[0])
@@ -54,6 +62,10 @@ def comparability_lines(shown: pd.DataFrame) -> list[str]:
     return lines
 
 
+def _broken(column: ShortColumn) -> str:
+    return column.title.replace(" ", "\n") if column.source.startswith("recipe_") else column.title
+
+
 def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column, _ in columns:
@@ -70,6 +82,6 @@ def _lines(shown: pd.DataFrame, total: int, dropped: list[ShortColumn]) -> list[
         rows = "layouts and recipes" if "seeds" in shown.columns else "trials"
         lines.append(f"{len(shown)} of {total} {rows}; --top {total} shows all.")
     if dropped:
-        names = ", ".join(column.title for column in dropped)
+        names = ", ".join(column.title.replace("\n", " ") for column in dropped)
         lines.append(f"Left out at this width: {names}; --format csv has all columns.")
     return lines

@@ -26,7 +26,7 @@ def replace_file(path: Path, payload: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)  # on a full disk, others may wait for this space
         raise
     sync_folder(path.parent)
@@ -53,10 +53,12 @@ def require_writable(key: str, output: Path, *, force: bool) -> None:
     """Checks that the file `output`, given by `key`, can be written, and does not exist unless `force` replaces it.
 
     Raises:
-        ResultsError: it exists, or cannot be written.
+        ResultsError: it exists, cannot be written, or is a device or a pipe, which a file would replace.
     """
     if os.path.lexists(output) and not force:
         raise ResultsError(f"{key}: {output} exists; name another file, or replace it with --force")
+    if os.path.exists(output) and not os.path.isfile(output) and not os.path.isdir(output):
+        raise ResultsError(f"{key}: {output} is a device or a pipe; name a regular file, or leave --{key} out")
     parent = output.absolute().parent
     if os.path.isdir(parent) and not permits(parent, os.W_OK | os.X_OK):
         raise ResultsError(f"{key}: {output} cannot be written (permission denied); name a file in another folder")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from search.config.dataset_defaults import dataset_defaults, folder_defaults, nested_defaults
 from search.config.problems import one_line, problems_of, refuse_misplaced
+from search.config.quantities import read_quantities
 from search.config.run_config import RunConfig
 from search.errors import ConfigError
 from search.recipes.table import over_defaults
@@ -37,18 +38,25 @@ def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any]
         content = read_toml(space_file)
         refuse_misplaced(space_file, content, RunConfig, of_space=True)
         _merge(given, {"space": content})
-    _merge(given, flags_of(flags, sets))
+    _merge(given, _assigned(flags, sets))
     if "earlier_max_epochs" in given:
         raise ConfigError("earlier_max_epochs: recorded by resumes that change max_epochs; leave it out")
     return validated(given)
 
 
 def flags_of(flags: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
-    """The keys given on the command line: `flags`, then `sets` on top.
+    """The keys given on the command line: `flags`, then `sets` on top, with quantities as numbers.
 
     Raises:
-        ConfigError: one of `sets` is not `key=value`.
+        ConfigError: one of `sets` is not `key=value`, or a quantity cannot be read.
     """
+    given, unread = read_quantities(_assigned(flags, sets))
+    if unread:
+        raise ConfigError(one_line(unread))
+    return given
+
+
+def _assigned(flags: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     _merge(given, flags)
     for assignment in sets:
@@ -65,6 +73,7 @@ def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
         ConfigError: values are wrong; the message lists all problems.
         DatasetError: the data set is unknown.
     """
+    given, unread = read_quantities(given)
     dataset = given.get("dataset", RunConfig.model_fields["dataset"].default)
     if not isinstance(dataset, str):
         raise ConfigError(f"dataset: {dataset!r} given; use a name or a path")
@@ -94,10 +103,10 @@ def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
         values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
     if not of_folder:
         _scale_floor(values["space"], given.get("space"))
-    problems = []
+    problems = list(unread)
     if info is not None:
         values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
-        problems = _belongs_elsewhere(given, info)
+        problems += _belongs_elsewhere(given, info)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -143,7 +152,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))  # Windows editors write the mark
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, or a number of more digits than Python reads
         raise ConfigError(f"{path}: not valid TOML ({error})") from None
 
 
@@ -153,7 +162,7 @@ def _parse_assignment(assignment: str) -> dict[str, Any]:
         raise ConfigError(f"--set {assignment}: no value; write --set key=value, for example recipe.learning_rate=0.05")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # not TOML, or a number of more digits than Python reads
         value = _plain_words(text.strip())
     for part in reversed(key.strip().split(".")):
         value = {part: value}

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from results.wording import remedy_of
+from results.wording import USUAL_NAMES, remedy_of
 from search.errors import ConfigError
 from search.layouts import LayoutSpace
 from trainables.recipe import Recipe
@@ -104,13 +104,17 @@ def _join(key: str, message: str) -> str:
 
 
 def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    name = str(location[-1])
-    tables = [table for table, keys in _TABLES.items() if name in keys and table not in location]
-    if tables:
-        return f"; did you mean {' or '.join(f'{table}.{name}' for table in tables)}?"
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(model.model_fields)}"
+    name, table = str(location[-1]), str(location[0]) if len(location) > 1 else ""
+    tables = [other for other, keys in _TABLES.items() if name in keys and other != table]
+    own = _TABLES.get(table, set(model.model_fields))
+    others = {key: f"{other}.{key}" for other, keys in _TABLES.items() if other != table for key in keys}
+    meant = [f"{other}.{name}" for other in tables]
+    if table and name in model.model_fields:
+        meant = [*meant, f"{name} outside of [{table}]"]
+    if not meant and name.lower() in USUAL_NAMES:
+        meant = [USUAL_NAMES[name.lower()]]
+    meant = meant or difflib.get_close_matches(name, own, n=1)
+    meant = meant or [others[key] for key in difflib.get_close_matches(name, others, n=1, cutoff=0.8)]
+    if meant:
+        return f"; did you mean {' or '.join(meant)}?"
+    return f"; python -m search.run --keys{' ' if table else ''}{table} lists them all"

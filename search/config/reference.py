@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from results.wording import BOUNDS
+from results.wording import BOUNDS, USUAL_NAMES
 from search.config.dataset_defaults import default_text, shown_value
 from search.config.run_config import RunConfig
 from search.errors import ConfigError
@@ -84,14 +84,16 @@ def keys_with_prefix(keys: Iterable[Key], prefix: str) -> list[Key]:
     """The keys whose names start with `prefix`.
 
     Raises:
-        ConfigError: there is none; the message names the nearest key.
+        ConfigError: there is none; the message names the key that may be meant.
     """
     names = {key.name: key for key in keys}
     found = [key for name, key in names.items() if name.startswith(prefix)]
     if not found:
         inner = {name.rpartition(".")[2]: name for name in reversed(names)}
-        near = difflib.get_close_matches(prefix, [*names, *inner], n=1, cutoff=0.0)[0]
-        raise ConfigError(f"no key starts with {prefix!r}; did you mean {inner.get(near, near)}?")
+        usual = USUAL_NAMES.get(prefix.rpartition(".")[2].lower())
+        near = [usual] if usual else difflib.get_close_matches(prefix, [*names, *inner], n=1)
+        meant = f"did you mean {inner.get(near[0], near[0])}?" if near else "--keys alone lists them all"
+        raise ConfigError(f"no key starts with {prefix!r}; {meant}")
     return found
 
 
@@ -131,6 +133,7 @@ _HEAD: Final = """\
 
 Every key can be given in a TOML file (`--config FILE`) or on the command line (`--set KEY=VALUE`), and some have a flag
 of their own. Later sources win: the defaults, those of the data set, `--config`, `--space`, flags, `--set`.
+Whole numbers outside lists and the recipe may be written as `300_000`, `3e5`, `300k` or `0.3M`, in a file in quotes.
 `python -m search.run --keys` prints this reference, `--keys recipe` the keys that start with `recipe`."""
 
 

@@ -16,6 +16,7 @@ from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
 from search.recipes import RecipeSpace
 from search.recipes.annealing import unannealed
+from search.recipes.dimensions import Choice
 from search.recipes.table import read_with
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
@@ -106,7 +107,7 @@ class RunConfig(BaseModel):
     compile: Compile = "auto"
     """Whether the residual blocks are compiled: blocks or off; auto compiles them where that is known to be faster."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Stop after this time in seconds, as a flag also 1h30m; the run can be resumed, with the same budget again."""
+    """Stop after this time, in seconds or as 1h30m; the run can be resumed, with the same budget again."""
     epoch_budget: Annotated[int, Field(ge=1)] | None = None
     """Stop when the trials of the run have trained this many epochs in total; the run can be resumed with more."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 3
@@ -119,7 +120,7 @@ class RunConfig(BaseModel):
     keep_checkpoints: Annotated[int, Field(ge=1)] = 3
     """Number of finished trials whose checkpoints are kept; the best ones. Those to confirm keep theirs until then."""
     disk_quota: Annotated[int, Field(ge=1, le=2**62)] | None = None
-    """Largest size of the run's folder in bytes (the flag also takes 750M or 20G); by default the disk is the limit."""
+    """Largest size of the run's folder in bytes or as 750M or 20G; by default the disk is the limit."""
     space: LayoutSpace = LayoutSpace()
     """Which layouts are searched: the choices for each field of a layout, and limits on its size."""
     recipe: RecipeSpace = RecipeSpace()
@@ -227,6 +228,14 @@ class RunConfig(BaseModel):
             f"note: recipe.learning_rate: {lowest:g} or more is high for {name}, whose usual rate is {usual:g}"
             for name in small
             if lowest > 20 * (usual := USUAL_RATE[name])
+        ]
+        lists = [part for part in self.recipe.searched if isinstance(part, Choice) and part.name in part.fields]
+        pairs = [(part.name, *self.recipe.values_of(part.name)) for part in lists if part.count == 2]
+        found += [
+            f"note: recipe.{name}: [{low:g}, {high:g}] are two choices, and nothing between them is tried; a range is "
+            f"{{low = {low:g}, high = {high:g}, log = true}}"
+            for name, low, high in pairs
+            if self.sampler != "grid" and isinstance(low, float) and 0 < 10 * low <= high
         ]
         found += [f"note: recipe.{name} has no effect here; it needs {read_with(name)}" for name in self.recipe.unread]
         return found

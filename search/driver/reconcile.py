@@ -9,9 +9,9 @@ from pathlib import Path
 
 from results import Record
 from results.record.trial_state import Limits
-from search.driver.rungs import AshaRungs
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.confirmation import NO_CONFIRMATION, Confirmation
+from search.runs.rungs import AshaRungs
 
 
 def reconcile(

@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.driver.rungs import AshaRungs
+from search.runs.rungs import AshaRungs
 
 
 class AshaScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types

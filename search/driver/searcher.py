@@ -17,7 +17,6 @@ from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
 from search.driver.disk_watch import DiskWatch
 from search.driver.retries import RetryRules
-from search.driver.rungs import AshaRungs
 from search.driver.stopping import StopRequest
 from search.driver.watchdog import dead_processes
 from search.planning.preparation import Prepared
@@ -25,6 +24,7 @@ from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import NO_CONFIRMATION, Confirmation
 from search.runs.ranking import Leaders
 from search.runs.reuse import ReusableResults, take_checkpoint
+from search.runs.rungs import AshaRungs
 from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted
 from search.sampling.study import RunStudy

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from results import TableWriter
 from search.driver.disk_watch import DiskWatch, PatientRecord
 from search.driver.display import Display
+from search.driver.display.progress import training_began_s
 from search.driver.ray_session import ENVIRONMENT, ray_session, roomier
 from search.driver.watchdog import dead_processes, watched
 from search.errors import ResourceError
@@ -33,10 +34,10 @@ from ray import tune
 
 from search.driver.reconcile import reconcile
 from search.driver.retries import RetryRules
-from search.driver.rungs import AshaRungs
 from search.driver.scheduler import AshaScheduler
 from search.driver.searcher import RecordSearcher
 from search.driver.stopping import StopRequest, stop_on_signals
+from search.runs.rungs import AshaRungs
 from trainables.ray_trainable import TrialTrainable
 
 
@@ -52,6 +53,8 @@ class SessionEnd:
     """Seconds of training and validation reported in the session, summed over the trials."""
     concurrency: int
     """Trials at a time; 0 if nothing was left to run, so that Ray was not started."""
+    startup_s: float | None = None
+    """Seconds from the session's start to that of its first epoch; None if no epoch ended."""
     error: str | None = None
     """The error of the trials, if the reason is failed."""
 
@@ -119,7 +122,7 @@ def run_session(
     """
     config, folder = prepared.config, prepared.folder
     budgets, resources = config.budgets, config.resources
-    started = time.monotonic()
+    started, started_s = time.monotonic(), time.time()
     stop = StopRequest(started + budgets.time_s if budgets.time_s else None)
     disk = DiskWatch(record, largest_checkpoint(config), budgets.disk_bytes, display, stop.stop_all)
     tables = TableWriter(folder)
@@ -132,7 +135,10 @@ def run_session(
         tables.update(record, force=True)
         return SessionEnd("done" if left == 0 else "epoch-budget", time.monotonic() - started, 0.0, 0)
     session = max(record.state.sessions, default=0) + 1
-    with stop_on_signals(stop), ray_session(resources, address) as concurrency, watched(dead_processes, on_ray_death):
+    with stop_on_signals(stop), ExitStack() as ray_stack:
+        with display.waiting("Ray to start"):
+            concurrency = ray_stack.enter_context(ray_session(resources, address))
+        ray_stack.enter_context(watched(dead_processes, on_ray_death))
         if address is not None:  # only Ray knows how many trials the cluster runs at a time
             require_room(budgets.disk_bytes, folder, forecast(config, min(concurrency, left)))
         per_trial = resources.per_trial
@@ -149,7 +155,9 @@ def run_session(
         tables.update(record, force=True)
     drop_files_of_ray(folder)
     training_time_s = session_training_time_s(record.state, session)
-    return SessionEnd(reason, wall_time_s, training_time_s, concurrency, stop.error)
+    began_s = training_began_s(record.state, session)
+    startup_s = None if began_s is None else min(max(0.0, began_s - started_s), wall_time_s)
+    return SessionEnd(reason, wall_time_s, training_time_s, concurrency, startup_s, stop.error)
 
 
 def files_of_ray(folder: Path) -> Path:

@@ -17,9 +17,11 @@ from model_zoo.blocks import PLAIN
 from model_zoo.widths import width_problems
 from search.errors import EmptySpaceError
 from search.layouts.batch import LayoutBatch, joined
+from search.layouts.bounds import walk_inside
 from search.layouts.chains import MAX_KEY_BITS, Chain, chains, require_countable
 from search.layouts.halves import back_keys, front_keys, matching_ranges
 from search.layouts.index import index_of_space, joined_halves
+from search.layouts.rejections import all_rejected
 from search.layouts.space import LayoutSpace
 
 LEAST_DRAWS, DRAWS_AT_ONCE = 2**4, 2**14
@@ -90,7 +92,7 @@ def count_feasible(space: LayoutSpace) -> int:
 
 def enumerate_batches(space: LayoutSpace) -> Iterator[LayoutBatch]:
     """All feasible layouts once, in the order of their numbers, in batches of bounded memory."""
-    for batch in index_of_space(space).walk():
+    for batch in walk_inside(index_of_space(space), space.filters, space.image_size):
         kept = space.keep(batch) if space.is_filtered else batch
         if len(kept):
             yield kept
@@ -98,7 +100,7 @@ def enumerate_batches(space: LayoutSpace) -> Iterator[LayoutBatch]:
 
 def enumerate_layouts(space: LayoutSpace) -> Iterator[ResNetLayout]:
     """All feasible layouts once, in the order of their numbers, without building a network."""
-    for batch in index_of_space(space).walk():
+    for batch in walk_inside(index_of_space(space), space.filters, space.image_size):
         for layout in batch.select(space.passes(batch)) if space.filters else batch:
             if space.satisfies(layout):
                 yield layout
@@ -141,15 +143,8 @@ def require_feasible(space: LayoutSpace) -> None:
     """
     if _shows_one(space) or next(enumerate_layouts(space), None) is not None:
         return
-    within = count_in_window(space)
-    if within:
-        names = [f"min_{window.name}" for window in space.filters if window.least > 0]
-        names += [f"max_{window.name}" for window in space.filters if window.most is not None]
-        names += ["predicate"] if space.predicate is not None else []
-        raise EmptySpaceError(
-            f"{', '.join(names)}: all {within:,} layouts within the parameter limits are rejected; "
-            f"loosen {'it' if len(names) == 1 else 'them'}"
-        )
+    if index_of_space(space).count:
+        raise EmptySpaceError(all_rejected(space))
     if not count_total(space):
         raise EmptySpaceError(
             f"block_types, groups, squeeze_ratios: no layout can be built ({_misfit(space)}); change them or channels"

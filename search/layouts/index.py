@@ -83,6 +83,22 @@ class JoinedHalves:
         params = (front >> self.chain.code_bits) + (back >> self.chain.code_bits)
         return _batch(self.chain, cells, self._codes(front), params)
 
+    def front_batches(self) -> Iterator[LayoutBatch]:
+        """The fronts as layouts of their stages alone, in their order, with parameters of 0."""
+        for start in range(0, len(self.front), BATCH):
+            keys = self.front[start : start + BATCH]
+            cells = self._decoded(keys, range(self.chain.cut))
+            yield _batch(self.chain, cells, self._codes(keys), np.zeros(len(keys), dtype=np.int64))
+
+    def back_batches(self) -> Iterator[LayoutBatch]:
+        """The backs as layouts of their stages after a stem of the width where the halves meet, as `front_batches`."""
+        met = int(next(self.front_batches()).channels[0, -1])
+        for start in range(0, len(self.back), BATCH):
+            keys = self.back[start : start + BATCH]
+            cells = self._decoded(keys, range(self.chain.cut, self.chain.stages))
+            batch = _batch(self.chain, cells, np.zeros_like(keys), np.zeros(len(keys), dtype=np.int64))
+            yield dataclasses.replace(batch, stem_channels=np.full(len(keys), met, dtype=np.int64))
+
     def codes(self, fronts: Column, backs: Column) -> tuple[Keys, Keys]:
         """The codes of the fronts and backs at these places, (N,) each."""
         return self._codes(self.front[fronts]), self._codes(self.back[backs])
@@ -131,7 +147,7 @@ def _batch(chain: Chain, cells: NDArray[np.int32], fronts: Keys, params: Column)
     if space.stem_channels != (0,):
         stems = np.array(space.stem_channels, dtype=np.int64)[chain.stem_places(fronts)]
     return LayoutBatch(
-        np.full(len(cells), chain.stages, dtype=np.int64),
+        np.full(len(cells), cells.shape[1], dtype=np.int64),
         cells,
         np.where(stems > 0, stems, cells[:, 0, 1]),
         np.full(len(cells), chain.skip_kernel, dtype=np.int64),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from results import ResultsError, read_record
+from results import ResultsError, RunState, read_record
 from results.record.folders import RUN_FILE
 from search.config import RunConfig
 from search.errors import ConfigError, ResourceError, SearchError
 from search.layouts import sample_uniform
 from search.planning.gpu_sharing import TRAINING_PASSES, with_share
+from search.planning.halving import replayed
 from search.planning.resources import check_local_resources
 from search.runs import read_config
 from search.runs.folder import began_on_this_hardware
@@ -22,17 +23,60 @@ COST_SAMPLES: Final = 200
 """Layouts drawn from the space to estimate its mean FLOPs."""
 
 
-def training_cost(config: RunConfig, storage: Path, epochs: float, trials: int) -> dict[str, Any]:
-    """`flops_per_epoch` of the space's mean layout, `training_flops` of `epochs` such epochs, `hours` and `hours_why`.
+def training_cost(
+    config: RunConfig,
+    storage: Path,
+    trials: int,
+    *,
+    ended: int = 0,
+    known: int = 0,
+    spent: int = 0,
+    confirmed: int = 0,
+    further: float = 0.0,
+) -> dict[str, Any]:
+    """What `trials` trials take, as JSON-compatible values.
+
+    Before them, `ended` others have ended, `known` of their own epochs are trained, and `spent` of the epoch budget.
+    After them, `confirmed` trials are trained for `further` epochs together.
+
+    `expected_epochs` and `hours` are medians of replays of the search, `epochs_range` and `hours_range` hold eight of
+    ten of them. `flops_per_epoch` is that of the space's mean layout, and `training_flops` is for the expected epochs.
 
     `hours` is None if no run in `storage` is comparable: on the same data set and image size, started on hardware like
     this machine's, with the same number of CPUs per trial, and with GPUs if and only if this one uses them.
     """
     draw = np.random.default_rng(config.seed)
-    forward = float(sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).mean())
-    per_epoch = forward * passes_per_epoch(config)
-    hours, why = _hours(config, storage, per_epoch * epochs, trials)
-    return {"flops_per_epoch": per_epoch, "training_flops": per_epoch * epochs, "hours": hours, "hours_why": why}
+    forward = sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).astype(np.float64)
+    per_epoch = float(forward.mean()) * passes_per_epoch(config)
+    at_a_time, pace, why = _pace(config, storage, max(trials, confirmed))
+    epoch_s = 0.0 if pace is None else per_epoch * pace.seconds_per_flop
+    found = replayed(
+        config.ladder,
+        trials,
+        at_a_time,
+        forward / forward.mean(),
+        config.seed,
+        start=pace.trial_start_s / epoch_s if pace is not None and epoch_s else 0.0,
+        ended=ended,
+        budget=None if config.epoch_budget is None else max(0, config.epoch_budget - spent),
+    )
+    if config.epoch_budget is not None:
+        further = min(further, max(0.0, config.epoch_budget - spent - found.epochs.median))
+    epochs, work = found.epochs.scaled(1.0, further - known), found.work.scaled(1.0, further - known)
+    shorter = (found.epochs.median - known) / max(1.0, found.epochs.median)
+    confirming_s = further * epoch_s / max(1, min(at_a_time, confirmed))
+    hours = None
+    if pace is not None:
+        hours = found.time.scaled(shorter * epoch_s / 3600, (pace.session_start_s + confirming_s) / 3600)
+    return {
+        "expected_epochs": max(0.0, epochs.median),
+        "epochs_range": [max(0.0, epochs.low), max(0.0, epochs.high)],
+        "flops_per_epoch": per_epoch,
+        "training_flops": per_epoch * max(0.0, work.median),
+        "hours": None if hours is None else hours.median,
+        "hours_range": None if hours is None else [hours.low, hours.high],
+        "hours_why": why,
+    }
 
 
 def passes_per_epoch(config: RunConfig) -> int:
@@ -47,31 +91,73 @@ def passes_per_epoch(config: RunConfig) -> int:
     return TRAINING_PASSES * (2 if twice else 1) * training + validation
 
 
-def _hours(config: RunConfig, storage: Path, training_flops: float, trials: int) -> tuple[float | None, str]:
+class _Pace(NamedTuple):
+    """What earlier runs took of time."""
+
+    seconds_per_flop: float
+    """Of one trial's training and validation."""
+    trial_start_s: float
+    """Of a trial beside its training: its process, the data, its end."""
+    session_start_s: float
+    """Of a session before its first trial and after its last."""
+
+
+def _pace(config: RunConfig, storage: Path, trials: int) -> tuple[int, _Pace | None, str]:
+    """Trials at a time, the pace of comparable runs or None, and what that is based on or why there is none."""
     try:
         at_a_time = min(check_local_resources(config.resources), max(1, trials))
     except ResourceError:
-        return None, "this machine lacks the resources that a trial needs"
+        at_a_time = max(1, config.concurrency or 1)
+        return at_a_time, None, "this machine lacks the resources that a trial needs"
     flops = seconds = 0.0
-    used = []
+    used, of_trials, of_sessions = [], list[float](), list[float]()
     for file in sorted(storage.glob(f"*/{RUN_FILE}")):
         try:
             earlier = with_share(read_config(file.parent))
             if not (_comparable(earlier, config) and began_on_this_hardware(file.parent)):
                 continue
-            trained = [trial for trial in read_record(file.parent).trials.values() if trial.epochs]
+            state = read_record(file.parent)
         except (SearchError, ResultsError, TrainablesError):  # a damaged run, or one whose data set is gone
             continue
+        trained = [trial for trial in state.trials.values() if trial.epochs]
         if trained:
             used.append(file.parent.name)
             seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trained)
             flops += passes_per_epoch(earlier) * sum(trial.flops * trial.epochs for trial in trained)
+            of_trials += _trial_starts(state)
+            of_sessions += _session_starts(state)
     if not used:
         why = f"{storage} has no earlier {config.dataset} run on this machine with these resources"
-        return None, f"{why}; a run of a few trials would give one"
+        return at_a_time, None, f"{why}; a run of a few trials would give one"
     more = f" and {len(used) - 3} more" if len(used) > 3 else ""
     why = f"{at_a_time} at a time, at the speed of {', '.join(used[:3])}{more}"
-    return training_flops * seconds / flops / at_a_time / 3600, why
+    return at_a_time, _Pace(seconds / flops, _mean(of_trials), _mean(of_sessions)), why
+
+
+def _trial_starts(state: RunState) -> list[float]:
+    """Seconds of each trial beside its epochs, for a run of one session; in others, a trial may have waited between."""
+    if len(state.sessions) != 1:
+        return []
+    ended = [trial for trial in state.trials.values() if trial.epochs and not trial.reused]
+    return [
+        max(0.0, trial.ended_s - trial.started_s - trial.train_time_s - trial.eval_time_s)
+        for trial in ended
+        if trial.ended_s is not None and trial.started_s is not None
+    ]
+
+
+def _session_starts(state: RunState) -> list[float]:
+    """Seconds of the session before its first trial and after its last, for a run of one session that ended."""
+    ends = [trial.ended_s for trial in state.trials.values() if trial.ended_s is not None]
+    starts = [trial.started_s for trial in state.trials.values() if trial.started_s is not None]
+    if len(state.sessions) != 1 or not ends or not starts:
+        return []
+    (session,) = state.sessions.values()
+    return [] if session.wall_time_s is None else [max(0.0, session.wall_time_s - (max(ends) - min(starts)))]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def _comparable(earlier: RunConfig, config: RunConfig) -> bool:

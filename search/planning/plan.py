@@ -29,7 +29,6 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
     trials = config.trials if recipes is None else min(config.trials, report.feasible * recipes * config.replicates)
     confirmed = min(config.confirm * config.trials_per_place, trials)
     confirming = config.ladder.confirmation_epochs(confirmed)
-    epochs = config.ladder.expected_epochs(trials) + confirming
     planned = forecast(config, prepared.concurrency)
     return {
         "dataset": config.dataset,
@@ -46,13 +45,12 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
         "trials": trials,
         "sampler": config.sampler,
         "rungs": list(config.rungs),
-        "expected_epochs": epochs,
         "confirmed_trials": confirmed if confirming else 0,
         "confirmation_epochs": confirming,
         "budgets": _budgets(config),
         "most_epochs": trials * config.max_epochs,
         "disk": dataclasses.asdict(planned) | {"total_bytes": planned.total},
-        **training_cost(config, storage, epochs, trials),
+        **training_cost(config, storage, trials, confirmed=confirmed, further=confirming),
     }
 
 
@@ -67,7 +65,6 @@ def make_resume_plan(
     config, space = change.config, change.config.space
     left = state.left(config.trials)
     known = sum(state.trials[number].epochs for number in state.open_trials)
-    epochs = max(0.0, config.ladder.expected_epochs(left) - known) if left else 0.0
     if left or config.limits != state.limits:
         since = 0 if len(state.trials) < config.trials or config.limits != state.limits else state.confirmed
         most = config.confirm * config.trials_per_place
@@ -76,7 +73,6 @@ def make_resume_plan(
     else:
         chosen = Confirmation(config.confirm, val_images, config.trials_per_place).next_ones(state)
         confirmed, confirming = len(chosen), sum(config.max_epochs - trial.epochs for trial in chosen)
-    epochs += confirming
     return {
         "run": run,
         "changes": {key: list(values) for key, values in change.differences.items()},
@@ -91,10 +87,18 @@ def make_resume_plan(
             for trial in state.trials.values()
         ),
         "rungs": list(config.rungs),
-        "expected_epochs": epochs,
         "confirmed_trials": confirmed if confirming else 0,
         "confirmation_epochs": confirming,
-        **training_cost(config, storage, epochs, left or confirmed),
+        **training_cost(
+            config,
+            storage,
+            left,
+            ended=state.ended,
+            known=known,
+            spent=state.epochs - known,
+            confirmed=confirmed,
+            further=confirming,
+        ),
     }
 
 

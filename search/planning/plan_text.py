@@ -47,7 +47,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     console.print(
         f"\n{counted(plan['trials'], 'trial')}{every} on {plan['dataset']}, sampler {plan['sampler']}, "
         f"rungs at {rungs} epochs\n"
-        f"about {plan['expected_epochs']:,.0f} epochs in total, {plan['most_epochs']:,} if no trial is stopped\n"
+        f"{epochs_text(plan)} in total, {plan['most_epochs']:,} if no trial is stopped\n"
         f"{_confirmation(plan)}"
         f"{budgets}"
         f"about {flops_text(plan['training_flops'])} of training and validation, "
@@ -73,7 +73,7 @@ def print_resume_plan(plan: dict[str, Any], console: Console) -> None:
         f"{counted(plan['leaving_trials'], 'trial')} outside the new parameter limits would lose rank and checkpoint\n"
     )
     epochs = plan["expected_epochs"]
-    cost = f"about {epochs:,.0f} epochs left; {hours_text(plan)}\n{_confirmation(plan)}" if epochs else ""
+    cost = f"{epochs_text(plan)} left; {hours_text(plan)}\n{_confirmation(plan)}" if epochs else ""
     again = (
         f"completed trials also continue to {now:,} epochs if ASHA promotes them from their last rung\n"
         if now > before
@@ -97,14 +97,23 @@ def _confirmation(plan: dict[str, Any]) -> str:
     return f"of these, at most {plan['confirmation_epochs']:,} to train {count} to the end that ASHA stopped early\n"
 
 
+def epochs_text(plan: dict[str, Any]) -> str:
+    """How many epochs a plan takes: the most likely number, and the range in which eight of ten searches are."""
+    low, high = plan["epochs_range"]
+    between = f" ({low:,.0f} to {high:,.0f} in eight of ten searches)" if f"{low:,.0f}" != f"{high:,.0f}" else ""
+    return f"about {plan['expected_epochs']:,.0f} epochs{between}"
+
+
 def hours_text(plan: dict[str, Any]) -> str:
-    """How long the training of a plan takes, and what the estimate is based on."""
+    """How long a plan takes, the range in which eight of ten searches are, and what the estimate is based on."""
     if plan["hours"] is None:
         return f"no time estimate: {plan['hours_why']}"
     hours = plan["hours"]
-    number, unit = next(
-        (hours * many, name)
+    many, unit = next(
+        (many, name)
         for many, name in ((1, "hours"), (60, "minutes"), (3600, "seconds"))
         if hours * many >= 1 or many == 3600
     )
-    return f"about {number:.2g} {unit} of training on this machine, {plan['hours_why']}"
+    low, high = (f"{end * many:.2g}" for end in plan["hours_range"])
+    between = f" ({low} to {high})" if low != high else ""
+    return f"about {hours * many:.2g} {unit}{between} on this machine with the start of Ray, {plan['hours_why']}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from results.wording import remedy_of
+from results.wording import USUAL_NAMES, remedy_of
 from search.recipes.dimensions import Choice, Number, Range, Setting, shown
 from trainables.recipe import READ_WITH, Recipe
 
@@ -205,6 +205,10 @@ def _read_family(name: str, options: Any, problems: list[Problem]) -> Choice | N
 
 def _setting(name: str, given: Any, where: tuple[str, ...], problems: list[Problem]) -> Setting | None:
     """The value `given` for a field, in the field's type; None, with a new problem, if the field does not accept it."""
+    if isinstance(given, bool) and not isinstance(default := Recipe.model_fields[name].default, bool | str):
+        kind = "a whole number" if isinstance(default, int) else "a number"  # pydantic takes true for 1
+        problems.append(Problem(where, given, f"{str(given).lower()} given; use {kind}"))
+        return None
     try:
         setting: Setting = _adapter(name).validate_python(given)
         return setting
@@ -223,5 +227,12 @@ def _adapter(name: str) -> TypeAdapter[Setting]:
 def _meant(key: str, known: Collection[str]) -> str:
     if key in OF_THE_RUN:
         return f"; set the run's {OF_THE_RUN[key]} instead"
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+    usual = USUAL_NAMES.get(str(key).lower(), "")
+    if usual:
+        inner = usual.removeprefix("recipe.")
+        return f"; did you mean {inner if inner in known else usual}?"
+    near = difflib.get_close_matches(str(key), known, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    few = len(known) <= len(_RANGE_KEYS)
+    return f"; known: {', '.join(known)}" if few else "; python -m search.run --keys recipe lists them all"

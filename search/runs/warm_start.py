@@ -13,6 +13,7 @@ from model_zoo import PRESETS, LayoutError, ResNetLayout, count_params
 from results import TrialState, read_record
 from results.record.folders import RUN_FILE
 from results.record.record import RECORD_NAME
+from results.wording import counted
 from search.config import RunConfig
 from search.errors import ConfigError
 from search.recipes.table import OF_THE_RUN
@@ -33,7 +34,8 @@ def first_candidates(config: RunConfig, storage: Path) -> tuple[list[Candidate],
     own is not in the space.
 
     Raises:
-        ConfigError: a name is neither a preset nor a run, or the N of RUN:N is not a number from 1.
+        ConfigError: a name is neither a preset nor a run, the N of RUN:N is not a number from 1, or this version can
+            read no trial of a run.
     """
     candidates = JointSpace(config.space, config.recipe)
     found: dict[Candidate, None] = {}
@@ -103,7 +105,13 @@ def _named(name: str, storage: Path) -> Iterator[tuple[str, dict[str, Any], dict
         )
     best: dict[tuple[str, str], TrialState] = {}
     by_mean = (folder / RUN_FILE).is_file() and ranks_means(folder)
-    for trial in ranked(read_record(folder), by_mean):
+    state = read_record(folder)
+    if state.skipped and not state.trials:
+        raise ConfigError(
+            f"warm_start: {name!r} has no trial that this version can read ({counted(len(state.skipped), 'line')} left "
+            f"out, the first: {state.skipped[0]}); name another run"
+        )
+    for trial in ranked(state, by_mean):
         best.setdefault((trial.layout_id, repr(trial.settings)), trial)  # the best replicate represents the others
     for trial in list(best.values())[:most]:
         yield f"{folder.name} trial {trial.trial}", trial.layout, trial.settings

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+import search.cli
 import search.run
 from tests.support.cli import COMMANDS, ROOT, command, environment, run
 
@@ -17,6 +21,9 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["4 problems", "trials: 0", "space.max_params: -5", "recipe.momentum: 2", "did you mean optimizer"],
     ),
     "unknown flag": (["--trails=3"], ["--trails", "did you mean --trials?"]),
+    "a flag like none": (["--pareto"], ["no such option --pareto (see "]),
+    "a flag that is a key": (["--lr=3"], ["no such option --lr; did you mean --set recipe.learning_rate=VALUE?"]),
+    "a data set like none": (["--dataset=nosuch"], ["an existing folder; use a known one (known: digits, "]),
     "not a number": (["--trials=many"], ["many"]),
     "unknown data set": (["--dataset=cifar11"], ["cifar11", "did you mean 'cifar10'?"]),
     "unknown sampler": (["--sampler=best"], ["sampler", "best", "tpe"]),
@@ -81,6 +88,30 @@ def test_help_ends_with_examples(module: str, tmp_path: Path) -> None:
     assert "Example:" in outcome.stdout
     assert f"python -m {module}" in outcome.stdout
     assert outcome.stderr == ""
+
+
+GROUP: Any = typer.main.get_command(search.cli.app)
+COMMANDS: dict[str, Any] = GROUP.commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_the_help_has_a_text_and_no_default_is_in_the_words_of_python(name: str) -> None:
+    context = COMMANDS[name].make_context(name, [], resilient_parsing=True)
+    for parameter in COMMANDS[name].get_params(context):
+        _, text = parameter.get_help_record(context)
+        assert text.lstrip("[")[:1].isupper(), parameter.name
+    assert not re.search(r"\[default: (\(\)|None|\[\])", COMMANDS[name].get_help(context))
+
+
+def test_the_options_of_a_search_are_in_groups() -> None:
+    context = COMMANDS["run"].make_context("run", [], resilient_parsing=True)
+    shown = COMMANDS["run"].get_help(context)
+    titles = re.findall(r"^([A-Z][\w ]+):$", shown, flags=re.MULTILINE)
+    assert titles == ["Arguments", *search.run.GROUPS]
+    options = [it for it in COMMANDS["run"].get_params(context) if it.param_type_name == "option"]
+    assert sorted(name for names in search.run.GROUPS.values() for name in names) == sorted(it.name for it in options)
+    found = [shown.index(f"\n  {option.opts[0]} ") for option in options]
+    assert len(set(found)) == len(options)
 
 
 def test_a_package_of_the_same_name_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ def test_a_finished_search_goes_on_to_more_epochs_and_under_another_budget(whole
     planned = run("search.run", *changes, "--dry-run", cwd=cwd)
     assert planned.returncode == 0, planned.stderr
     lines = planned.stdout.splitlines()
-    assert lines[2].startswith("about 8 epochs left; about ")
-    assert lines[2].endswith(" on this machine, 1 at a time, at the speed of whole")
+    assert re.match(r"about \d epochs( \(\d to \d in eight of ten searches\))? left; about ", lines[2])
+    assert lines[2].endswith(" on this machine with the start of Ray, 1 at a time, at the speed of whole")
     assert [*lines[:2], *lines[3:]] == [
         "run whole: trials 3 -> 4, max_epochs 4 -> 8",
         f"3 of 4 trials have ended, {before.epochs} epochs in total; 1 left, 0 of them partly trained",

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from results.errors import FilterError
-from results.ranking.column_names import nearest_columns
-from results.ranking.filtering import filter_table
+from results.ranking.column_names import nearest_columns, short_names
+from results.ranking.filtering import filter_table, share_note
 from results.record.reading import read_run
 from tests.support.examples import examples
 from tests.support.results_fixtures import write_run
@@ -81,10 +81,47 @@ def test_a_filter_keeps_the_rows_of_the_pandas_mask(
         ("coalesce(val_accuracy, 1) >= 0.9", [2, 4, 5]),
         ("abs(val_accuracy - 0.7) < 0.15", [0, 1]),
         ("params < (select avg(params) from trials)", [0, 2, 3, 4, 5]),
+        ("trials.val >= 0.9 or ACCURACY is null", "val_accuracy >= 0.9 or val_accuracy is null"),
+        ("test is not null", "test_accuracy is not null"),
+        ("learning_rate > 0.05 and optimizer != 'sgd'", "recipe_learning_rate > 0.05 and recipe_optimizer != 'sgd'"),
+        ("lr < 1 and bs > 1", "recipe_learning_rate < 1 and recipe_batch_size > 1"),
+        ("epochs > 2", "trials.epochs > 2"),
     ],
 )
-def test_expressions_over_the_columns_work(trials: pa.Table, where: str, kept: list[int]) -> None:
-    assert numbered(trials, where) == kept
+def test_expressions_over_the_columns_work(trials: pa.Table, where: str, kept: list[int] | str) -> None:
+    """A text for `kept` is the same condition in the names of the columns."""
+    assert numbered(trials, where) == (numbered(trials, kept) if isinstance(kept, str) else kept)
+
+
+def test_other_names_add_no_column_and_hide_none(trials: pa.Table) -> None:
+    names = short_names(trials.schema.names)
+    assert names["val"] == "val_accuracy"
+    assert names["optimizer"] == "recipe_optimizer"
+    assert not names.keys() & set(trials.schema.names)
+    assert set(names.values()) <= set(trials.schema.names)
+    assert filter_table(trials, "true") == trials
+
+
+@pytest.mark.parametrize(
+    ("where", "note"),
+    [
+        ("val_accuracy > 95", "val_accuracy is a share from 0 to 1, and 95 is given; write 0.95 for 95%"),
+        ("params > 1 and 87.5 <= trials.val", "and 87.5 is given; write 0.875 for 87.5%"),
+        ("test between 90 and 95", "test_accuracy is a share"),
+        ('"val">950', "and 950 is given; write 0.95 for 95%"),
+        ("val > 0.95 and params > 95", None),
+        ("val_loss < 2 or epochs > 3 or val = 1", None),
+    ],
+)
+def test_an_accuracy_in_percent_is_explained(trials: pa.Table, where: str, note: str | None) -> None:
+    said = share_note(where, trials.schema.names)
+    assert said is None if note is None else note in str(said)
+    filter_table(trials, where)
+
+
+def test_a_percent_sign_is_explained(trials: pa.Table) -> None:
+    with pytest.raises(FilterError, match=r"write 0\.95 for 95%"):
+        filter_table(trials, "(val > 95 %) and params > 1")
 
 
 def test_nan_is_no_number(trials: pa.Table) -> None:
@@ -167,7 +204,7 @@ def test_any_text_is_a_filter_or_an_error(trials: pa.Table, words: list[str]) ->
     [
         ("parms > 1", "params"),
         ("val_acuracy > 0.5", "val_accuracy"),
-        ("trials.recipe_lr > 1", "recipe_flip"),
+        ("trials.recipe_lr > 1", "recipe_learning_rate"),
         ("recipe.flip", "recipe_flip"),
         ('status = "completed"', "single quotes"),
         ("row_of_table < 3", "trial"),  # the filter's own count of the rows

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -163,11 +164,48 @@ def test_the_curves_of_the_trials_shown_go_to_a_spreadsheet(shown: Any, storage:
     assert len(rows) == len(expected) == 2 * 2 * 4
     for row, wanted in zip(rows, expected, strict=True):
         assert {name: type(wanted[name])(text) for name, text in row.items()} == wanted
-    assert shown("--where", "params < 0", "--curves", str(path))[0] == 0
+    assert shown("--where", "params < 0", "--curves", str(path), "--force")[0] == 0
     assert path.read_text().count("\n") == 1
     code, _, stderr = shown("--curves", str(tmp_path / "no" / "curves.csv"))
     assert (code, stderr.count("\n")) == (2, 1)
-    assert "name another --curves" in stderr
+    assert "name a file in a folder that exists" in stderr
+
+
+@pytest.mark.parametrize("flag", ["--output", "--curves"])
+def test_a_file_is_replaced_with_force_alone(flag: str, shown: Any, tmp_path: Path) -> None:
+    path = tmp_path / "there.csv"
+    path.write_text("precious\n")
+    code, _, stderr = shown(flag, str(path))
+    assert (code, stderr) == (
+        2,
+        f"error: {flag[2:]}: {path} exists; name another file, or replace it with --force\n",
+    )
+    assert path.read_text() == "precious\n"
+    assert shown(flag, str(path), "--force")[0] == 0
+    assert path.read_text().startswith(("rank,", '"run"'))
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from results.record.files import replace_file
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+replace_file(Path(sys.argv[1]), b"new" * 1000)
+"""
+
+
+def test_a_file_is_whole_whatever_ends_its_writer(storage: Path, tmp_path: Path) -> None:
+    path = tmp_path / "board.csv"
+    path.write_text("precious\n")
+    assert run_python("-c", DYING, path).returncode == -signal.SIGKILL
+    assert path.read_text() == "precious\n"
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); import results.leaderboard"
+    command = f"{limited} as it; sys.exit(it.main())"
+    outcome = run_python("-c", command, "--storage", storage, "--output", path, "--force")
+    assert (outcome.returncode, outcome.stdout) == (2, b"")
+    assert outcome.stderr.decode().startswith(f"error: {path}: File too large; ")
+    assert path.read_text() == "precious\n"
+    assert [other.name for other in tmp_path.iterdir() if other.is_file()] == ["board.csv"]
 
 
 @pytest.mark.parametrize("flag", ["--output", "--curves"])
@@ -215,15 +253,18 @@ def test_notes_on_damage_go_to_stderr(shown: Any, storage: Path) -> None:
     ("arguments", "message"),
     [
         (["--topp", "3"], "no such option --topp; did you mean --top?"),
+        (["--pareto"], "no such option --pareto (see "),
         (["--top", "0"], "--top"),
         (["--top", "many"], "--top"),
         (["--top"], "'--top' requires an argument"),
         (["--format", "xml"], "'parquet'"),
         (["--where", "parms > 1"], "'parms' is not a column; use params"),
         (["--where", "1; DROP TABLE trials"], "give one condition on the columns"),
-        (["--sort", "accuracy"], "'accuracy' is not a column; use val_accuracy"),
+        (["--sort", "acuracy"], "'acuracy' is not a column; use val_accuracy"),
         (["alhpa"], "no run 'alhpa'; "),
-        (["--output", "absent/file"], "absent/file: No such file or directory"),
+        (["--output", "absent/file"], "output: absent/file cannot be written; name a file in a folder that exists"),
+        (["--output", os.devnull, "--force"], "is a device or a pipe"),
+        (["--force"], "--force is for --output and --curves"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(shown: Any, arguments: list[str], message: str) -> None:
@@ -322,7 +363,18 @@ def test_a_csv_file_holds_every_column(tmp_path: Path) -> None:
     assert {"recipe_optimizer", "retries", "reused"} <= set(pd.read_csv(tmp_path / "board.csv").columns)
 
 
-def test_a_heading_sorts_as_its_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "column"), [("-val", "-val_accuracy"), ("accuracy", "val_accuracy"), ("-lr", "-recipe_learning_rate")]
+)
+def test_a_heading_sorts_as_its_column(name: str, column: str, tmp_path: Path) -> None:
     write_run(tmp_path / "runs" / "one")
-    boards = [rank_trials(tmp_path / "runs", sort=name)["trial"].tolist() for name in ("-val", "-val_accuracy")]
+    boards = [rank_trials(tmp_path / "runs", sort=it)["trial"].tolist() for it in (name, column)]
     assert boards[0] == boards[1]
+
+
+def test_a_share_given_in_percent_is_explained_where_it_matches_nothing(shown: Any) -> None:
+    code, _, errors = shown("--where", "val > 95")
+    assert code == 0
+    assert errors == (
+        "note: val_accuracy is a share from 0 to 1, and 95 is given; write 0.95 for 95%\nnote: no trial matches\n"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from itertools import pairwise
@@ -13,10 +14,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from results.errors import ResultsError, RunNotFoundError
 from results.ranking.query import RANKED_SCHEMA, arrow_table, rank_table, rank_trials
 from results.ranking.ranking_rule import rule_key
+from results.ranking.terminal import print_table
 from results.record.reading import read_run
 from results.record.record import Record
 from results.record.tables import TRIALS_SCHEMA
@@ -237,3 +240,22 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         rank_trials(tmp_path, top=0)
     with pytest.raises(RunNotFoundError, match="has run"):
         rank_trials(tmp_path, ["ran"])
+
+
+@pytest.mark.parametrize("same_layout", [False, True])
+def test_at_80_columns_what_explains_the_order_stays(same_layout: bool, tmp_path: Path) -> None:
+    write_run(tmp_path / "alpha")
+    board = rank_trials(tmp_path)
+    for number, name in enumerate(["learning_rate", "weight_decay", "label_smoothing", "batch_size"]):
+        board[f"recipe_{name}"] = [0.000123 * (row + number) for row in range(len(board))]
+    if same_layout:
+        for name in ("blocks", "channels", "layout_id"):
+            board[name] = [board[name].iloc[0]] * len(board)
+        board = board[board["rank"].notna() & ~board["mid_course"].fillna(False)]
+    screen = io.StringIO()
+    print_table(board, board, Console(file=screen, width=80))
+    head = screen.getvalue().partition("───")[0]
+    assert all(word in head.split() for word in ("rank", "trial", "status", "val", "epochs", "rung", "params"))
+    left_out = " ".join(screen.getvalue().split()).partition("Left out at this width: ")[2]
+    assert "label smoothing" in left_out
+    assert ("blocks" in left_out, "learning rate" in left_out) == (same_layout, not same_layout)

@@ -23,9 +23,9 @@ from results.trial_page.rungs import rungs_of
 from results.trial_page.text import LEVELS, PLAIN_LEVELS, page_text, sparkline
 from search.config import RunConfig, compose
 from search.config.views import Ladder
-from search.driver.rungs import AshaRungs
 from search.layouts.enumeration import count_in_window
 from search.runs.folder import read_config, write_run_file
+from search.runs.rungs import AshaRungs
 from tests.support.cli import ROOT
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
 from trainables.recipe import Recipe

@@ -19,7 +19,6 @@ from results import Record, RunState
 from search.config import RunConfig
 from search.driver.reconcile import reconcile
 from search.driver.retries import RetryRules
-from search.driver.rungs import AshaRungs
 from search.driver.searcher import RecordSearcher
 from search.driver.stopping import StopRequest
 from search.planning.preparation import Prepared
@@ -28,6 +27,7 @@ from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import NO_CONFIRMATION, Confirmation
 from search.runs.folder import read_val_images
 from search.runs.reuse import ReusableResults
+from search.runs.rungs import AshaRungs
 from tests.support.results_fixtures import start_session
 from trainables.checkpoints.files import FORMAT, read_epoch
 

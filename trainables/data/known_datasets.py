@@ -62,11 +62,11 @@ DATASETS: dict[str, DatasetInfo] = {
 def known_dataset(name: str, image_size: int | None = None, test_share: float = TEST_FRACTION) -> DatasetInfo:
     """Return the facts of the data set called `name`; `test_share` becomes the test set of one without its own.
 
-    Raises DatasetError for an unknown name, with the nearest known one, or for another `image_size` than the set's.
+    Raises DatasetError for an unknown name, with a similar known one, or for another `image_size` than the set's.
     """
     if name not in DATASETS:
-        nearest = difflib.get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.0)[0]
-        remedy = "check the path" if os.sep in name else f"did you mean {nearest!r}?"
+        near = [] if os.sep in name else difflib.get_close_matches(name.lower(), DATASETS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else "check the path" if os.sep in name else "use a known one"
         raise DatasetError(
             f"{name!r} is neither a known data set nor an existing folder; {remedy} "
             f"(known: {', '.join(DATASETS)}, or the path of a folder of class folders)"

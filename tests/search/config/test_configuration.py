@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from search.config import compose
+from search.config import RunConfig, compose
+from search.config.changes import changed
+from search.config.composition import flags_of
 from search.config.dataset_defaults import DATASET_DEFAULTS
-from search.config.flags import config_flag, seconds
+from search.config.flags import config_flag, nested
+from search.config.quantities import count, seconds
 from search.errors import ConfigError, ResourceError, ResumeError
-from search.layouts import require_feasible
+from search.layouts import LayoutSpace, require_feasible
 from search.planning.resources import fitting_concurrency
 from search.runs import read_config
 from search.runs.folder import new_run_folder, write_run_file
 from trainables.data.datasets import DATASETS
+from trainables.errors import DatasetError
+from trainables.recipe import Recipe
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -88,8 +94,83 @@ def test_durations(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "1h30", "-5", "5 m", "m"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="time_budget"):
-        seconds(text)
+    with pytest.raises(ConfigError, match=r"^time_budget_s: .* given; write seconds or a duration such as 45m"):
+        compose(None, None, {"time_budget_s": text}, [])
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "1e400", "99999999d", "inf", "1e300", "1e11"])
+def test_a_time_that_overflows_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^time_budget_s: .{0,90}; (use|write) .* as (1h30m|45m, 2h or 1h30m)$"):
+        compose(None, None, {}, [f"time_budget_s={value}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *(("300000", 300_000), ("300_000", 300_000), ("300,000", 300_000), ("3e5", 300_000), ("300k", 300_000)),
+        *(("0.3M", 300_000), ("5M", 5_000_000), ("1.25 M", 1_250_000), ("2g", 2 * 10**9), ("0", 0), ("-7", -7)),
+        *(("1.0", 1), ("1.50k", 1500)),
+    ],
+)
+def test_counts(text: str, expected: int) -> None:
+    assert count(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "many", "1.5", "1.2345k", "5MB", "k", "1,00", "1e-3", "nan", "inf", "true"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^trials: .* given; use a whole number"):
+        compose(None, None, {"trials": text}, [])
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1e999999999999", "9e99T"])
+def test_a_count_beyond_all_numbers_is_refused(text: str) -> None:
+    for key in ("trials", "space.max_params", "seed"):
+        with pytest.raises(ConfigError, match=f"^{key}: .{{0,60}}; use at most") as caught:
+            compose(None, None, nested({key: text}), [])
+        assert len(str(caught.value)) < 200
+
+
+COUNTS = [
+    *(
+        name
+        for name, field in RunConfig.model_fields.items()
+        if re.search(r"^(?!tuple).*\bint\b", str(field.annotation))
+    ),
+    *(f"space.{name}" for name in LayoutSpace.model_fields if name.startswith(("min_", "max_"))),
+]
+NUMBERS = [
+    *(f"space.{name}" for name in ("stages", "blocks", "channels", "kernels", "strides", "groups", "skip_kernels")),
+    *(f"recipe.{name}" for name, field in Recipe.model_fields.items() if type(field.default) in (int, float)),
+    *("time_budget_s", "gpus_per_trial"),
+]
+
+
+@pytest.mark.parametrize("key", [*COUNTS, *NUMBERS])
+@pytest.mark.parametrize("value", ["true", "false", "nan", "[true, 3]", "{low = true, high = 3}"])
+def test_neither_a_bool_nor_nan_is_a_number(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}[a-z.0-9]*: "):
+        compose(None, None, {}, [f"{key}={value}"])
+
+
+@pytest.mark.parametrize("key", COUNTS)
+def test_every_count_is_read_with_a_suffix_from_flags_files_and_sets(key: str, tmp_path: Path) -> None:
+    outcomes = []
+    file = tmp_path / "all.toml"
+    file.write_text(f'{key} = "0.004k"\n')
+    for given in ((file, {}, []), (None, {}, [f"{key}=0.004k"]), (None, {}, [f"{key}=4"])):
+        try:
+            outcomes.append(compose(given[0], None, given[1], given[2]))
+        except (ConfigError, DatasetError) as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert "whole number" not in str(outcomes[0])
+
+
+def test_a_budget_with_a_suffix_has_the_floor_of_the_number(tmp_path: Path) -> None:
+    before = compose(None, None, {"space": {"max_params": "20k"}}, [])
+    assert (before.space.min_params, before.space.max_params) == (16_000, 20_000)
+    after = changed(before, flags_of({"space": {"max_params": "3e4"}}, ["trials=1k"])).config
+    assert (after.space.min_params, after.space.max_params, after.trials) == (24_000, 30_000, 1_000)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from results.wording import USUAL_NAMES
 from search.config import compose
+from search.config.reference import all_keys
 from search.errors import ConfigError
 
 SETS = {
@@ -32,6 +34,21 @@ SETS = {
     "space.optimizer=sgd": "space.optimizer: no such key; did you mean recipe.optimizer?",
     "space.chanels=[3]": "space.chanels: no such key; did you mean channels?",
     "max_epoch=3": "max_epoch: no such key; did you mean max_epochs?",
+    "lr=0.1": "lr: no such key; did you mean recipe.learning_rate?",
+    "recipe.lr=0.1": "recipe.lr: no such key; did you mean learning_rate?",
+    "space.lr=0.1": "space.lr: no such key; did you mean recipe.learning_rate?",
+    "BS=64": "BS: no such key; did you mean recipe.batch_size?",
+    "recipe.wd=0": "recipe.wd: no such key; did you mean weight_decay?",
+    "widths=[16]": "widths: no such key; did you mean space.channels?",
+    "space.widths=[16]": "space.widths: no such key; did you mean space.channels?",
+    "recipe.layers=3": "recipe.layers: no such key; did you mean space.blocks?",
+    "depth=3": "depth: no such key; did you mean space.blocks?",
+    "epochs=3": "epochs: no such key; did you mean max_epochs?",
+    "space.trials=3": "space.trials: no such key; did you mean trials outside of [space]?",
+    "learning_rat=1": "learning_rat: no such key; did you mean recipe.learning_rate?",
+    "qwxz=1": "qwxz: no such key; python -m search.run --keys lists them all",
+    "space.qwxz=1": "space.qwxz: no such key; python -m search.run --keys space lists them all",
+    "recipe.qwxz=1": "recipe.qwxz: no such key; python -m search.run --keys recipe lists them all",
     "max_epochs=0": "max_epochs: 0 given; use at least 1",
     "max_epochs=-3": "max_epochs: -3 given; use at least 1",
     "data_dir=3": "data_dir: 3 given; use a string",
@@ -58,6 +75,18 @@ def told(file: Path | None = None, space: Path | None = None, *sets: str) -> str
 @pytest.mark.parametrize("assignment", SETS)
 def test_a_wrong_value_names_key_value_and_remedy(assignment: str) -> None:
     assert told(None, None, assignment) == SETS[assignment]
+
+
+@pytest.mark.parametrize("name", USUAL_NAMES)
+def test_every_other_name_leads_to_a_key_and_is_none_itself(name: str) -> None:
+    keys = {key.name for key in all_keys({})}
+    assert USUAL_NAMES[name] in keys
+    assert name not in keys
+    for table in ("", "space.", "recipe."):
+        if f"{table}{name}" not in keys:
+            meant = USUAL_NAMES[name].removeprefix(table if table == "recipe." else "")
+            assert f"{table}{name}: no such key; " in (said := told(None, None, f"{table}{name}=1"))
+            assert meant in said
 
 
 @pytest.mark.parametrize("path", PREDICATES)

@@ -12,8 +12,8 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from results import Record, RunState, read_record
 from search.config.views import Ladder
-from search.driver.rungs import AshaRungs
 from search.driver.scheduler import AshaScheduler
+from search.runs.rungs import AshaRungs
 from tests.support.examples import examples
 from tests.support.results_fixtures import report, start_session, suggestion
 from trainables.schedule import rung_epochs

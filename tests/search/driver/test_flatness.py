@@ -23,13 +23,13 @@ from search.config.views import Ladder
 from search.driver import session
 from search.driver.disk_watch import PatientRecord
 from search.driver.display import LineDisplay, SilentDisplay
-from search.driver.rungs import AshaRungs
 from search.planning.preparation import Prepared
 from search.runs import standings
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.folder import write_run_file
 from search.runs.ranking import Leaders, ranked
 from search.runs.reuse import ReusableResults
+from search.runs.rungs import AshaRungs
 from tests.support.results_fixtures import report, run_trial, start_session
 from tests.support.simulated_sessions import searcher_over
 

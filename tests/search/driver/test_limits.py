@@ -15,12 +15,12 @@ from search.config import RunConfig, compose
 from search.config.changes import changed
 from search.config.views import Ladder
 from search.driver.reconcile import reconcile
-from search.driver.rungs import AshaRungs
 from search.errors import SearchError
 from search.evaluation.kept_network import require_ranked_epoch
 from search.layouts import count_feasible
 from search.runs.checkpoint_files import checkpoint_path, drop_checkpoints
 from search.runs.ranking import ranked, rung_counts
+from search.runs.rungs import AshaRungs
 from search.runs.warm_start import candidate_to_dict, first_candidates, stored_candidates
 from search.sampling import JointSpace
 from search.sampling.feasible_sampler import SpaceExhausted

@@ -15,9 +15,9 @@ from results import Record
 from results.record.trial_state import Limits
 from search.config.views import Ladder
 from search.driver.reconcile import reconcile
-from search.driver.rungs import AshaRungs
 from search.driver.session import RequestedStop
 from search.driver.stopping import StopRequest, sigterm_kept, stop_on_signals, terminated_like_interrupted
+from search.runs.rungs import AshaRungs
 from tests.support.cli import ROOT
 from tests.support.results_fixtures import run_trial, start_session
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from pydantic import ValidationError
 
-from model_zoo import PRESETS, ResNetLayout, count_params
+from model_zoo import PRESETS, ResNetLayout, count_flops, count_params
 from search.config import RunConfig
 from search.config.composition import read_toml
 from search.errors import ConfigError, EmptySpaceError
@@ -65,6 +65,9 @@ def window(low: int, high: int, **others: Any) -> LayoutSpace:
 
 def test_the_bound_that_empties_a_space_is_named_with_the_nearest_counts() -> None:
     counts = sorted(count_params(layout) for layout in brute_force(window(0, 10**6)))
+    rejected = f"all {len(counts):,} layouts within the parameter limits are rejected"
+    depths = [layout.depth for layout in brute_force(window(0, 10**6))]
+    flops = [count_flops(layout, (32, 32)) for layout in brute_force(window(0, 10**6))]
     below, above = next((a, b) for a, b in itertools.pairwise(counts) if b - a > 2)
     for space, message in (
         (window(0, counts[0] - 1), f"max_params: the smallest layout has {counts[0]:,} parameters, above the budget"),
@@ -75,15 +78,15 @@ def test_the_bound_that_empties_a_space_is_named_with_the_nearest_counts() -> No
         (window(below + 1, above - 1), f"the nearest have {below:,} and {above:,}; widen the limits"),
         (
             window(0, 10**6, predicate=nothing),
-            f"predicate: all {len(counts):,} layouts within the parameter limits are rejected; loosen it",
+            f"predicate: {rejected}; loosen it",
         ),
         (
             window(0, 10**6, min_depth=1000),
-            f"min_depth: all {len(counts):,} layouts within the parameter limits are rejected; loosen it",
+            f"min_depth: {rejected}; min_depth = 1,000 rejects all; lower it to {max(depths)} or less",
         ),
         (
             window(0, 10**6, max_flops=1, predicate=even),
-            f"max_flops, predicate: all {len(counts):,} layouts within the parameter limits are rejected; loosen them",
+            f"max_flops, predicate: {rejected}; max_flops = 1 rejects all; raise it to {min(flops):,} or more",
         ),
     ):
         assert count_feasible(space) == 0

@@ -15,7 +15,7 @@ from rich.console import Console
 from model_zoo import PRESETS
 from results import TableWriter, read_record, read_run
 from search.config import RunConfig, compose
-from search.config.flags import size_bytes
+from search.config.quantities import size_bytes
 from search.driver.disk_watch import DiskWatch, PatientRecord
 from search.driver.display import SilentDisplay
 from search.errors import ConfigError, ResourceError
@@ -72,22 +72,22 @@ class Watched:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [(None, None), ("500000", 500_000), ("750M", 750 * MIB), ("1.5g", 3 * 2**29), ("2T", 2**41), ("8K", 8192)],
+    [("500000", 500_000), ("750M", 750 * MIB), ("1.5g", 3 * 2**29), ("2T", 2**41), ("8K", 8192)],
 )
-def test_sizes_are_read_with_binary_suffixes(text: str | None, size: int | None) -> None:
+def test_sizes_are_read_with_binary_suffixes(text: str, size: int) -> None:
     assert size_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "20GB", "-3M", "much", "1 G"])
 def test_what_is_no_size_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match=r"disk_quota: .* given; write bytes or a size such as"):
-        size_bytes(text)
+        compose(None, None, {"disk_quota": text}, [])
 
 
-@pytest.mark.parametrize("text", ["9" * 308 + "T", "9" * 5000])
+@pytest.mark.parametrize("text", ["9" * 27, "9" * 308 + "T", "9" * 5000])
 def test_a_size_beyond_all_numbers_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^disk_quota: '9+T?' given, more than any disk holds; use a size such as"):
-        size_bytes(text)
+    with pytest.raises(ConfigError, match=r"^disk_quota: '9{27,37}[.]*' given, more than any disk holds; use a size"):
+        compose(None, None, {"disk_quota": text}, [])
 
 
 @pytest.mark.parametrize(

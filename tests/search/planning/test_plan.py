@@ -21,7 +21,7 @@ from search.runs.folder import write_run_file
 from search.runs.warm_start import first_candidates
 from search.text import flops_text
 from tests.support.cli import run
-from tests.support.results_fixtures import run_trial, start_session
+from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 
 
 def planned(config: RunConfig, storage: Path) -> dict[str, Any]:
@@ -119,20 +119,44 @@ def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path:
     plan = planned(config, tmp_path)
     pace = 40_000 * (3 * 100 + 144) / 2.5  # FLOPs a second: 100 images trained on, 144 of 1,438 validated on
     assert plan["hours"] == pytest.approx(plan["training_flops"] / pace / 3600)
+    assert plan["hours_range"][0] < plan["hours"] < plan["hours_range"][1]
     assert plan["hours_why"] == "1 at a time, at the speed of same"
     quicker = compose(None, None, {"trials": 20, "concurrency": 1, "cpus_per_trial": 4096}, [])
     assert planned(quicker, tmp_path)["hours_why"] == "this machine lacks the resources that a trial needs"
     shown = run("search.run", "--dry-run", "--trials=20", "--concurrency=1", f"--storage={tmp_path}", cwd=tmp_path)
-    text = f"about {plan['hours']:.2g} hours of training on this machine, 1 at a time, at the speed of same\n"
-    assert text in shown.stdout
+    assert f"{hours_text(plan)}\n" in shown.stdout
 
 
 @pytest.mark.parametrize(
     ("hours", "text"), [(66.3, "66 hours"), (0.5, "30 minutes"), (0.005, "18 seconds"), (1e-5, "0.036 seconds")]
 )
 def test_the_time_has_a_unit_that_can_be_read(hours: float, text: str) -> None:
-    told = hours_text({"hours": hours, "hours_why": "as fast as others"})
-    assert told == f"about {text} of training on this machine, as fast as others"
+    alone = {"hours": hours, "hours_range": [hours, hours], "hours_why": "as fast as others"}
+    assert hours_text(alone) == f"about {text} on this machine with the start of Ray, as fast as others"
+    number = text.split()[0]
+    told = hours_text(alone | {"hours_range": [hours, 2 * hours]})
+    assert told.startswith(f"about {text} ({number} to {2 * float(number):.2g}) on this machine")
+
+
+def test_the_start_of_trials_and_sessions_is_part_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose(None, None, {"trials": 20, "concurrency": 1}, [])
+    hours = {}
+    for name, start_s, session_s in (("bare", 0.0, 0.0), ("slow", 10.0, 7.0)):
+        write_run_file(tmp_path / name / "run", compose(None, None, {"trials": 2}, []))
+        clock = iter([100.0, 100.0, 101.0, 104.0, 104.0, 112.0 + start_s, 120.0 + session_s])
+        with Record(tmp_path / name / "run") as record:
+            monkeypatch.setattr("time.time", lambda clock=clock: next(clock))
+            start_session(record)
+            record.append("suggested", **suggestion(0))
+            record.append("started", trial=0, session=1)
+            record.append("report", **(report(0, 1, None) | {"train_time_s": 2.0, "eval_time_s": 1.0}))
+            record.append("report", **(report(0, 2, 1) | {"train_time_s": 6.0, "eval_time_s": 2.0}))
+            record.append("ended", trial=0, status="completed", error=None)
+            wall_s = 112.0 + start_s - 101.0 + session_s
+            record.append("session-ended", session=1, reason="done", wall_time_s=wall_s)
+            monkeypatch.undo()
+        hours[name] = planned(config, tmp_path / name)["hours"]
+    assert (hours["slow"] - hours["bare"]) * 3600 == pytest.approx(20 * 10 + 7)
 
 
 def test_a_plan_says_what_ends_it_early(tmp_path: Path) -> None:

@@ -300,6 +300,30 @@ def test_a_rate_that_is_much_for_its_optimizer_is_told(optimizer: str, rate: str
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("learning_rate=[0.1,0.001]", "learning_rate: [0.001, 0.1] are two choices"),
+        ("weight_decay=[1e-5,1e-3]", "weight_decay: [1e-05, 0.001] are two choices"),
+        ("learning_rate=[0.01,0.1]", "a range is {low = 0.01, high = 0.1, log = true}"),
+        ("learning_rate=[0.02,0.1]", None),
+        ("learning_rate=[0.001,0.01,0.1]", None),
+        ("learning_rate={low=0.001,high=0.1}", None),
+        ("learning_rate={low=0.1,high=1.1,step=1.0}", None),
+        ("mixup_alpha=[0,0.2]", None),
+        ("batch_size=[16,256]", None),
+        ("families.rate={slow={learning_rate=0.001},fast={learning_rate=0.1}}", None),
+    ],
+)
+def test_two_values_far_apart_may_be_meant_as_a_range(given: str, told: str | None) -> None:
+    notes = [note for note in compose(None, None, {}, [f"recipe.{given}"]).notes if "two choices" in note]
+    assert len(notes) == (told is not None)
+    assert told is None or told in notes[0]
+    assert "two choices" not in str(
+        compose(None, None, {"sampler": "grid"}, ["recipe.learning_rate=[0.1,0.001]"]).notes
+    )
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda path: path.stem)
 def test_the_shipped_configurations_set_nothing_that_is_not_read(path: Path) -> None:
     assert compose(path, None, {}, []).recipe.unread == []

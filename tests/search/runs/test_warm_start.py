@@ -211,3 +211,25 @@ def test_a_warm_start_of_which_nothing_fits_is_refused(changed: dict[str, Any], 
         match=r"^warm_start: no layout of it can be tried: earlier trial 0 left out, the space does not offer",
     ):
         prepare(composed, tmp_path / "new", RunState(), tmp_path, None, say=print)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (b'{"event"', b'{"happening"'),
+        (b'"layout":{', b'"layout":{"attention":1,'),
+        (b'"recipe":{', b'"recipe":{"lion":true,'),
+        (b"\n", b"\xff\n"),
+    ],
+)
+def test_a_run_of_which_this_version_reads_no_trial_is_one_line(ours: bytes, theirs: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "earlier", FIVE)
+    path = tmp_path / "earlier" / "record.jsonl"
+    path.write_bytes(path.read_bytes().replace(ours, theirs))
+    for names in (["earlier"], ["arora-resnet10", "earlier:1"]):
+        with pytest.raises(ConfigError) as caught:
+            first_candidates(config(RUN, *names), tmp_path)
+        said = str(caught.value)
+        assert said.startswith(f"warm_start: {names[-1]!r} has no trial that this version can read (")
+        assert said.endswith("); name another run")
+        assert "\n" not in said
