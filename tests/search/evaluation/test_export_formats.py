@@ -64,7 +64,7 @@ def files(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run_app(app, ["--storage", str(runs), "trained:0", "-o", str(folder / f"best{suffix}")]) == 0
     draw = np.random.default_rng(0)
     (folder / "images").mkdir()
-    for number, size in enumerate([(16, 16), (90, 31), (20, 300), (40, 40, 3), (7, 5, 3)]):
+    for number, size in enumerate([(20, 300), (90, 31), (7, 5, 3)]):
         image = Image.fromarray(draw.integers(0, 256, size, dtype=np.uint8))
         exif = image.getexif()
         exif[0x0112] = 6 if number == 1 else 1  # turned by a quarter
@@ -104,7 +104,7 @@ def test_a_bare_script_names_the_classes_that_predict_names(
     done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:-1] == expected
-    assert len(expected) == 5
+    assert len(expected) == 3
 
 
 def test_onnx_is_one_file_for_any_batch_and_size(files: Path, runs: Path) -> None:
