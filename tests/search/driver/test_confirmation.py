@@ -17,12 +17,12 @@ from search.config import compose
 from search.config.changes import changed
 from search.config.views import Ladder
 from search.driver.display import LineDisplay
-from search.driver.rungs import AshaRungs
 from search.runs import read_config
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.confirmation import Confirmation
 from search.runs.folder import change_config, write_run_file
 from search.runs.ranking import Leaders, ranked
+from search.runs.rungs import AshaRungs
 from tests.support.cli import events
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 from tests.support.simulated_sessions import drive

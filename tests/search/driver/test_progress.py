@@ -7,11 +7,11 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from search.driver.rungs import AshaRungs
 
 from results import Record, RunState
 from search.config.views import Budgets, Ladder
 from search.driver.display.progress import Expectation, Pace, awaited, expected, training_began_s
+from search.runs.rungs import AshaRungs
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion
 
 LADDER = Ladder((2, 6, 18), 3)
