@@ -47,7 +47,7 @@ def launch(
         DatasetError: the data set cannot be loaded.
     """
     display = _display(config, quiet or json)
-    folder = new_run_folder(storage, name, config.dataset)
+    folder = new_run_folder(storage, name, config.refit_of or config.dataset)
     prepared = prepare(config, folder, RunState(), storage, address, say=say)
     for sentence in [*config.notes, *prepared.left_out]:
         say(sentence)
@@ -145,7 +145,7 @@ def show_plan(config: RunConfig, storage: Path, name: str | None, address: str |
     from search.planning.plan import make_plan
     from search.planning.plan_text import print_plan
 
-    folder = new_run_folder(storage, name, config.dataset)
+    folder = new_run_folder(storage, name, config.refit_of or config.dataset)
     prepared = prepare(config, folder, RunState(), storage, address, say=say, only_plan=True)
     _show(make_plan(prepared, storage), print_plan, json=json)
     return 0

@@ -115,7 +115,8 @@ def rank_table(
             trials = trials.append_column(field, pa.nulls(trials.num_rows, field.type))
     frame = _frame(trials)
     if over_seeds is None:
-        over_seeds = bool(len(frame)) and bool((frame["val_splits"].fillna(1) > 1).all())
+        by_mean = (frame["val_splits"].fillna(1) > 1) | frame["refit_of"].notna()
+        over_seeds = len(frame) > 1 and bool(by_mean.all())
     if full_fidelity:
         frame = frame[frame["status"] == "completed"]
     if not all_trials:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Console
@@ -18,12 +18,15 @@ from results.ranking.ties import TIES
 if TYPE_CHECKING:
     import pandas as pd
 
+_NARROW: Final = {"learning rate": "lr", "batch size": "batch", "weight decay": "decay"}
+"""Usual short names of the recipe's fields, for a narrow terminal; filters take them as well."""
+
 
 def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> None:
     """Prints the rows `shown` of the leaderboard `board`, and below them the ranking rule.
 
-    Where it is too wide, the headings of the recipe's fields are broken at their spaces; then columns are left out, the
-    least important first, until the rest fits the console's width.
+    Where it is too wide, the headings of the recipe's fields are shortened or broken at their spaces; then columns are
+    left out, the least important first, until the rest fits the console's width.
     """
     columns = short_columns(shown, board)
     dropped: list[ShortColumn] = []
@@ -33,7 +36,7 @@ def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> N
         return console.measure(_table(columns), options=unlimited).maximum > console.width
 
     if too_wide():
-        columns = [(replace(column, title=_broken(column)), cells) for column, cells in columns]
+        columns = [(replace(column, title=_narrow(column)), cells) for column, cells in columns]
     while len(columns) > 1 and too_wide():
         least = min(reversed(columns), key=lambda pair: pair[0].importance)  # the last one of equal importance
         columns.remove(least)
@@ -62,8 +65,10 @@ def comparability_lines(shown: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _broken(column: ShortColumn) -> str:
-    return column.title.replace(" ", "\n") if column.source.startswith("recipe_") else column.title
+def _narrow(column: ShortColumn) -> str:
+    if not column.source.startswith("recipe_"):
+        return column.title
+    return _NARROW.get(column.title, column.title.replace(" ", "\n"))
 
 
 def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:

@@ -41,12 +41,13 @@ DATA_FIELDS: Final = (
     pa.field("train_images", pa.int64()),
     pa.field("val_images", pa.int64()),
     pa.field("val_splits", pa.int64()),
+    pa.field("refit_of", pa.string()),
 )
 """Columns that a leaderboard adds to the trials of a run: its data set, the identity of the images (a digest of the
 training set, with the seeds of the validation splits and their share if that is not 0.1, or with `val` where the data
-set has its own), and the numbers of training images, of validation images and of validation splits. All are null if the
-run's `run.json` is missing or damaged, the identity and the numbers of images also if a version wrote it that did not
-store them."""
+set has its own, `all` where none are left for validation), the numbers of training images, of validation images and of
+validation splits, and the trial that a refit trains again. All are null if the run's `run.json` is missing or damaged,
+the identity and the numbers of images also if a version wrote it that did not store them."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
 
 def with_data(trials: pa.Table, folder: Path) -> pa.Table:
     """The trials of the run in `folder` with `DATA_FIELDS` as their last columns."""
-    facts: tuple[str | None, str | None, int | None, int | None, int | None] = None, None, None, None, None
+    facts: tuple[str | int | None, ...] = (None,) * len(DATA_FIELDS)
     try:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
@@ -119,8 +120,10 @@ def with_data(trials: pa.Table, folder: Path) -> pa.Table:
         first = config["split_seed"]
         drawn = f"{first}-{first + splits - 1}" if splits > 1 else f"{first}"
         drawn += "" if share == USUAL_SHARE else f"/{share:g}"
-        known = f"{data['sha256'][:12]}/{'val' if validation.get('own') else drawn}" if data else None
-        facts = str(config["dataset"]), known, data.get("train_images"), validation.get("images"), splits
+        drawn = "all" if config.get("all_data") else "val" if validation.get("own") else drawn
+        known = f"{data['sha256'][:12]}/{drawn}" if data else None
+        numbers = data.get("train_images"), validation.get("images"), splits
+        facts = str(config["dataset"]), known, *numbers, config.get("refit_of") or None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # a leaderboard shows the trials of a run whose configuration is lost
     for field, value in zip(DATA_FIELDS, facts, strict=True):

@@ -48,6 +48,8 @@ FIXED: Final = {
     "test_share": _OTHER_IMAGES,
     "val_folder": _OTHER_IMAGES,
     "validation_splits": _OTHER_IMAGES,
+    "all_data": _OTHER_IMAGES,
+    "refit_of": "it says what the run was started for",
     "grace_epochs": _LADDER,
     "reduction_factor": _LADDER,
     "earlier_max_epochs": "it follows max_epochs",

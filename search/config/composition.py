@@ -33,12 +33,12 @@ def compose(file: Path | None, space_file: Path | None, flags: Mapping[str, Any]
     if file is not None:
         content = read_toml(file)
         refuse_misplaced(file, content, RunConfig, of_space=False)
-        _merge(given, content)
+        merge(given, content)
     if space_file is not None:
         content = read_toml(space_file)
         refuse_misplaced(space_file, content, RunConfig, of_space=True)
-        _merge(given, {"space": content})
-    _merge(given, _assigned(flags, sets))
+        merge(given, {"space": content})
+    merge(given, _assigned(flags, sets))
     if "earlier_max_epochs" in given:
         raise ConfigError("earlier_max_epochs: recorded by resumes that change max_epochs; leave it out")
     return validated(given)
@@ -58,9 +58,9 @@ def flags_of(flags: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
 
 def _assigned(flags: Mapping[str, Any], sets: Iterable[str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    _merge(given, flags)
+    merge(given, flags)
     for assignment in sets:
-        _merge(given, _parse_assignment(assignment))
+        merge(given, _parse_assignment(assignment))
     return given
 
 
@@ -88,7 +88,7 @@ def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
         # A list of layouts is not made of the data set's usual choices, and needs no floor; the budget is the same.
         budget = {name: value for name, value in defaults.get("space", {}).items() if name == "max_params"}
         defaults = {**defaults, "space": {"min_params": 0, **budget}}
-    _merge(values, {**defaults, "recipe": {}})
+    merge(values, {**defaults, "recipe": {}})
     if "max_epochs" in given and "grace_epochs" not in given:
         # A short run needs a first rung inside it; the default grace period is for the default length.
         usual = values.get("grace_epochs", RunConfig.model_fields["grace_epochs"].default)
@@ -98,7 +98,7 @@ def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
     splits = given.get("validation_splits")
     if isinstance(splits, int) and splits > 1:
         values["replicates"] = splits
-    _merge(values, given)
+    merge(values, given)
     if recipe is None or isinstance(recipe, Mapping):
         values["recipe"] = over_defaults(recipe or {}, defaults.get("recipe", {}))
     if not of_folder:
@@ -180,13 +180,14 @@ def _plain_words(text: str) -> Any:
     return words if words and all(map(_WORD.fullmatch, words)) else text
 
 
-def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+def merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+    """Puts the values of `source` into `target`, table by table."""
     for key, value in source.items():
         if isinstance(value, Mapping) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
+            merge(target[key], value)
         elif isinstance(value, Mapping):
             target[key] = {}
-            _merge(target[key], value)
+            merge(target[key], value)
         else:
             target[key] = value
 

@@ -75,6 +75,11 @@ class RunConfig(BaseModel):
     and image folders without test/."""
     val_folder: bool = True
     """Whether the val/ of an image folder is its validation split; false leaves it out."""
+    all_data: bool = False
+    """Whether to train on the validation images too, for a run of one layout and recipe; then no accuracy is measured
+    before the final evaluation, and nothing is chosen."""
+    refit_of: str = ""
+    """The trial, as RUN:TRIAL, that search.refit trains again in this run; empty for a search."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Number of trainings in total, replicates included."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -143,6 +148,8 @@ class RunConfig(BaseModel):
                 f"seed: {self.seed} leaves too few seeds above it for {self.replicates} replicates; "
                 f"use at most {2**31 - self.replicates}"
             )
+        if self.all_data:
+            problems += self._judged_without_images()
         if self.replicates < self.validation_splits:
             problems.append(
                 f"replicates: {self.replicates} given, but {self.validation_splits} validation_splits need a training "
@@ -164,6 +171,22 @@ class RunConfig(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _judged_without_images(self) -> list[str]:
+        """Sentences on what needs the validation images that `all_data` trains on."""
+        problems = []
+        fixed = self.recipe.fixed
+        if len(self.space.layouts) != 1 or fixed is None:
+            problems.append(
+                "all_data: leaves no validation images to choose by, but there are several layouts or recipes; list "
+                "one layout as space.layouts and give each field of the recipe one value"
+            )
+        elif fields := fixed.judged_by:
+            problems.append(f"all_data: recipe.{fields[0]} needs validation images; change it, or leave all_data out")
+        if self.train_images is not None or self.validation_splits > 1:
+            key = "train_images" if self.train_images is not None else "validation_splits"
+            problems.append(f"all_data: contradicts {key}; leave one of them out")
+        return problems
 
     @property
     def resources(self) -> Resources:
@@ -242,8 +265,8 @@ class RunConfig(BaseModel):
 
     @property
     def trials_per_place(self) -> int:
-        """Trials that share a place of the ranking: with several validation splits a layout and recipe has one."""
-        return self.replicates if self.validation_splits > 1 else 1
+        """Trials that share a place of the ranking: with several validation splits, or in a refit, the replicates."""
+        return self.replicates if self.validation_splits > 1 or self.refit_of else 1
 
     @property
     def split_seeds(self) -> range:
@@ -270,6 +293,7 @@ class RunConfig(BaseModel):
             "validation_share": self.validation_share,
             "test_share": self.test_share,
             "val_folder": self.val_folder,
+            "all_data": self.all_data,
         }
 
     @cached_property

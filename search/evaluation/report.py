@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ def test_facts(run: str, state: RunState, trial: TrialState, val_images: int | N
         "test_interval": list(wilson_interval(test.accuracy, images)) if images else None,
         "test_images": images,
         "test_loss": test.loss,
-        "val_accuracy": then.get(trial.test_epoch or 0, trial.val_accuracy),
+        "val_accuracy": _known(then.get(trial.test_epoch or 0, trial.val_accuracy)),
         "val_images": val_images,
         "classes": per_class or None,
         "confusion": confusion,
@@ -56,6 +57,10 @@ def test_facts(run: str, state: RunState, trial: TrialState, val_images: int | N
         "best_by_validation": next((other.trial for other in ranked(state)), None),
         "measured_trials": [other.trial for other in state.trials.values() if other.tests],
     }
+
+
+def _known(accuracy: float | None) -> float | None:
+    return None if accuracy is None or math.isnan(accuracy) else accuracy
 
 
 def _share(right: int, of: int) -> dict[str, Any]:
@@ -66,17 +71,31 @@ def test_text(facts: dict[str, Any]) -> RenderableType:
     """The facts for a terminal."""
     how = " with flip test-time augmentation," if facts["flip"] else ""
     which = ", its best," if facts["best_epoch"] else ""
+    judged = "trained on all images"
+    if facts["val_accuracy"] is not None:
+        judged = f"validation {interval_text(facts['val_accuracy'], facts['val_images'])}"
     first = (
         f"{facts['run']} trial {facts['trial']}, {facts['layout_id']}, {facts['params']:,} parameters: test accuracy "
         f"{interval_text(facts['test_accuracy'], facts['test_images'])}{how} with the weights of epoch "
-        f"{facts['epoch']}{which} (validation {interval_text(facts['val_accuracy'], facts['val_images'])})"
+        f"{facts['epoch']}{which} ({judged})"
     )
-    parts: list[RenderableType] = [Text(first)]
+    parts: list[RenderableType] = [*map(Text, _seeds(facts)), Text(first)]
     if facts["classes"]:
-        images = f"{counted(facts['test_images'], 'test image')}, {facts['val_images'] or 'unknown'} for validation"
+        images = counted(facts["test_images"], "test image")
+        if facts["val_images"]:
+            images += f", {facts['val_images']:,} for validation"
         parts += [Text(f"Brackets are 95% intervals, in percent: {images}."), Text(""), _class_table(facts)]
         parts += [Text(""), _confusion(facts), Text("")]
     return Group(*parts, Text(_openings(facts)))
+
+
+def _seeds(facts: dict[str, Any]) -> list[str]:
+    """A line on all seeds of a refit; none for a single trial."""
+    if "seeds" not in facts:
+        return []
+    each = ", ".join(f"{seed['test_accuracy']:.2%}" for seed in facts["seeds"])
+    mean, error = facts["test_mean"], facts["test_standard_error"]
+    return [f"{len(facts['seeds'])} seeds: test accuracy {mean:.2%} ± {error:.2%} (mean, standard error): {each}", ""]
 
 
 def _class_table(facts: dict[str, Any]) -> Table:
@@ -121,6 +140,8 @@ def _openings(facts: dict[str, Any]) -> str:
     if len(others) < 2:
         return said
     listed = ", ".join(map(str, others[:-1])) + f" and {others[-1]}"
+    if "seeds" in facts:
+        return f"{said} Trials {listed} are seeds of one network: report their mean, not the best of them."
     return (
         f"{said} Trials {listed} were measured: whoever chooses among them by test accuracy no longer tests. "
         f"The trial that validation chose is {facts['best_by_validation']}."

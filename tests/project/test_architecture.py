@@ -29,7 +29,8 @@ PARTS = {
         *("planning", "evaluation"),
         "driver",
         *("summary", "launch"),
-        *("run", "space", "evaluate", "export"),
+        "refitting",
+        *("run", "space", "refit", "evaluate", "export"),
         *("keys", "cli"),
     ),
     "trainables": (

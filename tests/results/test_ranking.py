@@ -258,4 +258,5 @@ def test_at_80_columns_what_explains_the_order_stays(same_layout: bool, tmp_path
     assert all(word in head.split() for word in ("rank", "trial", "status", "val", "epochs", "rung", "params"))
     left_out = " ".join(screen.getvalue().split()).partition("Left out at this width: ")[2]
     assert "label smoothing" in left_out
-    assert ("blocks" in left_out, "learning rate" in left_out) == (same_layout, not same_layout)
+    assert ("blocks" in left_out, "lr" in left_out.split(", ")) == (same_layout, not same_layout)
+    assert ("lr" in head.split()) == same_layout

@@ -98,14 +98,16 @@ def load_training_set(
     validation_share: float = VAL_FRACTION,
     test_share: float = TEST_FRACTION,
     val_folder: bool = True,
+    all_data: bool = False,
     on_message: Say | None = None,
 ) -> TrainingSet:
     """Open the training set of `name`, and prepare it in the cache the first time.
 
     The validation split is the val/ of an image folder that has one, unless `val_folder` is False; otherwise a
     stratified `validation_share`, drawn with `split_seed`. `train_images` takes that many of the rest, stratified too,
-    and does not change the validation split. A source without a test set loses a stratified `test_share` first. Raises
-    DatasetError when the data set cannot be obtained or has too few images.
+    and does not change the validation split. With `all_data` there is none, and all images are trained on. A source
+    without a test set loses a stratified `test_share` first. Raises DatasetError when the data set cannot be obtained
+    or has too few images.
     """
     root = cache_root(data_dir)
     say = on_message or silent
@@ -117,6 +119,8 @@ def load_training_set(
         train_indices, val_indices = np.split(np.arange(len(part.labels), dtype=np.int64), [len(part.labels) - own])
     else:
         train_indices, val_indices = stratified_split(part.labels, validation_share, split_seed)
+    if all_data:
+        train_indices, val_indices = np.arange(len(part.labels), dtype=np.int64), val_indices[:0]
     if len(train_indices) < 2:
         raise DatasetError(f"{source.name} has {len(train_indices)} image to train on, but at least 2 are needed")
     if train_images is not None:

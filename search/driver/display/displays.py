@@ -101,7 +101,7 @@ class LineDisplay:
         ended = self._endings.take(state)
         best = self._endings.best
         ahead = f", best {best.val_accuracy:.2%} (trial {best.trial})" if best and best.val_accuracy is not None else ""
-        for number, trial in enumerate(ended, start=self._endings.finished - len(ended) + 1):
+        for number, trial in ended:
             error = f" [{trial.error.strip().splitlines()[-1]}]" if trial.error and trial.error.strip() else ""
             self.note(f"{number}/{self.trials} {_ending(trial)}{ahead}{error}")
 

@@ -20,21 +20,21 @@ class Endings:
         self._open = {trial.trial: trial for trial in state.trials.values() if not trial.ended}
         self._seen = len(state.trials)
         self._confirmed, self._leaders = state.confirmed, Leaders(state, 1)
-        self.finished = self._seen - len(self._open)
-        """The number of trials that have ended."""
+        self._finished = self._seen - len(self._open)
 
-    def take(self, state: RunState) -> list[TrialState]:
-        """The trials that have ended since the last call, the first one to end first."""
+    def take(self, state: RunState) -> list[tuple[int, TrialState]]:
+        """The trials that have ended since the last call, in the order of their ends, each with its number in it."""
         self._open |= {trial.trial: trial for trial in itertools.islice(state.trials.values(), self._seen, None)}
         self._seen = len(state.trials)
         ended = sorted((trial for trial in self._open.values() if trial.ended), key=lambda trial: trial.ended_s or 0.0)
         for trial in ended:
             del self._open[trial.trial]
             self._leaders.take(trial)
-        self.finished += len(ended)
+        numbered = list(enumerate(ended, start=self._finished + 1))
+        self._finished += len(ended)
         if state.confirmed != self._confirmed:
             self._begin(state)  # trials that had ended are trained on
-        return ended
+        return numbered
 
     @property
     def best(self) -> TrialState | None:

@@ -117,9 +117,8 @@ class LiveDisplay:
             self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
 
     def _ended_lines(self, state: RunState) -> list[str]:
-        ended, width = self._endings.take(state), self.console.width
-        lines = []
-        for number, trial in enumerate(ended, start=self._endings.finished - len(ended) + 1):
+        lines, width = list[str](), self.console.width
+        for number, trial in self._endings.take(state):
             lines.append(fitted(_ending(trial, f"{number}/{self.budgets.trials}"), width))
             if trial.error and trial.error.strip():
                 lines += wrapped(f"  {trial.error.strip().splitlines()[-1]}", width)

@@ -271,4 +271,4 @@ def test_a_line_is_printed_when_a_confirmed_trial_ends(tmp_path: Path) -> None:
             record.append("report", **report(0, 2, 2, 0.75))
             record.append("ended", trial=0, status="completed", error=None)
             display.update(record.state)
-    assert screen.getvalue().startswith("1/1 trial 0 completed after 2 epochs: 75.00%")
+    assert screen.getvalue().splitlines()[-1].startswith("1/1 trial 0 completed after 2 epochs: 75.00%")

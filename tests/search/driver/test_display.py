@@ -101,6 +101,26 @@ def test_a_pipe_gets_one_line_per_finished_trial(tmp_path: Path, config: RunConf
     assert lines[1].endswith("best 80.00% (trial 0) [ValueError: no]")
 
 
+def test_a_trial_that_is_trained_on_gets_a_line_at_both_ends(tmp_path: Path, config: RunConfig) -> None:
+    console = Console(file=io.StringIO(), width=40)
+    display = LineDisplay(config.trials, console)
+    with Record(tmp_path / "run") as record, display.live(record.state, 2, time.monotonic()):
+        start_session(record)
+        run_trial(record, 0, {2: 0.6}, "stopped")
+        display.update(record.state)
+        run_trial(record, 1, {2: 0.7}, "stopped")
+        record.append("confirmed", trials=[0], epochs=4)
+        display.update(record.state)
+        record.append("report", **report(0, 4, 2, 0.8))
+        record.append("ended", trial=0, status="completed", error=None)
+        display.update(record.state)
+    assert [line.partition(" after")[0] for line in drawn(console).splitlines()] == [
+        "1/7 trial 0 stopped",
+        "2/7 trial 1 stopped",
+        "2/7 trial 0 completed",
+    ]
+
+
 def test_a_pipe_is_told_once_what_is_awaited(
     tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
