@@ -10,7 +10,7 @@ from typing import Any, Final
 from results.record.events import RECIPE_FIELDS
 
 OF_A_TRAINING: Final = (
-    *("dataset", "data_dir", "image_size", "train_images", "validation_share", "test_share"),
+    *("dataset", "data_dir", "image_size", "train_images", "validation_share", "test_share", "all_data"),
     *("max_epochs", "grace_epochs", "reduction_factor"),
     *("cpus_per_trial", "gpus_per_trial", "compile"),
 )

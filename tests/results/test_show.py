@@ -197,11 +197,21 @@ def test_a_replicate_is_trained_again_on_its_own_validation_split(tmp_path: Path
 def test_a_run_without_the_newer_keys_is_trained_again_as_it_was(runs: Path) -> None:
     path = runs / "alpha" / "run.json"
     stored = json.loads(path.read_text())
-    for key in ("validation_share", "test_share", "val_folder", "validation_splits"):
+    for key in ("validation_share", "test_share", "val_folder", "validation_splits", "all_data"):
         del stored["config"][key]
     path.write_text(json.dumps(stored))
     (runs / "trial.toml").write_text(trial_facts(runs, "alpha", 2).toml)
     assert compose(runs / "trial.toml", None, {}, []).data_arguments == read_config(runs / "alpha").data_arguments
+
+
+def test_a_training_on_all_images_stays_one(tmp_path: Path) -> None:
+    flags = {"max_epochs": 4, "grace_epochs": 4, "all_data": True, "confirm": 0, "space": {"layouts": ["1-2x16-32"]}}
+    write_run_file(tmp_path / "a", compose(None, None, flags, ["space.max_params=100000"]))
+    with Record(tmp_path / "a") as record:
+        start_session(record)
+        run_trial(record, 0, {4: math.nan}, extras="+in1", epochs=4, schedule="linear", patience_epochs=0)
+    (tmp_path / "trial.toml").write_text(trial_facts(tmp_path, "a", 0).toml)
+    assert compose(tmp_path / "trial.toml", None, {}, []).all_data
 
 
 def test_a_confirmed_trial_says_so(tmp_path: Path) -> None:
