@@ -47,6 +47,9 @@ def evaluate_command(
         Path | None,
         typer.Option(metavar="FILE", help="Export the network instead: search.export with --size trained."),
     ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where the images of the run are now, if their folder was moved.")
+    ] = None,
     confusion: Annotated[
         Path | None, typer.Option(metavar="FILE.csv|FILE.json", help="Also write the confusion matrix to this file.")
     ] = None,
@@ -77,6 +80,11 @@ def evaluate_command(
         if given := [name for name, is_given in of_the_test.items() if is_given]:
             other = "predict" if predict is not None else "export"
             raise SearchError(f"{given[0]} is for the test set; leave it out with --{other}")
+    if dataset is not None:
+        from search.runs import existing_run_folder
+        from search.runs.moved import take_moved_images
+
+        take_moved_images(existing_run_folder(storage, run, changed=True), dataset)
     if predict is not None:
         from search.evaluation.predict import write_predictions
 

@@ -10,11 +10,16 @@ from typing import Any, Final
 from results.record.events import RECIPE_FIELDS
 
 OF_A_TRAINING: Final = (
-    *("dataset", "data_dir", "image_size", "train_images", "validation_share", "test_share", "all_data"),
+    *("dataset", "data_dir", "image_size", "train_images", "split_seed"),
+    *("validation_share", "test_share", "val_folder", "all_data"),
     *("max_epochs", "grace_epochs", "reduction_factor"),
     *("cpus_per_trial", "gpus_per_trial", "compile"),
 )
 """Keys of a run that decide what a training computes: its data, its rungs, its arithmetic."""
+
+
+OLDER_RUNS: Final = {"validation_share": 0.1, "test_share": 0.2, "val_folder": False}
+"""What the keys are in runs of versions that did not have them."""
 
 
 def recipe_toml(trial: Mapping[str, Any]) -> str:
@@ -29,11 +34,10 @@ def configuration(
 
     Its data and the length of its training are those of the run with the configuration `config`.
     """
-    of_run = {name: config.get(name) for name in OF_A_TRAINING} | {"seed": seed, "trials": 1}
-    if config:
-        # Replicates take turns at the validation splits; versions before val_folder did not look for that folder.
-        turn = (seed - config["seed"]) % config.get("validation_splits", 1)
-        of_run |= {"split_seed": config["split_seed"] + turn, "val_folder": config.get("val_folder", False)}
+    known = {**OLDER_RUNS, **config} if config else {}
+    of_run = {name: known.get(name) for name in OF_A_TRAINING} | {"seed": seed, "trials": 1}
+    if config:  # replicates take turns at the validation splits
+        of_run["split_seed"] += (seed - config["seed"]) % config.get("validation_splits", 1)
     fields = {name: value for name, value in recipe.items() if name != "epochs"}
     return _known(of_run) | {"space": {"layouts": [layout_id], "max_params": params}, "recipe": _known(fields)}
 

@@ -101,14 +101,15 @@ def folder_defaults(
 
 
 def _space_defaults(info: DatasetInfo, budget: int, min_params: int | None) -> dict[str, Default]:
-    """The choices of layouts; where they give few, there are more numbers of stages, and then more blocks."""
+    """The choices of layouts; where they give few, there are more numbers of stages, then more blocks, then widths."""
     side = info.image_shape[1]
     first_stride = 2 if side >= 48 else 1
     deepest = min(4, max(2, int(math.log2(max(8, side // first_stride) / 4)) + 1))
     channels, widest = _widths(budget, info.classes)
     most = min(8, max(3, budget // (18 * deepest * (2 * channels[0]) ** 2)))
     usual = tuple(range(max(2, deepest - 1), deepest + 1))
-    tries = [(usual, most), *((tuple(range(2, deepest + 1)), most + more) for more in (0, 2, 4, 8))]
+    every, finer = tuple(range(2, deepest + 1)), tuple(range(WIDTHS[0], widest + 1, 2))
+    tries = [(usual, most, channels), *((every, most + more, channels) for more in (0, 2, 4)), (every, most + 4, finer)]
     if min_params is not None:
         floors = [min_params]
     else:
@@ -119,15 +120,16 @@ def _space_defaults(info: DatasetInfo, budget: int, min_params: int | None) -> d
         "max_params": max(1, budget, floors[0]),
     }
     space = LayoutSpace(stages=usual, channels=channels, blocks=(1, most), min_params=0, **fixed)
-    for (stages, longest), floor in itertools.product(tries, floors):
-        space = space.model_copy(update={"stages": stages, "blocks": (1, longest), "min_params": floor})
+    for (stages, longest, widths), floor in itertools.product(tries, floors):
+        choices = {"stages": stages, "blocks": (1, longest), "channels": widths, "min_params": floor}
+        space = space.model_copy(update=choices)
         if count_feasible(space) >= ENOUGH_LAYOUTS:
             break
     smallest = side // first_stride // 2 ** (deepest - 1)
     found = {
         "space.stages": Default(space.stages, f"the last of {deepest} sees {smallest}x{smallest} pixels"),
         "space.first_strides": Default((first_stride,), "2 from 48 pixels, where full size is slow"),
-        "space.channels": Default(channels, f"{widest} is the widest last stage that the budget has room for"),
+        "space.channels": Default(space.channels, f"{widest} is the widest last stage that the budget has room for"),
         "space.blocks": Default(space.blocks, "deep enough for narrow layouts to use the budget"),
     }
     if min_params is None:

@@ -10,7 +10,7 @@ from search.config.dataset_defaults import folder_defaults, shown_value
 from search.layouts import LayoutSpace, count_feasible
 from search.layouts.enumeration import count_in_window
 from trainables.data.counts import counts_line
-from trainables.data.datasets import DatasetInfo
+from trainables.data.datasets import DATASETS, DatasetInfo
 from trainables.data.splits import TEST_FRACTION, VAL_FRACTION
 
 FEW: Final = 100
@@ -23,12 +23,19 @@ def opening_lines(config: RunConfig) -> list[str]:
     """The lines, one sentence or list each."""
     info = config.dataset_facts
     return [
-        *([counts_line(info, config.validation_share)] if info.is_folder else []),
+        *folder_lines(config),
         _images(config, info),
         *_without_effect(config, info),
         *([_defaults(config, info)] if info.is_folder else []),
         *space_lines(config.space),
     ]
+
+
+def folder_lines(config: RunConfig) -> list[str]:
+    """What an image folder holds, in one line; nothing for a known data set."""
+    if config.dataset in DATASETS:
+        return []
+    return [counts_line(config.dataset_facts, config.validation_share)]
 
 
 def _images(config: RunConfig, info: DatasetInfo) -> str:
@@ -40,15 +47,18 @@ def _images(config: RunConfig, info: DatasetInfo) -> str:
         if info.is_folder
         else size
     )
-    values = {name: config.recipe.values_of(name) for name in ("crop_padding", "flip", "cutout")}
-    crop, cutout = (max(values[name]) for name in ("crop_padding", "cutout"))
+    flips = any(config.recipe.values_of("flip"))
+    crop, cutout, turn = (max(config.recipe.values_of(key)) for key in ("crop_padding", "cutout", "rotation_degrees"))
+    policies = [f"by the policy {name}" for name in config.recipe.values_of("policy") if name != "none"]
     done = [
         f"shifted by up to {crop} pixels" if crop else "",
-        "mirrored half of the time (recipe.flip=false turns it off)" if any(values["flip"]) else "",
+        f"turned by up to {turn:g} degrees" if turn else "",
+        "mirrored half of the time (--set recipe.flip=false turns it off)" if flips else "",
         f"without a square of {cutout} pixels (recipe.cutout)" if cutout else "",
+        f"changed {' or '.join(policies)}" if policies else "",
     ]
     training = ", ".join(filter(None, done)) or "unchanged"
-    mirrored = "" if any(values["flip"]) else "; not mirrored (--set recipe.flip=true turns it on)"
+    mirrored = "" if flips else "; not mirrored (--set recipe.flip=true turns it on)"
     return f"images: {prepared}; in training {training}{mirrored}"
 
 
@@ -59,6 +69,7 @@ def _without_effect(config: RunConfig, info: DatasetInfo) -> Iterator[str]:
             for key, value, usual in (
                 ("validation_share", config.validation_share, VAL_FRACTION),
                 ("split_seed", config.split_seed, 0),
+                ("validation_splits", config.validation_splits, 1),
             )
             if value != usual
         ]

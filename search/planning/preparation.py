@@ -14,7 +14,7 @@ from search.layouts import require_feasible
 from search.planning.cost import passes_per_epoch
 from search.planning.disk import forecast, require_room
 from search.planning.gpu_sharing import with_share
-from search.planning.opening import opening_lines
+from search.planning.opening import folder_lines, opening_lines
 from search.planning.resources import available_concurrency
 from search.runs.reuse import sources_of
 from search.runs.warm_start import first_candidates, stored_candidates
@@ -86,10 +86,9 @@ def prepare(
             raise ConfigError(f"warm_start: no layout of it can be tried: {reasons or 'no trial has reached a rung'}")
     else:
         first, left_out = stored_candidates(config, stored), []
-    opening = []
     if stored is None:
         passes_per_epoch(config)  # refuses more training images than there are
-        opening = opening_lines(config)
+    opening = opening_lines(config) if stored is None else folder_lines(config)
     for line in opening:
         say(line)
     return Prepared(config, folder, concurrency, first, left_out, reused, opening)

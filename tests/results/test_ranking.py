@@ -143,9 +143,10 @@ def test_runs_with_other_ladders_are_compared_by_accuracy(tmp_path: Path) -> Non
     assert board["rung"].tolist() == [3, 1]
 
 
-def with_run_file(folder: Path, dataset: str, sha256: str | None, split_seed: int = 0) -> None:
+def with_run_file(folder: Path, dataset: str, sha256: str | None, split_seed: int = 0, **more: Any) -> None:
     data = {} if sha256 is None else {"sha256": sha256, "train_images": 90}
-    stored = {"config": {"dataset": dataset, "split_seed": split_seed}, "data": data}
+    own = more.pop("own", False)
+    stored = {"config": {"dataset": dataset, "split_seed": split_seed} | more, "data": data, "validation": {"own": own}}
     (folder / "run.json").write_text(json.dumps(stored))
 
 
@@ -177,6 +178,26 @@ def test_each_data_set_has_ranks_of_its_own(tmp_path: Path) -> None:
     assert best[["run", "rank"]].values.tolist() == [["without", 1], ["b", 1], ["e", 1], ["c", 1], ["d", 1]]
     seeds = rank_trials(tmp_path, over_seeds=True)
     assert seeds.loc[(seeds["rank"] == 1).fillna(False), "run"].tolist() == ["without", "b", "e", "c", "d"]
+
+
+def test_other_validation_images_are_another_data_set(tmp_path: Path) -> None:
+    runs: dict[str, tuple[int, dict[str, Any]]] = {
+        "before": (0, {}),
+        "usual": (0, {"validation_share": 0.1}),
+        "larger": (0, {"validation_share": 0.25}),
+        "seeded": (1, {"validation_share": 0.25}),
+        "own": (0, {"validation_share": 0.1, "own": True}),
+        "own seeded": (1, {"validation_share": 0.25, "own": True}),
+    }
+    for name, (split_seed, more) in runs.items():
+        write_run(tmp_path / name)
+        with_run_file(tmp_path / name, "digits", "1" * 64, split_seed, **more)
+    data = rank_trials(tmp_path).groupby("run")["data"].unique().map(list)
+    ones = "1" * 12
+    assert data["before"] == data["usual"] == [f"{ones}/0"]
+    assert data["larger"] == [f"{ones}/0/0.25"]
+    assert data["seeded"] == [f"{ones}/1/0.25"]
+    assert data["own"] == data["own seeded"] == [f"{ones}/val"]
 
 
 @pytest.mark.parametrize(

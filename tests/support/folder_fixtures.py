@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.data import TrainingSet, load_training_set
+from trainables.data import TrainingSet, dataset_info, load_training_set
+from trainables.data.counts import counts_line
 from trainables.data.test_set import load_test_set
 
 AB = ("a", "b")
@@ -33,7 +34,9 @@ def tree(root: Path, *parts: str | tuple[str, int]) -> None:
 
 
 def load(folder: Path, cache: Path, **options: Any) -> tuple[TrainingSet, Any, list[str]]:
+    """The training set, the test set, and what was said, the line of counts first."""
     said: list[str] = []
     data = load_training_set(str(folder), cache, on_message=said.append, **options)
+    said.insert(0, counts_line(dataset_info(str(folder), data_dir=cache)))
     assert all(message.isprintable() for message in said)
     return data, load_test_set(str(folder), cache, **options), said

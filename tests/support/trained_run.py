@@ -43,7 +43,8 @@ def write_trained_run(
     fixed = config.recipe.fixed
     assert fixed is not None
     data = load_training_set(**config.data_arguments)
-    write_run_file(folder, config, test_sha256=data.test_sha256)
+    sets = {"data": data.identity, "test_sha256": data.test_sha256, "image_format": data.format}
+    write_run_file(folder, config, **sets)  # type: ignore[arg-type]
     trainer = Trainer(layout, fixed, data, CPU, epochs=config.max_epochs, seed=config.seed, rungs=config.rungs)
     with Record(folder) as record:
         start_session(record)

@@ -11,11 +11,14 @@ import pytest
 from results import Record, RecordLockedError, RunNotFoundError, read_record, write_tables
 from search.config import RunConfig, compose
 from search.config.changes import CHANGEABLE, FIXED, changed
+from search.config.run_config import OLDER_RUNS
 from search.errors import ConfigError, ResumeError
 from search.launch import resume_run
 from search.runs import existing_run_folder, read_config
 from search.runs.folder import change_config, write_run_file
 from tests.support.results_fixtures import write_run
+from tests.support.shapes import write_shapes
+from trainables.data import load_training_set
 
 ROOM: dict[str, Any] = {"max_params": 50_000, "stages": [2, 3]}
 
@@ -154,6 +157,34 @@ def test_other_schedules_do_not_let_epochs_change() -> None:
     with pytest.raises(ResumeError, match="under cosine the learning rate of every epoch depends on it"):
         changed(config, {"max_epochs": 81})
     assert changed(config, {"max_epochs": 27}).differences == {}
+
+
+def test_a_run_of_a_version_without_shares_keeps_the_images_that_it_had(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        write_shapes(tmp_path / "shapes" / part, 10)
+    write_run_file(tmp_path / "run", run(dataset=str(tmp_path / "shapes"), data_dir=str(tmp_path / "cache")))
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    for key in ("validation_share", "test_share", "val_folder"):
+        del stored["config"][key]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(stored))
+    config = read_config(tmp_path / "run")
+    assert (config.validation_share, config.test_share, config.val_folder) == (0.1, 0.2, False)
+    assert config.model_dump(mode="json") == stored["config"] | OLDER_RUNS
+    data = load_training_set(**config.data_arguments)
+    assert (len(data.labels), len(data.val_indices), data.own_validation) == (48, 5, False)
+    assert changed(config, {"trials": 9}).differences == {"trials": (20, 9)}
+    for key, value in {"validation_share": 0.2, "test_share": 0.1, "val_folder": True}.items():
+        with pytest.raises(ResumeError, match=rf"{key} \(.* -> {value}\): {FIXED['split_seed']}"):
+            changed(config, {key: value})
+
+
+@pytest.mark.parametrize(("images", "floor"), [(10, 10_000), (10, None)])
+def test_the_floor_of_a_folder_follows_its_budget_too(images: int, floor: int | None, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "shapes", images)
+    space = {"max_params": 40_000} | ({} if floor is None else {"min_params": floor})
+    config = compose(None, None, {"dataset": str(tmp_path / "shapes"), "data_dir": str(tmp_path), "space": space}, [])
+    share = config.space.min_params / 40_000
+    assert changed(config, {"space": {"max_params": 20_000}}).config.space.min_params == 20_000 * share
 
 
 def test_the_earlier_epochs_are_not_a_key_for_users() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -57,11 +58,19 @@ def test_one_more_picture_puts_trained_ones_into_the_test_set(pictures: Path, tm
     assert len(trained_on & hashes(load_test_set(str(pictures), tmp_path, image_size=16).images)) > 10
 
 
+def forget_format(run: Path) -> None:
+    """Leave `run` as a version wrote it that did not store what the networks expect of images."""
+    stored = json.loads((run / "run.json").read_text())
+    del stored["image_format"]
+    (run / "run.json").write_text(json.dumps(stored))
+
+
 @pytest.mark.parametrize("change", [add_picture, rename_class, remove_picture])
 @pytest.mark.parametrize("what", ["test", "predict", "export"])
 def test_a_folder_that_has_changed_is_refused(
     what: str, change: object, trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    forget_format(trained)
     np.save(tmp_path / "new.npy", np.zeros((3, 16, 16), np.uint8))
     output = tmp_path / "output.pt2"
     flags = {

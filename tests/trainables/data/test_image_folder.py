@@ -1,6 +1,7 @@
 """A folder of class folders as a data set: layouts, sizes, unreadable files, changes."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from trainables.data import dataset_info, load_training_set
+from trainables.data.counts import counts_line
 from trainables.data.images import decode
 from trainables.data.test_set import load_test_set
 from trainables.errors import DatasetError
@@ -34,17 +36,113 @@ def test_a_flat_folder_gives_a_stratified_fifth_to_the_test_set(tmp_path: Path) 
         np.testing.assert_array_equal(part.images[:, 0, 0, 0], 20 + 60 * part.labels)
 
 
-def test_train_and_test_folders_are_used_as_they_are_and_val_is_not_read(tmp_path: Path) -> None:
+def test_the_parts_of_a_folder_are_used_as_they_are(tmp_path: Path) -> None:
     write_images(tmp_path / "pets" / "train", {"cat": 20, "dog": 20})
     write_images(tmp_path / "pets" / "test", {"cat": 3, "dog": 4})
-    write_images(tmp_path / "pets" / "val", {"cat": 5, "dog": 5})
-    messages: list[str] = []
-    info = dataset_info(str(tmp_path / "pets"), data_dir=tmp_path / "cache")
-    data = load_training_set(str(tmp_path / "pets"), tmp_path / "cache", on_message=messages.append)
-    test = load_test_set(info.name, tmp_path / "cache")
-    assert (info.train_images, info.test_images, info.classes) == (len(data.labels), len(test.labels), 2) == (40, 7, 2)
+    write_images(tmp_path / "pets" / "val", {"cat": 5, "dog": 4})
+    folder, cache = str(tmp_path / "pets"), tmp_path / "cache"
+    for _ in range(2):  # before and after it is prepared
+        info = dataset_info(folder, data_dir=cache)
+        data, test = load_training_set(folder, cache), load_test_set(info.name, cache)
+        assert (info.train_images, info.val_images, info.test_images) == (49, 9, 7)
+        assert [tuple(count) for count in info.class_counts] == [("cat", 20, 5, 3), ("dog", 20, 4, 4)]
+    assert (len(data.labels), len(data.val_indices), len(test.labels)) == (49, 9, 7)
     assert info.name == data.name == str((tmp_path / "pets").resolve())
-    assert any("val/ is not read" in message for message in messages)
+    assert np.bincount(data.labels[data.val_indices]).tolist() == [5, 4]
+    np.testing.assert_array_equal(data.images[:, 0, 0, 0], 20 + 60 * data.labels)
+    for options in ({"split_seed": 7}, {"validation_share": 0.4}):
+        other = load_training_set(folder, cache, **options)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(other.val_indices, data.val_indices)
+    few = load_training_set(folder, cache, train_images=10)
+    np.testing.assert_array_equal(few.val_indices, data.val_indices)
+    assert len(few.train_indices) == 10
+
+
+def test_a_val_folder_that_is_left_out_gives_the_images_of_earlier_versions(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets" / "train", {"cat": 20, "dog": 20})
+    write_images(tmp_path / "bare" / "train", {"cat": 20, "dog": 20})
+    write_images(tmp_path / "pets" / "val", {"cat": 5, "dog": 4})
+    cache = tmp_path / "cache"
+    without = load_training_set(str(tmp_path / "pets"), cache, val_folder=False)
+    bare = load_training_set(str(tmp_path / "bare"), cache)
+    assert without.identity == bare.identity
+    np.testing.assert_array_equal(without.val_indices, bare.val_indices)
+    load_training_set(str(tmp_path / "pets"), cache)
+    messages: list[str] = []
+    again = load_training_set(str(tmp_path / "pets"), cache, val_folder=False, on_message=messages.append)
+    assert (again.identity, messages) == (bare.identity, [])  # both copies are kept
+
+
+@pytest.mark.parametrize("name", ["digits", "pets"])
+def test_shares_decide_how_many_images_are_held_out(tmp_path: Path, name: str) -> None:
+    write_images(tmp_path / "pets", {"cat": 20, "dog": 40})
+    name = name if name == "digits" else str(tmp_path / "pets")
+    total = 1797 if name == "digits" else 60
+    seen = set()
+    for test_share in (0.2, 0.35, 0.5):
+        info = dataset_info(name, data_dir=tmp_path / "cache", test_share=test_share)
+        data = load_training_set(name, tmp_path / "cache", test_share=test_share, validation_share=0.25)
+        test = load_test_set(name, tmp_path / "cache", test_share=test_share)
+        assert len(test.labels) == info.test_images == int(total * test_share + 0.5)
+        assert len(data.labels) == info.train_images == total - len(test.labels)
+        assert len(data.val_indices) == int(len(data.labels) * 0.25 + 0.5)
+        assert (data.sha256, data.test_sha256) == (test.train_sha256, test.sha256)
+        seen.add(test.sha256)
+    assert len(seen) == 3
+    for option in ({"validation_share": 0.6}, {"test_share": 0.0}):
+        with pytest.raises(DatasetError, match=r"outside \(0, 0\.5\]"):
+            load_training_set(name, tmp_path / "cache", **option)  # type: ignore[arg-type]
+
+
+def test_a_prepared_folder_is_described_without_opening_its_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets", {"cat": 10, "dog": 10}, "L")
+    (tmp_path / "pets" / "cat" / "torn.png").write_bytes(b"torn")
+    folder, cache = str(tmp_path / "pets"), tmp_path / "cache"
+    load_training_set(folder, cache)
+    opened: list[str] = []
+    sys.addaudithook(lambda event, values: opened.append(str(values[0])) if event == "open" else None)
+    info = dataset_info(folder, data_dir=cache)
+    assert (info.image_shape, info.train_images, info.test_images) == ((1, 32, 32), 16, 4)
+    assert "1 of 21 files left out: cat/torn.png" in counts_line(info)
+    assert any(path.endswith("meta.json") for path in opened)
+    assert not any(path.endswith(".png") for path in opened)
+
+
+def test_a_look_at_a_folder_takes_one_stat_of_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path / "pets", {"cat": 30, "dog": 30})
+    load_training_set(str(tmp_path / "pets"), tmp_path / "cache")
+    true_stat, looks = os.stat, []
+    monkeypatch.setattr(os, "stat", lambda path, **given: looks.append(str(path)) or true_stat(path, **given))
+    dataset_info(str(tmp_path / "pets"), data_dir=tmp_path / "cache")
+    images = [path for path in looks if path.endswith(".png")]
+    assert len(images) == len(set(images)) == 60
+
+
+def test_the_copy_of_earlier_files_is_removed_and_named(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets", {"cat": 10, "dog": 10})
+    write_images(tmp_path / "other" / "pets", {"cat": 10, "dog": 11})
+    folder, cache = str(tmp_path / "pets"), tmp_path / "cache"
+    for name in (folder, str(tmp_path / "other" / "pets")):
+        for size in (32, 16):
+            load_training_set(name, cache, image_size=size)
+    (tmp_path / "pets" / "cat" / "000.png").unlink()
+    messages: list[str] = []
+    load_training_set(folder, cache, on_message=messages.append)
+    assert sum("the prepared copy of its earlier files is removed" in message for message in messages) == 2
+    assert len(list(cache.glob("folder-*"))) == 3
+    load_training_set(str(tmp_path / "other" / "pets"), cache, on_message=messages.append)
+    assert sum("stored in" in message for message in messages) == 1
+
+
+def test_classes_without_an_image_are_named_by_use(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets" / "train", {"cat": 40, "dog": 4, "fish": 4})
+    write_images(tmp_path / "pets" / "test", {"cat": 3, "dog": 1, "fish": 0})
+    line = counts_line(dataset_info(str(tmp_path / "pets"), data_dir=tmp_path / "cache"))
+    data = load_training_set(str(tmp_path / "pets"), tmp_path / "cache")
+    absent = {"cat", "dog", "fish"} - {data.class_names[label] for label in data.labels[data.val_indices]}
+    assert absent
+    assert f"classes without an image for validation: {', '.join(sorted(absent))}" in line
+    assert "classes without an image for the test: fish" in line
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("1", 1), ("I;16", 1), ("RGB", 3), ("P", 3), ("RGBA", 3)])
@@ -104,11 +202,11 @@ def test_unreadable_files_are_named_counted_and_left_out(tmp_path: Path) -> None
     data = load_training_set(str(tmp_path / "pets"), tmp_path / "cache", on_message=messages.append)
     test = load_test_set(str(tmp_path / "pets"), tmp_path / "cache")
     (left_out,) = (message for message in messages if "3 of 43 files left out" in message)
-    assert "passed over: files of other types 1 (.txt 1)" in messages[0]
     assert all(name in left_out for name in ("cat/empty.png", "dog/text.jpg", "dog/torn.png"))
     assert len(data.labels) + len(test.labels) == 40
     info = dataset_info(str(tmp_path / "pets"), data_dir=tmp_path / "cache")
     assert (info.train_images, info.test_images) == (len(data.labels), len(test.labels))
+    assert "passed over: files of other types 1 (.txt 1); 3 of 43 files left out: " in counts_line(info)
 
 
 def test_a_changed_folder_is_prepared_anew_and_an_unchanged_one_is_not(tmp_path: Path) -> None:

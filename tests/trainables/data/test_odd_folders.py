@@ -27,7 +27,7 @@ def of(*parts: str | tuple[str, int], links: tuple[tuple[str, str], ...] = ()) -
     return build
 
 
-def parts(train: str, test: str, *more: str) -> Callable[[Path], None]:
+def parts(train: str, test: str, *more: str | tuple[str, int]) -> Callable[[Path], None]:
     return of(f"{train}/a", f"{train}/b", f"{test}/a", f"{test}/b", *more)
 
 
@@ -42,7 +42,12 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], Expected]] = {
     "short": (parts("trn", "tst"), (AB, SPLIT)),
     "train-images and test images": (parts("train-images", "test images"), (AB, SPLIT)),
     "a year": (parts("train2017", "test2017"), (AB, SPLIT)),
-    "own validation": (parts("train", "test", "Valid/a", "Valid/b"), (AB, SPLIT)),
+    "own validation": (parts("train", "test", "Valid/a", "Valid/b"), (AB, (40, 20))),
+    "own validation without a test": (of("train/a", "train/b", "dev/a"), (AB, (26, 4))),
+    "validation images without classes": (parts("train", "test", "val"), (AB, SPLIT)),
+    "two validation parts": (parts("train", "test", "val/a", "valid/a"), "named like the same part"),
+    "an empty validation part": (parts("train", "test", ("val/a", 0)), "val holds no images"),
+    "another class to validate": (parts("train", "test", "val/c"), "c is a class that train/ does not have"),
     "only training": (of("Training/a", "Training/b"), (AB, FLAT)),
     "unlabelled images beside both parts": (parts("train", "test", "new"), (AB, SPLIT)),
     "notes beside the parts": (parts("train", "test", "notes/.cache"), (AB, SPLIT)),
@@ -113,11 +118,11 @@ def test_what_is_passed_over_is_counted_in_one_line(tmp_path: Path) -> None:
     data, _, said = load(folder, tmp_path / "cache")
     assert len(data.labels) == 24
     assert said[0].endswith(
-        "2 classes (a, b), 24 images for training and 3 for the test; passed over: hidden or system files and "
-        "folders 1, images outside a class folder 1, linked folders that are read elsewhere or lead back 1, links to "
-        "nothing 1, files of other types 4 (.heic 2, .txt 1, no suffix 1)"
+        "2 classes (a, b), 27 images: 22 to train on, 2 for validation (drawn), 3 for the test; passed over: hidden or "
+        "system files and folders 1, images outside a class folder 1, linked folders that are read elsewhere or lead "
+        "back 1, links to nothing 1, files of other types 4 (.heic 2, .txt 1, no suffix 1); classes without an image "
+        "for the test: b"
     )
-    assert any("classes without a test image: b" in message for message in said)
 
 
 def test_names_that_are_not_utf_8_are_read_and_shown_escaped(tmp_path: Path) -> None:

@@ -55,12 +55,13 @@ def is_image_name(name: str) -> bool:
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders and linked folders in `folder` that are not hidden, sorted."""
-    return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and path.is_dir())
+    return sorted(path for path, is_folder, _ in _entries(folder) if is_folder and not is_hidden(path.name))
 
 
 def direct_images(folder: Path) -> Iterator[Path]:
     """The images in `folder` itself."""
-    return (p for p in folder.iterdir() if is_image_name(p.name) and not is_hidden(p.name) and p.is_file())
+    entries = _entries(folder)
+    return (p for p, _, is_file in entries if is_file and is_image_name(p.name) and not is_hidden(p.name))
 
 
 def has_direct_images(folder: Path) -> bool:
