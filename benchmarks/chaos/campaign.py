@@ -39,7 +39,9 @@ SEARCH = (
     "--max-retries=100",  # the workers of one trial may be killed more often than the default allows
 )
 """Flags of a search on digits whose trials take a second, with room for 249 of them."""
-KILLED, WHOLE = "killed", "whole"
+REFIT = ("--epochs=4", "--set=max_retries=100", "--set=recipe.precision=float32")
+"""Flags of a refit of a trial of that search, whose seeds take a second each."""
+KILLED, WHOLE, SOURCE = "killed", "whole", "source"
 TRIALS_A_KILL = 2
 """About how many trials a session completes before it is killed."""
 KILLS_AN_ACTION = 3
@@ -95,9 +97,11 @@ class Campaign:
     ray_folder: Path
     """A short path, because a socket's path may have at most 107 characters."""
     flags: tuple[str, ...] = ()
-    """Flags of the search in addition to `SEARCH`."""
+    """Flags of the search in addition to `SEARCH`, or of the refit in addition to `REFIT`."""
     actions: list[str] = field(default_factory=list)
     """The actions that are still to be done between a kill and a resume."""
+    refit: bool = False
+    """Whether a refit is killed, with `trials` seeds, of the best trial of the run `SOURCE`, in place of a search."""
     _resume_flags: tuple[str, ...] = ()
     _torn: int = 0
     """Bytes of a torn line that the next driver must report."""
@@ -133,7 +137,7 @@ class Campaign:
                     kills[-1].notes += self._unreported_tear()
                 if not pending:
                     break
-                if set(pending) <= set(AT_THE_END):
+                if self.refit or set(pending) <= set(AT_THE_END):
                     pending = ["summary"] * len(pending)  # a finished run can be resumed any number of times
                 else:
                     self.trials += TRIALS_A_KILL * len(pending)  # or extended
@@ -142,14 +146,21 @@ class Campaign:
         settle_accounts(kills, read_record(self.folder), content)
         return kills
 
+    def run_source(self) -> None:
+        """Runs the search of which a trial is refitted, without a kill."""
+        flags = ("--name", SOURCE, "--trials=2", f"--seed={self.seed}", *SEARCH, "--confirm=0")
+        self._finish(self._popen("search.run", SOURCE, 0, flags), SOURCE)
+
     def run_whole(self) -> None:
         """Runs the same search without a kill, and extends it as that one was."""
         for number, trials in enumerate(self._extents):
             self.trials = trials
-            driver = self._start(WHOLE, number, resumed=number > 0)
-            driver.wait(timeout=1800)
-            clear(driver.pid, CLEAR_S)
-            self._require_done(driver, WHOLE)
+            self._finish(self._start(WHOLE, number, resumed=number > 0), WHOLE)
+
+    def _finish(self, driver: subprocess.Popen[bytes], name: str) -> None:
+        driver.wait(timeout=1800)
+        clear(driver.pid, CLEAR_S)
+        self._require_done(driver, name)
 
     def _strike_driver(
         self, driver: subprocess.Popen[bytes], pending: list[str], kills: list[Kill], generator: np.random.Generator
@@ -212,18 +223,23 @@ class Campaign:
         return ready[0]
 
     def _start(self, name: str, number: int, *, resumed: bool) -> subprocess.Popen[bytes]:
-        logs = self.storage / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        place = ["--storage", str(self.storage)]
         if resumed:
             folder = self.folder if name == KILLED else self.storage / name
             flags = ["--resume", name if folder.parent == self.storage else str(folder), *self._resume_flags]
             flags += [f"--trials={self.trials}"] if read_config(folder).trials != self.trials else []
+        elif self.refit:
+            flags = [SOURCE, "--name", name, f"--seeds={self.trials}", *REFIT, *self.flags]
+            return self._popen("search.refit", name, number, flags)
         else:
             flags = ["--name", name, f"--trials={self.trials}", f"--seed={self.seed}", *SEARCH, *self.flags]
+        return self._popen("search.run", name, number, flags)
+
+    def _popen(self, command: str, name: str, number: int, flags: Sequence[str]) -> subprocess.Popen[bytes]:
+        logs = self.storage / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
         with open(logs / f"{name}-{number:03d}.log", "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "search.run", *place, *flags],
+                [sys.executable, "-m", command, "--storage", str(self.storage), *flags],
                 cwd=ROOT,
                 env=os.environ | {"RAY_TMPDIR": str(self.ray_folder)},
                 stdout=log,

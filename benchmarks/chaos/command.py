@@ -1,12 +1,13 @@
 """Does a search survive being killed? Kills one at every kind of moment, resumes it to its end, and counts the cost.
 
-Usage: python -m benchmarks.chaos --kills 50 [--trials N] [--seed S] [--compare] [--folder DIR]
+Usage: python -m benchmarks.chaos --kills 50 [--trials N] [--seed S] [--compare] [--refit] [--folder DIR]
 
 A real search on digits is started, killed with SIGKILL or stopped by Ctrl-C or SIGTERM at moments drawn from the seed
 (`points`), and resumed until its trials are done. After some kills its folder is moved or its files are torn
 (`between`). Then its files are checked (`checks`), and the cost of every kill is determined (`losses`). Two trials run
-at a time. With `--compare` it is one trial at a time, and the leaderboard is compared with that of the same search
-without a kill. The last line is one JSON object. Linux only.
+at a time. With `--refit` the seeds of a refit take the place of the trials of a search. With `--compare` it is one
+trial at a time, and the leaderboard is compared with that of the same search without a kill. The last line is one JSON
+object. Linux only.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ def main(given: Sequence[str] | None = None) -> int:
     slots = 1 if options.compare else min(2, available_cpus())
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-ray-", dir="/tmp") as ray_folder:
-        actions = plan_actions(options.kills, options.seed, compared=options.compare)
-        campaign = Campaign(storage, trials, options.seed, Path(ray_folder), (f"--concurrency={slots}",), actions)
+        actions = plan_actions(options.kills, options.seed, compared=options.compare or options.refit)
+        flags = (f"--concurrency={slots}",)
+        campaign = Campaign(storage, trials, options.seed, Path(ray_folder), flags, actions, options.refit)
+        if options.refit:
+            campaign.run_source()
         kills = campaign.run(plan(options.kills, options.seed))
         found = problems(campaign.folder, campaign.trials)
         if options.compare:
@@ -81,6 +85,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--trials", type=_count, help="trials of the search at its start; by default two per kill")
     parser.add_argument("--seed", type=int, default=0, help="seed of the search and of the kills")
     parser.add_argument("--compare", action="store_true", help="one trial at a time, compared with an unkilled search")
+    parser.add_argument("--refit", action="store_true", help="kill a refit of one trial instead of a search")
     parser.add_argument("--folder", type=Path, help="folder for the runs and logs; by default a new one in /tmp")
     return parser.parse_args(given)
 
