@@ -59,8 +59,7 @@ def summarise(
         console.print("\n".join(command_lines(parts, width)), highlight=False, soft_wrap=True, markup=False)
 
     by_mean = config.trials_per_place > 1
-    trials = with_data(read_run(folder).trials, folder)
-    write_board(rank_table(trials, over_seeds=by_mean), OutputFormat.table, top=10)
+    write_board(rank_table(with_data(read_run(folder).trials, folder), over_seeds=None), OutputFormat.table, top=10)
     outside = sum(not trial.within_limits for trial in state.trials.values())
     if outside:
         line(f"{left_out(outside)}.")
@@ -78,7 +77,7 @@ def summarise(
     if state.trials and all(trial.status == "diverged" for trial in state.trials.values()):
         line("Every trial diverged: lower recipe.learning_rate, or set recipe.gradient_clipping, for example to 1.")
     best = next(iter(ranked(state, by_mean)), None)
-    if best and (warning := _near_chance(best, val_images)):
+    if best and best.val_accuracy is not None and (warning := _near_chance(best, val_images)):
         line(warning)
     *others, last = _commands(facts, folder, storage, config, state)
     if others or not best:
@@ -88,9 +87,12 @@ def summarise(
             command(parts)
     if best:
         line("")
-        accuracy = interval_text(best.val_accuracy or 0.0, val_images)
-        run = shown_name(folder, storage)
-        line(f"Best of run {run}: trial {best.trial}, {counted(best.params, 'parameter')}, {accuracy}", "bold")
+        run, network = shown_name(folder, storage), counted(best.params, "parameter")
+        if best.val_accuracy is None:
+            line(f"Run {run} trained {network} on all images; the test set is their only judge", "bold")
+        else:
+            accuracy = interval_text(best.val_accuracy, val_images)
+            line(f"Best of run {run}: trial {best.trial}, {network}, {accuracy}", "bold")
         command(last)
 
 
@@ -103,7 +105,7 @@ def _commands(
     resume = ["python -m search.run", *in_storage, f"--resume {run}"]
     found = []
     by_mean = config.trials_per_place > 1
-    if config.replicates > 1 and not by_mean:
+    if config.replicates > 1 and not by_mean and not config.refit_of:
         found.append([*board, "--over-seeds"])
     completed = any(trial.status == "completed" for trial in state.trials.values())
     found.append([*board, *(["--full-fidelity"] if completed else []), "--format csv"])

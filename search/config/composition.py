@@ -107,6 +107,11 @@ def validated(given: Mapping[str, Any], *, complete: bool = False) -> RunConfig:
     if info is not None:
         values["dataset"] = info.name  # an image folder's absolute path: trials run in folders of their own
         problems += _belongs_elsewhere(given, info)
+        if info.val_images and isinstance(splits, int) and splits > 1:
+            problems.append(
+                f"validation_splits: {splits} given, but {info.name} has its own validation images; leave it out, or "
+                "set val_folder to false"
+            )
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:

@@ -44,7 +44,7 @@ HeldOut = Annotated[float, Field(gt=0, le=0.5)]
 GpuShare = Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_read_share)]
 
 
-OLDER_RUNS: Final = {"validation_share": VAL_FRACTION, "test_share": TEST_FRACTION, "val_folder": False}
+OLDER_RUNS: Final = {"validation_share": VAL_FRACTION, "test_share": TEST_FRACTION, "val_folder": False, "confirm": 0}
 """What the keys that versions before did not have are in their runs."""
 
 
@@ -238,8 +238,10 @@ class RunConfig(BaseModel):
                 f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
                 "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
             )
-        images = round(self.validation_share * self.dataset_facts.train_images)
-        if images < FEW_VAL_IMAGES and self.validation_splits == 1 and not self.dataset_facts.val_images:
+        facts = self.dataset_facts
+        images = round(self.validation_share * facts.train_images)
+        judged = not (facts.val_images or self.refit_of or self.all_data)
+        if 0 < images < FEW_VAL_IMAGES and judged and self.validation_splits == 1:
             low, high = wilson_interval(0.95, images)
             found.append(
                 f"note: with {images:,} validation images the 95% interval of an accuracy of 95% is "
@@ -265,8 +267,8 @@ class RunConfig(BaseModel):
 
     @property
     def trials_per_place(self) -> int:
-        """Trials that share a place of the ranking: with several validation splits, or in a refit, the replicates."""
-        return self.replicates if self.validation_splits > 1 or self.refit_of else 1
+        """Trials that share a place of the ranking: with several validation splits a layout and recipe has one."""
+        return self.replicates if self.validation_splits > 1 else 1
 
     @property
     def split_seeds(self) -> range:

@@ -125,7 +125,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     @property
     def _is_left(self) -> bool:
         """Whether a trial is still to be launched."""
-        return bool(self._open) or len(self.record.state.trials) < self.config.trials
+        more = not self.exhausted and len(self.record.state.trials) < self.config.trials
+        return bool(self._open) or more
 
     def _ask(self) -> int:
         """Asks the study for a new trial, records it, and returns its number."""

@@ -198,13 +198,12 @@ def read_data(folder: Path) -> dict[str, object]:
 
 
 def ranks_means(folder: Path) -> bool:
-    """Whether the trials of the run in `folder` are ranked by means, over validation splits or the seeds of a refit.
+    """Whether the run in `folder` has several validation splits, so that its trials are ranked by means over them.
 
     Raises:
         ResumeError: `run.json` is damaged or has another format.
     """
-    config = _read_run_file(folder)["config"]
-    return bool(config.get("validation_splits", 1) > 1 or config.get("refit_of"))
+    return bool(_read_run_file(folder)["config"].get("validation_splits", 1) > 1)
 
 
 def read_val_images(folder: Path) -> int | None:

@@ -103,10 +103,10 @@ class RunStudy:
         trial = self._open.pop(number, None)
         if trial is None:
             return
-        if status == "completed":
+        if status == "completed" and val_accuracy is not None:
             self.study.tell(trial, val_accuracy)
-        else:
-            self.study.tell(trial, state=_STATES[status])
+        else:  # without an accuracy, which a training on all images has not, there is nothing to learn
+            self.study.tell(trial, state=TrialState.FAIL if status == "completed" else _STATES[status])
 
     def _enqueue_first(self) -> Candidate | None:
         while self._first:
@@ -134,7 +134,8 @@ class RunStudy:
         proposal = self.candidates.encode(candidate)
         at_rungs = {report.epoch: report.val_accuracy for report in state.rung_reports(recorded.trial)}
         if recorded.ended:
-            status = _STATES[recorded.status] if proposal is not None else TrialState.FAIL
+            worthless = recorded.status == "completed" and recorded.val_accuracy is None
+            status = TrialState.FAIL if proposal is None or worthless else _STATES[recorded.status]
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=status,

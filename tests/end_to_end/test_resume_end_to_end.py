@@ -26,7 +26,7 @@ from trainables.training import Trainer
 
 pytestmark = pytest.mark.search
 
-ONE_AT_A_TIME = (*TINY, "--trials=3", "--concurrency=1", "--quiet")
+ONE_AT_A_TIME = (*TINY, "--trials=3", "--confirm=0", "--concurrency=1", "--quiet")
 """A search that depends on its seed alone."""
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from search.driver.rungs import AshaRungs
 
 from benchmarks.chaos.checks import record_problems
 from results import Record, RunState, rank_trials, read_record
@@ -94,6 +94,15 @@ def test_none_is_confirmed_if_not_asked_for_or_without_the_number_of_images(
     folder = start(tmp_path / "run", images, confirm=confirm)
     state, _ = drive(folder, train)
     assert (confirmed(folder), stopped(state)) == ([], [1, 3, 6, 7])
+
+
+def test_a_run_of_a_version_without_confirmation_confirms_none(tmp_path: Path) -> None:
+    folder = start(tmp_path / "run", confirm=2)
+    content = json.loads((folder / "run.json").read_text())
+    del content["config"]["confirm"]
+    (folder / "run.json").write_text(json.dumps(content))
+    drive(folder, train)
+    assert confirmed(folder) == []
 
 
 def test_the_best_is_the_first_to_be_confirmed_if_it_was_stopped(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from search.runs.reuse import ReusableResults
 from search.runs.standings import candidate_key, standings_of
 from search.runs.warm_start import first_candidates
 from tests.support.cli import events
+from tests.support.folder_fixtures import tree
 from tests.support.simulated_sessions import drive
 from trainables.recipe import Recipe
 
@@ -92,6 +93,16 @@ def test_few_validation_images_suggest_more_splits() -> None:
         )
     ]
     assert notes(validation_splits=2) == notes(dataset="cifar10") == []
+
+
+def test_a_data_set_with_its_own_validation_images_has_no_splits(tmp_path: Path) -> None:
+    tree(tmp_path / "pets", "train/a", "train/b", "val/a", "val/b")
+    given: dict[str, Any] = {"dataset": str(tmp_path / "pets"), "validation_splits": 2}
+    with pytest.raises(ConfigError, match=r"^validation_splits: 2 given, but .*pets has its own validation images"):
+        compose(None, None, given, [])
+    assert compose(None, None, {**given, "val_folder": False}, []).replicates == 2
+    own = compose(None, None, {**given, "validation_splits": 1}, [])
+    assert not any("--validation-splits" in note for note in own.notes)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
