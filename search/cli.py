@@ -14,6 +14,7 @@ import typer  # noqa: E402
 from results import leaderboard, show  # noqa: E402
 from results.console import VersionOption, run_app  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
+from search.export import export_command  # noqa: E402
 from search.process import leave, repair_environment  # noqa: E402
 from search.refit import refit_command  # noqa: E402
 from search.run import RunCommand, run_command  # noqa: E402
@@ -34,6 +35,7 @@ app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard_
 app.command("show", epilog=show.EXAMPLES)(show.show_command)
 app.command("refit")(refit_command)
 app.command("evaluate")(evaluate_command)
+app.command("export")(export_command)
 
 
 def main() -> None:

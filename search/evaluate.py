@@ -45,9 +45,7 @@ def evaluate_command(
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.pt2", help="Export the network instead, to a file that torch loads without parambudget."
-        ),
+        typer.Option(metavar="FILE", help="Export the network instead: search.export with --size trained."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where the images of the run are now, if their folder was moved.")

@@ -48,6 +48,8 @@ class Refit:
         """
         trial, source = self.trial, self.source.model_dump(mode="json")
         given = configuration(trial.layout_id, trial.params, trial.settings, trial.seed, source)
+        if self.all_data:  # a search may have trained on a part of them
+            given.pop("train_images", None)
         recipe = given["recipe"]
         chosen = self.schedule or (recipe["schedule"] if recipe["schedule"] in WHOLE_LENGTH else "cosine")
         recipe |= {"schedule": chosen, "patience_epochs": 0} | ({"cosine_epochs": 0} if chosen == "cosine" else {})

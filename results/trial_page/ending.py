@@ -21,7 +21,7 @@ def ending(trial: Row, epochs: Sequence[Row], rungs: Sequence[RungReached], fact
         restarted = f" and {counted(trial['retries'], 'restart')}" if trial["retries"] else ""
         return f"{trained}{restarted}: {error_line(trial['error'])}"
     if trial["status"] != "stopped":
-        return trained
+        return f"{trained}, trained on after ASHA had stopped it" if trial["confirmed"] else trained
     if not trial["within_limits"]:
         return f"{trained}: its parameters are outside the run's present limits"
     patience = _by_patience(trial, epochs)

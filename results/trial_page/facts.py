@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from model_zoo.complexity import flops_by_part, params_by_part, sizes_by_part
 from model_zoo.layout import LayoutError, ResNetLayout
 from model_zoo.memory import count_activation_bytes, saved_bytes_by_part
 from results.errors import ResultsError
+from results.ranking.query import rank_table
 from results.ranking.ranking_rule import is_ranked, rule_key
 from results.record.events import LAYOUT_FIELDS
 from results.record.folders import RUN_FILE, find_runs
-from results.record.reading import read_run
+from results.record.reading import read_run, with_data
 from results.trial_page.ending import ending
 from results.trial_page.rungs import RungReached, rungs_of
 from results.trial_page.training_again import configuration_toml, training_command
@@ -71,9 +74,9 @@ class TrialFacts:
     val_images: int | None
     """How many images its validation accuracies were measured on; None if the run did not store it."""
     rank: int | None
-    """Its rank in its run, from 1; None if it has none."""
+    """Its rank in its run, from 1, which it may share with other validation splits; None if it has none."""
     ranked: int
-    """How many trials of the run have a rank."""
+    """How many ranks the run has."""
     parts: list[Part]
     """Stem, stages and head; empty for a layout that this version cannot build."""
     activation_bytes: int | None
@@ -104,9 +107,8 @@ def trial_facts(storage: Path, run: str, number: int | None) -> TrialFacts:
     trials: list[Row] = tables.trials.to_pylist()
     all_epochs: list[Row] = tables.epochs.to_pylist()
     inside = {row["trial"] for row in trials if row["within_limits"] is not False}
-    ranked = [row for row in trials if row["trial"] in inside and is_ranked(row["status"], row["rung"])]
-    ranked.sort(key=lambda row: (rule_key(row["val_accuracy"], row["val_loss"], row["params"]), row["trial"]))
-    trial = _chosen(name, trials, ranked, number)
+    ranks = _ranks(with_data(tables.trials, folder))
+    trial = _chosen(name, trials, ranks, number)
     stored = _run_file(folder)
     config = stored.get("config", {})
     notes = list(tables.notes)
@@ -116,7 +118,8 @@ def trial_facts(storage: Path, run: str, number: int | None) -> TrialFacts:
         notes.append("max_epochs was changed during the run, which moved rungs; another training may differ")
     own = [row for row in all_epochs if row["trial"] == trial["trial"]]
     factor = config.get("reduction_factor")
-    rungs = rungs_of(trial["trial"], all_epochs, inside, factor, trial["recipe_epochs"])
+    last = config.get("max_epochs", trial["recipe_epochs"])
+    rungs = rungs_of(trial["trial"], all_epochs, inside, factor, last)
     size = config.get("space", {}).get("image_size")
     layout = _layout(trial, notes)
     image_size = (int(size[0]), int(size[1])) if size else None
@@ -124,8 +127,8 @@ def trial_facts(storage: Path, run: str, number: int | None) -> TrialFacts:
         run=name,
         trial=trial,
         val_images=stored.get("validation", {}).get("images"),
-        rank=1 + ranked.index(trial) if trial in ranked else None,
-        ranked=len(ranked),
+        rank=ranks.get(trial["trial"]),
+        ranked=max(ranks.values(), default=0),
         parts=[] if layout is None else _parts(layout, image_size),
         activation_bytes=count_activation_bytes(layout, image_size) if layout and image_size else None,
         epochs=own,
@@ -139,11 +142,35 @@ def trial_facts(storage: Path, run: str, number: int | None) -> TrialFacts:
     )
 
 
-def _chosen(run: str, trials: list[Row], ranked: list[Row], number: int | None) -> Row:
+def _ranks(trials: pa.Table) -> dict[int, int]:
+    """The ranks of the ranked trials on the leaderboard of their run.
+
+    With several validation splits, the trials of a layout and recipe share theirs.
+    """
+    board = rank_table(trials)
+    board = board[board["rank"].notna()]
+    places = board["trials"] if "trials" in board.columns else [[trial] for trial in board["trial"]]
+    shared = {trial: int(rank) for rank, numbers in zip(board["rank"], places, strict=True) for trial in numbers}
+    columns = [trials[name].to_pylist() for name in ("trial", "status", "rung")]
+    ranked = {trial for trial, status, rung in zip(*columns, strict=True) if is_ranked(status, rung)}
+    return {int(trial): rank for trial, rank in shared.items() if trial in ranked}
+
+
+def _chosen(run: str, trials: list[Row], ranks: dict[int, int], number: int | None) -> Row:
     if number is None:
+        ranked = [row for row in trials if row["trial"] in ranks]
         if not ranked:
             raise ResultsError(f"{run}: no trial has reached a rung, so there is no best one; name one of its trials")
-        return ranked[0]
+        # of trials that share a rank, the best of those that came furthest
+        return min(
+            ranked,
+            key=lambda row: (
+                ranks[row["trial"]],
+                -row["rung_epoch"],
+                rule_key(row["val_accuracy"], row["val_loss"], row["params"]),
+                row["trial"],
+            ),
+        )
     for row in trials:
         if row["trial"] == number:
             return row

@@ -31,7 +31,7 @@ def page_text(facts: TrialFacts, encoding: str = "utf-8") -> str:
     levels, error = levels_for(encoding), (facts.trial["error"] or "").strip().splitlines()
     sections = [
         _heading(facts),
-        _layout(facts, levels[-1]),
+        layout_lines(facts, levels[-1]),
         ["Recipe", *_indented(recipe_toml(facts.trial).splitlines())],
         _curve(facts, levels),
         _time(facts),
@@ -71,14 +71,16 @@ def _heading(facts: TrialFacts) -> list[str]:
         known.append(f"validation accuracy {accuracy} at epoch {trial['rung_epoch']}")
     if trial["test_accuracy"] is not None:
         flipped = " with --flip" if trial["test_flip"] else ""
-        known.append(f"test accuracy {trial['test_accuracy']:.2%}{flipped} at epoch {trial['test_epoch']}")
+        accuracy = interval_text(trial["test_accuracy"], trial["test_images"])
+        known.append(f"test accuracy {accuracy}{flipped} at epoch {trial['test_epoch']}")
     known.append(f"rank {facts.rank} of {facts.ranked} in its run" if facts.rank else "no rank")
     if trial["reused"]:
         known.append(f"{counted(facts.time.reused_epochs, 'epoch')} reused from {trial['reused']}")
     return [f"{facts.run} trial {trial['trial']}: {facts.ending}", "; ".join([*known, f"seed {trial['seed']}"])]
 
 
-def _layout(facts: TrialFacts, block: str) -> list[str]:
+def layout_lines(facts: TrialFacts, block: str = LEVELS[-1]) -> list[str]:
+    """The layout drawn part by part with its costs; `block` is what the bars are made of."""
     depth = f", {facts.trial['depth']} weighted layers deep" if facts.trial["depth"] else ""
     lines, parts = [f"Layout {facts.trial['layout_id']}{depth}"], facts.parts
     if not parts:
@@ -127,17 +129,16 @@ def _bytes(size: int) -> str:
 
 def _curve(facts: TrialFacts, levels: str) -> list[str]:
     values = [row["val_accuracy"] for row in facts.epochs]
-    if not values:
-        return ["Curve", "  no epoch yet"]
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ["Curve", "  no validation accuracy" if values else "  no epoch yet"]
     count = min(CURVE_WIDTH, len(values))
     marks = [" "] * count
     for rung in facts.rungs:
         place = next(i for i, row in enumerate(facts.epochs) if row["epoch"] == rung.epoch)
         marks[place * count // len(values)] = str(rung.rung % 10)
-    finite = [value for value in values if math.isfinite(value)]
-    extent = f", from {min(finite):.2%} to {max(finite):.2%}" if finite else ""
     lines = [
-        f"Curve: validation accuracy of {counted(len(values), 'epoch')}{extent}",
+        f"Curve: validation accuracy of {counted(len(values), 'epoch')}, from {min(finite):.2%} to {max(finite):.2%}",
         f"  {sparkline(values, CURVE_WIDTH, levels)}",
         f"  {''.join(marks)}".rstrip(),
     ]

@@ -11,7 +11,7 @@ from results.record.events import RECIPE_FIELDS
 
 OF_A_TRAINING: Final = (
     *("dataset", "data_dir", "image_size", "train_images", "split_seed"),
-    *("validation_share", "test_share", "val_folder"),
+    *("validation_share", "test_share", "val_folder", "all_data"),
     *("max_epochs", "grace_epochs", "reduction_factor"),
     *("cpus_per_trial", "gpus_per_trial", "compile"),
 )
@@ -34,7 +34,10 @@ def configuration(
 
     Its data and the length of its training are those of the run with the configuration `config`.
     """
-    of_run = {name: config.get(name, OLDER_RUNS.get(name)) for name in OF_A_TRAINING} | {"seed": seed, "trials": 1}
+    known = {**OLDER_RUNS, **config} if config else {}
+    of_run = {name: known.get(name) for name in OF_A_TRAINING} | {"seed": seed, "trials": 1}
+    if config:  # replicates take turns at the validation splits
+        of_run["split_seed"] += (seed - config["seed"]) % config.get("validation_splits", 1)
     fields = {name: value for name, value in recipe.items() if name != "epochs"}
     return _known(of_run) | {"space": {"layouts": [layout_id], "max_params": params}, "recipe": _known(fields)}
 

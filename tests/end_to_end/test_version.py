@@ -23,7 +23,7 @@ def test_every_command_prints_the_version(module: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["space"], ["evaluate"], ["leaderboard"], ["show"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["space"], ["evaluate"], ["export"], ["leaderboard"], ["show"]])
 def test_the_console_script_and_its_commands_print_it_too(command: list[str], tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("parambudget")
     given = [script, *command, "--version"]

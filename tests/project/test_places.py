@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 import results.leaderboard
+import results.show
 import search.evaluate
 import search.evaluation.final  # its modules keep the function that a test here replaces
+import search.export
 import search.run
 from tests.support.cli import command, environment
 from tests.support.trained_run import write_trained_run
@@ -28,9 +30,11 @@ COMMANDS = {
     "evaluate": (search.evaluate.main, ["mine"]),
     "export": (search.evaluate.main, ["mine", "--export=out.pt2"]),
     "predict": (search.evaluate.main, ["mine", "--predict=images", "--output=out.csv"]),
+    "hand in": (search.export.main, ["mine", "--output=out.pt2"]),
     "leaderboard": (results.leaderboard.main, []),
+    "show": (results.show.main, ["mine"]),
 }
-READS = {"export", "predict", "leaderboard"}
+READS = {"export", "predict", "hand in", "leaderboard", "show"}
 STARTS = {"run", "dry run"}
 PLACES = {
     "a file": "is not a folder; name a folder",
@@ -107,16 +111,20 @@ def test_a_storage_that_cannot_be_used_is_one_line(
     assert everything(place) == before
 
 
-@pytest.mark.parametrize(("name", "output"), [("export", "--export=out.pt2"), ("predict", "--output=out.csv")])
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [("export", "--export=out.pt2"), ("predict", "--output=out.csv"), ("hand in", "--output=out.pt2")],
+)
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     name: str, output: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)
-    flags = [flag for flag in COMMANDS[name][1] if flag.partition("=")[0] != output.partition("=")[0]]
+    main, given = COMMANDS[name]
+    flags = [flag for flag in given if flag.partition("=")[0] != output.partition("=")[0]]
     to = output.replace("=", "=read-only/")
     monkeypatch.setattr(sys, "argv", [name, *flags, to, "--storage=read-only"])
     with unprivileged():
-        assert search.evaluate.main() == 2
+        assert main() == 2
     shown = capfd.readouterr().err
     assert shown.count("\n") == 1
     assert "cannot be written (permission denied)" in shown
@@ -144,7 +152,13 @@ def shell(line: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("module", ["results.leaderboard --storage read-only", "search.space", "search.run --dry-run"])
+STREAMED = (
+    *("results.leaderboard --storage read-only", "results.show mine --storage read-only"),
+    *("search.space", "search.run --dry-run"),
+)
+
+
+@pytest.mark.parametrize("module", STREAMED)
 @pytest.mark.parametrize(
     ("ending", "variables", "code"),
     [
@@ -172,7 +186,7 @@ def test_a_stream_that_fails_is_no_traceback(
         )
 
 
-@pytest.mark.parametrize("module", ["search.run", "search.space", "search.evaluate", "search.keys"])
+@pytest.mark.parametrize("module", ["search.run", "search.space", "search.evaluate", "search.export", "search.keys"])
 def test_a_foreign_package_in_the_folder_is_named(module: str, tmp_path: Path) -> None:
     (tmp_path / "model_zoo").mkdir()
     (tmp_path / "model_zoo" / "__init__.py").write_text("")

@@ -18,6 +18,8 @@ import results.leaderboard
 import results.show
 import search.cli
 import search.evaluate
+import search.export
+import search.refit
 import search.run
 import search.space
 from results import read_record, write_tables
@@ -40,7 +42,9 @@ PAGES = {page.name: page.read_text() for page in EVERY_PAGE if page.name not in 
 APPS = {
     "search.run": search.run.app,
     "search.space": search.space.app,
+    "search.refit": search.refit.app,
     "search.evaluate": search.evaluate.app,
+    "search.export": search.export.app,
     "results.leaderboard": results.leaderboard.app,
     "results.show": results.show.app,
 }
@@ -125,7 +129,7 @@ def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.mark.parametrize("line", OTHERS)
 def test_the_other_commands_work(line: str, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     module, *arguments = shlex.split(line)[2:]
-    planned = module == "search.run"
+    planned = module in ("search.run", "search.refit")
     if planned and "--dry-run" not in arguments:
         arguments.append("--dry-run")  # the plan reads and checks every flag
     if not planned:
@@ -194,10 +198,14 @@ def test_the_toml_examples_are_configurations(tmp_path: Path) -> None:
     assert len(config.recipe.values_of("cutmix_alpha")) == 2
 
 
-@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if blocks("python", text)])
+ELSEWHERE = "export.md"
+"""The page whose Python runs in tests/search/evaluation/test_export_formats.py, without this project."""
+
+
+@pytest.mark.parametrize(
+    "page", [name for name, text in PAGES.items() if blocks("python", text) and name not in ELSEWHERE]
+)
 def test_the_python_examples_run(page: str, here: Path) -> None:
-    if "best.pt2" in PAGES[page]:
-        assert run_app(search.evaluate.app, ["first", "--export", "best.pt2"]) == 0
     for text in blocks("python", PAGES[page]):
         exec(compile(text, page, "exec"), {"__name__": page})
 

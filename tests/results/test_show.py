@@ -24,7 +24,7 @@ from results.trial_page.text import LEVELS, PLAIN_LEVELS, page_text, sparkline
 from search.config import RunConfig, compose
 from search.config.views import Ladder
 from search.layouts.enumeration import count_in_window
-from search.runs.folder import write_run_file
+from search.runs.folder import read_config, write_run_file
 from search.runs.rungs import AshaRungs
 from tests.support.cli import ROOT
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
@@ -173,6 +173,60 @@ def test_its_configuration_trains_the_same_again(shown: Any, runs: Path, tmp_pat
     recipe = page[page.index("  [recipe]") : page.index("\n\nCurve")]
     assert tomllib.loads(recipe)["recipe"] == tomllib.loads(text)["recipe"]
     assert f"python -m results.show alpha 2 --storage {runs} --toml > trial-2.toml" in page
+
+
+def test_a_replicate_is_trained_again_on_its_own_validation_split(tmp_path: Path) -> None:
+    flags = {"dataset": "cifar10", "replicates": 4, "validation_splits": 3, "split_seed": 5, "seed": 7, **RUNGS}
+    write_run_file(tmp_path / "a", compose(None, None, flags, ["validation_share=0.2"]))
+    original = RunConfig.model_validate(json.loads((tmp_path / "a" / "run.json").read_text())["config"])
+    with Record(tmp_path / "a") as record:
+        start_session(record)
+        for trial, accuracy in enumerate((0.5, 0.75, 0.875, 0.25)):
+            run_trial(record, trial, {2: accuracy, 4: accuracy})  # with the seeds 7 to 10
+        run_trial(record, 4, {2: 0.8}, blocks=(2, 2))
+    for trial, split in enumerate((5, 6, 7, 5)):
+        (tmp_path / "trial.toml").write_text(trial_facts(tmp_path, "a", trial).toml)
+        again = compose(tmp_path / "trial.toml", None, {}, [])
+        assert again.data_arguments == original.data_arguments_of(7 + trial)
+        assert again.data_arguments["split_seed"] == split
+    ranks = [trial_facts(tmp_path, "a", trial).rank for trial in range(5)]
+    assert ranks == [2, 2, 2, 2, 1]  # a mean of 59% on three splits, and 80% on one
+    assert trial_facts(tmp_path, "a", None).trial["trial"] == 4
+
+
+def test_a_run_without_the_newer_keys_is_trained_again_as_it_was(runs: Path) -> None:
+    path = runs / "alpha" / "run.json"
+    stored = json.loads(path.read_text())
+    for key in ("validation_share", "test_share", "val_folder", "validation_splits", "all_data"):
+        del stored["config"][key]
+    path.write_text(json.dumps(stored))
+    (runs / "trial.toml").write_text(trial_facts(runs, "alpha", 2).toml)
+    assert compose(runs / "trial.toml", None, {}, []).data_arguments == read_config(runs / "alpha").data_arguments
+
+
+def test_a_training_on_all_images_stays_one(tmp_path: Path) -> None:
+    flags = {"max_epochs": 4, "grace_epochs": 4, "all_data": True, "confirm": 0, "space": {"layouts": ["1-2x16-32"]}}
+    write_run_file(tmp_path / "a", compose(None, None, flags, ["space.max_params=100000"]))
+    with Record(tmp_path / "a") as record:
+        start_session(record)
+        run_trial(record, 0, {4: math.nan}, extras="+in1", epochs=4, schedule="linear", patience_epochs=0)
+    (tmp_path / "trial.toml").write_text(trial_facts(tmp_path, "a", 0).toml)
+    assert compose(tmp_path / "trial.toml", None, {}, []).all_data
+
+
+def test_a_confirmed_trial_says_so(tmp_path: Path) -> None:
+    write_run_file(tmp_path / "a", compose(None, None, RUNGS, []))
+    with Record(tmp_path / "a") as record:
+        start_session(record)
+        run_trial(record, 0, {2: 0.6, 4: 0.8})
+        run_trial(record, 1, {2: 0.5}, "stopped")
+        record.append("confirmed", trials=[1], epochs=4)
+        for epoch in (3, 4):
+            record.append("report", **report(1, epoch, 2 if epoch == 4 else None, 0.9))
+        record.append("ended", trial=1, status="completed", error=None)
+    facts = trial_facts(tmp_path, "a", 1)
+    assert facts.ending == "completed after 4 epochs, trained on after ASHA had stopped it"
+    assert [(rung.val_accuracy, rung.needed) for rung in facts.rungs] == [(0.5, 0.6), (0.9, None)]
 
 
 def test_json_has_everything_and_no_number_that_json_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ LIMIT_S = 240
 """Longest wait for a command, so that a hang cannot block the suite."""
 
 COMMANDS = (
-    *("search.run", "search.space", "search.evaluate"),
+    *("search.run", "search.space", "search.refit", "search.evaluate", "search.export"),
     *("results.leaderboard", "results.show"),
 )
 """The modules that are commands."""

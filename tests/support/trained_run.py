@@ -10,15 +10,16 @@ import pytest
 from model_zoo import ResNetLayout, count_flops, count_params
 from results import Record
 from results.console import run_app
-from search.config import compose
+from search.config import RunConfig, compose
 from search.driver.searcher import REPORT_FIELDS
 from search.evaluate import app
 from search.runs.checkpoint_files import checkpoint_path
 from search.runs.folder import write_run_file
 from tests.support.results_fixtures import start_session
 from tests.support.training_fixtures import CPU
-from trainables.data import load_training_set
+from trainables.data import TrainingSet, load_training_set
 from trainables.errors import TrainablesError
+from trainables.recipe import Recipe
 from trainables.training import Trainer
 
 EPOCHS = 6
@@ -35,7 +36,7 @@ def write_trained_run(
 ) -> Trainer:
     """Trains a small network by `recipe` and writes the run's folder; on 96 digits where `flags` name no data set.
 
-    Returns its trainer.
+    Of several trials each has a seed of its own. Returns the trainer of the first.
     """
     chosen = {"trials": 1, "max_epochs": EPOCHS, "grace_epochs": EPOCHS} | (flags or {"train_images": 96})
     config = compose(None, None, chosen, [f"recipe.{assignment}" for assignment in recipe])
@@ -45,27 +46,42 @@ def write_trained_run(
     data = load_training_set(**config.data_arguments)
     sets = {"data": data.identity, "test_sha256": data.test_sha256, "image_format": data.format}
     write_run_file(folder, config, **sets)  # type: ignore[arg-type]
-    trainer = Trainer(layout, fixed, data, CPU, epochs=config.max_epochs, seed=config.seed, rungs=config.rungs)
     with Record(folder) as record:
         start_session(record)
-        record.append(
-            "suggested",
-            trial=0,
-            layout=layout.to_dict(),
-            layout_id=layout.layout_id,
-            params=count_params(layout),
-            flops=count_flops(layout, config.space.image_size),
-            depth=layout.depth,
-            recipe=fixed.model_dump() | dict.fromkeys(fixed.unread) | {"epochs": config.max_epochs},
-            seed=config.seed,
-            proposal={},
-        )
-        while not trainer.finished:
-            report = trainer.train_epoch()
-            fields = {name: getattr(report, name) for name in REPORT_FIELDS}
-            record.append("report", trial=0, session=1, **fields)
-            trainer.save(checkpoint_path(folder, 0))
-        record.append("ended", trial=0, status="completed", error=None)
+        trainers = [_train(record, folder, number, layout, fixed, data, config) for number in range(config.trials)]
+    return trainers[0]
+
+
+def _train(
+    record: Record,
+    folder: Path,
+    number: int,
+    layout: ResNetLayout,
+    recipe: Recipe,
+    data: TrainingSet,
+    config: RunConfig,
+) -> Trainer:
+    """Trains and records the trial `number`, whose seed is that of the run plus its number."""
+    seed = config.seed + number
+    trainer = Trainer(layout, recipe, data, CPU, epochs=config.max_epochs, seed=seed, rungs=config.rungs)
+    record.append(
+        "suggested",
+        trial=number,
+        layout=layout.to_dict(),
+        layout_id=layout.layout_id,
+        params=count_params(layout),
+        flops=count_flops(layout, config.space.image_size),
+        depth=layout.depth,
+        recipe=recipe.model_dump() | dict.fromkeys(recipe.unread) | {"epochs": config.max_epochs},
+        seed=seed,
+        proposal={},
+    )
+    while not trainer.finished:
+        report = trainer.train_epoch()
+        fields = {name: getattr(report, name) for name in REPORT_FIELDS}
+        record.append("report", trial=number, session=1, **fields)
+        trainer.save(checkpoint_path(folder, number))
+    record.append("ended", trial=number, status="completed", error=None)
     return trainer
 
 

@@ -73,7 +73,8 @@ def test_torch_alone_opens_it_and_gets_the_answers_that_were_validated(
     assert facts == {
         **{"run": "trained", "trial": 0, "layout": trial.layout, "layout_id": trial.layout_id},
         **{"params": trial.params, "epoch": best.epoch, "val_accuracy": best.val_accuracy, "dataset": "digits"},
-        **{"image_shape": [16, 16, 1], "classes": list(data.class_names)},
+        **{"size": "trained", "image_shape": [16, 16, 1], "classes": list(data.class_names)},
+        **{"mean": list(data.mean), "std": list(data.std), "grey_scale": None},
     }
     assert float(np.mean(logits.argmax(1) == truth)) == best.val_accuracy
     assert (trained / "record.jsonl").read_bytes() == before
@@ -86,7 +87,7 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(
     there.write_text("precious")
     for arguments, message in (
         (("--export", there), f"export: {there} exists; name another file, or replace it with --force"),
-        (("--export", tmp_path / "a.onnx"), "call it a.pt2"),
+        (("--export", tmp_path / "a.pth"), "use .pt2, .onnx or .safetensors: a.pt2"),
         (("--export", tmp_path / "no" / "a.pt2"), "name a file in a folder that exists"),
         (("--export", tmp_path / "a.pt2", "--trial", "7"), "trial: 7 given, but trained has 1 trial, numbered from 0"),
         (("--export", tmp_path / "a.pt2", "--flip"), "leave it out with --export"),
@@ -102,5 +103,6 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(
 
 
 def test_the_export_opens_no_test_set() -> None:
-    assert "trainables.data.test_set" not in named(ROOT / "search" / "evaluation" / "export.py")
+    for module in ("export", "export_card", "deployed", "onnx_format"):
+        assert "trainables.data.test_set" not in named(ROOT / "search" / "evaluation" / f"{module}.py")
     assert FACTS_NAME in OPEN
