@@ -57,7 +57,6 @@ class Refit:
             **{"max_epochs": epochs, "grace_epochs": epochs, "sampler": "grid", "confirm": 0},
             **dict.fromkeys(("trials", "replicates", "keep_checkpoints"), self.seeds),
             **{"refit_of": f"{self.run}:{trial.trial}", "all_data": self.all_data},
-            **{name: source[name] for name in ("validation_share", "test_share", "val_folder")},
             "cpus_per_trial": max(1, available_cpus() // self.seeds),
         }
         merge(given, self.changes)
