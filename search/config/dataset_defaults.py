@@ -69,8 +69,8 @@ def folder_defaults(
     images, side = info.train_images, info.image_shape[1]
     found: dict[str, Default] = {}
     if max_params is None:
-        budget = min(5_000_000, max(20_000, _two_digits(50 * images), 5 * (min_params or 0) // 4))
-        found["space.max_params"] = Default(budget, "50 per training image, 20,000 to 5,000,000")
+        budget = min(5_000_000, max(20_000, _two_digits(25 * images), 5 * (min_params or 0) // 4))
+        found["space.max_params"] = Default(budget, "25 per training image, 20,000 to 5,000,000")
     else:
         budget = max_params
     share = 0.1

@@ -26,7 +26,7 @@ def opening_lines(config: RunConfig) -> list[str]:
         *folder_lines(config),
         _images(config, info),
         *_without_effect(config, info),
-        *([_defaults(config, info)] if info.is_folder else []),
+        *(_defaults(config, info) if info.is_folder else []),
         *space_lines(config.space),
     ]
 
@@ -79,21 +79,20 @@ def _without_effect(config: RunConfig, info: DatasetInfo) -> Iterator[str]:
         yield f"note: test_share {config.test_share:g} has no effect, for the data set has its own test set"
 
 
-def _defaults(config: RunConfig, info: DatasetInfo) -> str:
+def _defaults(config: RunConfig, info: DatasetInfo) -> list[str]:
     space = config.space
-    if space.layouts:
-        return "defaults: those of all data sets, for the layouts are listed"
     usual = folder_defaults(info) | folder_defaults(info, space.max_params)
     values = config.model_dump(mode="python")
     chosen = []
     for key, default in usual.items():
         table, _, name = key.rpartition(".")
+        if space.layouts and table == "space" and name != "max_params":
+            continue  # a list of layouts is not made of them
         found: Any = config.recipe.values_of(name) if table == "recipe" else (values[table] if table else values)[name]
         if found == ([default.value] if table == "recipe" else default.value):
             chosen.append(f"{key} {shown_value(default.value)} ({default.reason})")
-    return (
-        f"defaults that follow from the images and the budget, each changed by --set or its flag: {', '.join(chosen)}"
-    )
+    start = "defaults that follow from the images and the budget, each changed by --set or its flag"
+    return [f"{start}: {', '.join(chosen)}"] if chosen else []
 
 
 def space_lines(space: LayoutSpace) -> Iterator[str]:

@@ -61,6 +61,9 @@ def test_each_key_that_is_given_wins_and_the_others_follow(tmp_path: Path) -> No
     for key in ("validation_share", "image_size", "train_images"):
         assert getattr(own, key) == getattr(usual, key)
     assert own.space.channels == usual.space.channels == (8, 12, 16, 24, 32)
+    listed = compose(None, None, flags, ["space.layouts=[1-1x8-16]"])
+    assert (listed.space.min_params, listed.trials, listed.recipe.values_of("flip")) == (0, 20, [False])
+    assert "space.channels" not in "".join(opening_lines(listed))
     said = "\n".join(opening_lines(own))
     assert "space.channels [8, 12, 16, 24, 32] (32 is the widest" in said
     assert not any(
