@@ -68,7 +68,10 @@ def record_problems(folder: Path, trials: int) -> list[str]:
 def differences(storage: Path, one: str, other: str) -> list[str]:
     """Sentences on columns other than `OF_A_RUN` in which the leaderboards or epochs of two runs differ."""
     found = []
-    boards = [rank_trials(storage, [name]).drop(columns=list(OF_A_RUN), errors="ignore") for name in (one, other)]
+    boards = [
+        rank_trials(storage, [name], over_seeds=False).drop(columns=list(OF_A_RUN), errors="ignore")
+        for name in (one, other)
+    ]
     epochs = [
         pd.read_parquet(storage / name / EPOCHS_NAME).drop(columns=list(OF_A_RUN), errors="ignore")
         for name in (one, other)
@@ -276,7 +279,15 @@ def _study_problems(history: RunStudy, events: Events) -> Iterator[str]:
 
 
 def _leaderboard_problems(folder: Path, trials: int) -> Iterator[str]:
-    arguments = ["results.leaderboard", folder.name, "--storage", str(folder.parent), "--format", "json"]
+    arguments = [
+        "results.leaderboard",
+        folder.name,
+        "--storage",
+        str(folder.parent),
+        "--no-over-seeds",
+        "--format",
+        "json",
+    ]
     outcome = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=120)
     if outcome.returncode or outcome.stderr:
         yield f"leaderboard: exit code {outcome.returncode}, {outcome.stderr.strip()}"
