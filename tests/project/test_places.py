@@ -18,6 +18,8 @@ import results.show
 import search.evaluate
 import search.evaluation.final  # its modules keep the function that a test here replaces
 import search.export
+import search.refit
+import search.refitting
 import search.run
 from tests.support.cli import command, environment
 from tests.support.trained_run import write_trained_run
@@ -27,6 +29,7 @@ COMMANDS = {
     "run": (search.run.main, ["--trials=1"]),
     "dry run": (search.run.main, ["--dry-run"]),
     "resume": (search.run.main, ["--resume=mine"]),
+    "refit": (search.refit.main, ["mine"]),
     "evaluate": (search.evaluate.main, ["mine"]),
     "export": (search.evaluate.main, ["mine", "--export=out.pt2"]),
     "predict": (search.evaluate.main, ["mine", "--predict=images", "--output=out.csv"]),
