@@ -163,11 +163,11 @@ def test_a_run_of_a_version_without_shares_keeps_the_images_that_it_had(tmp_path
         write_shapes(tmp_path / "shapes" / part, 10)
     write_run_file(tmp_path / "run", run(dataset=str(tmp_path / "shapes"), data_dir=str(tmp_path / "cache")))
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
-    for key in ("validation_share", "test_share", "val_folder"):
+    for key in ("validation_share", "test_share", "val_folder", "confirm"):
         del stored["config"][key]
     (tmp_path / "run" / "run.json").write_text(json.dumps(stored))
     config = read_config(tmp_path / "run")
-    before = {"validation_share": 0.1, "test_share": 0.2, "val_folder": False}
+    before = {"validation_share": 0.1, "test_share": 0.2, "val_folder": False, "confirm": 0}
     assert config.model_dump(mode="json") == stored["config"] | before
     data = load_training_set(**config.data_arguments)
     assert (len(data.labels), len(data.val_indices), data.own_validation) == (48, 5, False)
