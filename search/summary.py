@@ -59,7 +59,8 @@ def summarise(
         console.print("\n".join(command_lines(parts, width)), highlight=False, soft_wrap=True, markup=False)
 
     by_mean = config.trials_per_place > 1
-    write_board(rank_table(with_data(read_run(folder).trials, folder), over_seeds=None), OutputFormat.table, top=10)
+    board = rank_table(with_data(read_run(folder).trials, folder), over_seeds=None)
+    write_board(board, OutputFormat.table, top=10)
     outside = sum(not trial.within_limits for trial in state.trials.values())
     if outside:
         line(f"{left_out(outside)}.")
@@ -92,7 +93,9 @@ def summarise(
             line(f"Run {run} trained {network} on all images; the test set is their only judge", "bold")
         else:
             accuracy = interval_text(best.val_accuracy, val_images)
-            line(f"Best of run {run}: trial {best.trial}, {network}, {accuracy}", "bold")
+            equals = int(board["tied"].fillna(False).sum()) - 1 if "tied" in board.columns else 0
+            tied = f", tied with {counted(equals, 'other')}" if equals > 0 else ""
+            line(f"Best of run {run}: trial {best.trial}, {network}, {accuracy}{tied}", "bold")
         command(last)
 
 
