@@ -47,7 +47,10 @@ def refit_command(
     ] = None,
     storage: Annotated[Path, typer.Option(metavar="DIR", help="Folder that holds the runs.")] = Path("runs"),
     concurrency: Annotated[str | None, config_flag("concurrency", metavar="N")] = None,
-    cpus_per_trial: Annotated[str | None, config_flag("cpus_per_trial", metavar="N")] = None,
+    cpus_per_trial: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="CPU cores, and threads, per training. [default: all, divided among the seeds]"),
+    ] = None,
     gpus_per_trial: Annotated[str | None, config_flag("gpus_per_trial", metavar="X|auto")] = None,
     sets: Annotated[
         list[str] | None,
