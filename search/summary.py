@@ -120,7 +120,10 @@ def _commands(
         found.insert(0, [*resume, f"--trials {2 * config.trials}"])
     if kept := with_weights(folder, state, by_mean):
         chosen = [] if kept.trial == ranked(state, by_mean)[0].trial else [f"--trial {kept.trial}"]
-        found.append(["python -m search.evaluate", *in_storage, run, *chosen])
+        if state.test_openings:  # a second look would choose by the test set
+            found.append(["python -m search.refit", *in_storage, f"{run}:{kept.trial}", "--all-data"])
+        else:
+            found.append(["python -m search.evaluate", *in_storage, run, *chosen])
     return found
 
 

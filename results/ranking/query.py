@@ -17,6 +17,7 @@ from results.ranking.column_names import column_meant, nearest_columns
 from results.ranking.intervals import wilson_interval
 from results.ranking.ranking_rule import data_key, is_mid_course, is_ranked, ranks_within, rule_key
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
+from results.ranking.short_columns import SORTED_BY
 from results.ranking.ties import Judged, ties
 from results.record.reading import DATA_FIELDS, read_runs
 from results.record.tables import TRIALS_SCHEMA
@@ -212,4 +213,6 @@ def _sorted(board: pd.DataFrame, sort: str) -> pd.DataFrame:
     key = board[name].map(tuple) if name in LIST_COLUMNS else board[name]
     # a stable sort keeps the order of the ranking rule among equal values
     order = key.sort_values(ascending=not sort.startswith("-"), na_position="last", kind="stable").index
-    return board.loc[order].reset_index(drop=True)
+    board = board.loc[order].reset_index(drop=True)
+    board.attrs[SORTED_BY] = name
+    return board

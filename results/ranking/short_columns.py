@@ -115,7 +115,9 @@ def _several_runs(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
     return bool(board["run"].nunique() > 1)
 
 
-_RECIPE, _CONSTANT = 6, 5
+_RECIPE, _CONSTANT, _SORTED = 6, 5, 11
+SORTED_BY: Final = "sorted_by"
+"""Where a leaderboard's `attrs` have the column that it is sorted by, which is always shown."""
 """The importance of a searched field of the recipe, and of a part of the layout that is the same in all rows."""
 
 SHORT_COLUMNS: Final = (
@@ -128,7 +130,7 @@ SHORT_COLUMNS: Final = (
     ShortColumn("blocks", "blocks", dashed, importance=8),
     ShortColumn("channels", "channels", dashed, importance=7),
     ShortColumn("extras", "layout_id", _extras, importance=7, needed=_has_extras),
-    ShortColumn("params", "params", _thousands, number=True, importance=8),
+    ShortColumn("params", "params", _thousands, number=True, importance=10),
     ShortColumn("seeds", "seeds", str, number=True, importance=9),
     ShortColumn("val", "val_accuracy", _percent, number=True, importance=10),
     ShortColumn("±", "val_accuracy_half", _points, number=True, importance=9, needed=_is_set("val_accuracy_half")),
@@ -137,7 +139,9 @@ SHORT_COLUMNS: Final = (
     ),
     ShortColumn("tests", "tests", str, number=True, importance=4, needed=_is_set("test_accuracy")),
     ShortColumn("test", "test_accuracy", _percent, number=True, importance=8, needed=_is_set("test_accuracy")),
-    ShortColumn("±", "test_accuracy_half", _points, number=True, importance=7, needed=_is_set("test_accuracy_half")),
+    ShortColumn(
+        "± test", "test_accuracy_half", _points, number=True, importance=7, needed=_is_set("test_accuracy_half")
+    ),
     ShortColumn(
         "± test", "test_accuracy_error", _percent, number=True, importance=4, needed=_is_set("test_accuracy_error")
     ),
@@ -159,13 +163,16 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
     shown = _with_half_widths(shown)
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
+    order = board.attrs.get(SORTED_BY)
+    if order is not None and order not in {column.source for column in columns}:
+        columns = (*columns, ShortColumn(_title(order), order, _setting, number=True))
     cells = [
         (
-            replace(column, importance=_CONSTANT) if _is_same(column, board) else column,
+            _weighed(column, board, order),
             [column.text(value) if present else "" for value, present in _values(shown[column.source])],
         )
         for column in columns
-        if column.source in shown.columns and column.needed(shown, board)
+        if column.source in shown.columns and (column.needed(shown, board) or column.source == order)
     ]
     if any_tied(shown):
         marks = ["=" if tied else " " for tied in shown["tied"].fillna(False)]
@@ -174,6 +181,13 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
             for column, texts in cells
         ]
     return cells
+
+
+def _weighed(column: ShortColumn, board: pd.DataFrame, order: str | None) -> ShortColumn:
+    """The column with its importance on this leaderboard, which is sorted by the column `order`."""
+    if column.source == order:
+        return replace(column, importance=_SORTED)
+    return replace(column, importance=_CONSTANT) if _is_same(column, board) else column
 
 
 def _is_same(column: ShortColumn, board: pd.DataFrame) -> bool:
@@ -203,7 +217,9 @@ def _title(name: str) -> str:
 
 
 def _setting(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else _plain(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return dashed(value) if isinstance(value, list) else _plain(value)
 
 
 def _values(column: pd.Series[Any]) -> list[tuple[Any, bool]]:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -52,8 +52,8 @@ def stop_on_signals(halt: StopRequest) -> Iterator[None]:
                 raise KeyboardInterrupt
             return
         halt.stop("interrupted")
-        if sys.stderr.isatty():  # Ray takes seconds to shut down
-            sys.stderr.write("\nstopping; nothing is lost\n")
+        with suppress(OSError, ValueError):  # Ray takes seconds to shut down, and stderr may be closed
+            sys.stderr.write("\nstopping after the running steps; nothing is lost (a second Ctrl-C does not wait)\n")
 
     with _handled(handle, signal.SIGINT, *_terminations()):
         yield

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from math import sqrt
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, Final
 
 from model_zoo import ResNetLayout
@@ -48,9 +50,10 @@ def model_card(
     loading = _LOADING[Path(file).suffix].format(file=file, shape=shape, layout_id=facts["layout_id"])
     curve = [row["val_accuracy"] for row in page.epochs]
     finite = [value for value in curve if math.isfinite(value)]
-    extent = f"of {counted(len(curve), 'epoch')}" + (
-        f", {min(finite):.2%} to {max(finite):.2%}" if finite else ", none"
-    )
+    drawn = "No validation accuracy was measured: all images are trained on."
+    if finite:
+        extent = f"of {counted(len(curve), 'epoch')}, {min(finite):.2%} to {max(finite):.2%}"
+        drawn = f"Validation accuracy {extent}:\n\n```\n{sparkline(curve, CURVE_WIDTH)}\n```"
     sections = [
         f"# {facts['layout_id']}, {facts['params']:,} parameters",
         _what_it_is(facts),
@@ -58,7 +61,7 @@ def model_card(
         f"## Accuracy\n\n{_accuracies(folder, facts, data, page)}",
         "\n".join(["## Network", "", "```", *layout_lines(page), "```"]),
         f"## Recipe\n\n```toml\n{recipe_toml(page.trial)}```",
-        f"## Curve\n\nValidation accuracy {extent}:\n\n```\n{sparkline(curve, CURVE_WIDTH)}\n```",
+        f"## Curve\n\n{drawn}",
         _table("Environment", _environment(page)),
         f"## How to load it\n\n```python\n{loading}\n```",
     ]
@@ -103,10 +106,14 @@ def _accuracies(folder: Path, facts: Mapping[str, Any], data: TrainingSet, page:
     if facts["val_accuracy"] is not None:
         validation = f"{interval_text(facts['val_accuracy'], len(data.val_indices))} (95% interval)"
     rank = f"rank {page.rank or 'none'} of {counted(len(state.trials), 'trial')}"
-    lines = [
-        f"- validation, at epoch {facts['epoch']}: {validation}",
-        f"- {rank} in its run; trials are chosen by validation accuracy, which makes that of the best optimistic",
-    ]
+    lines = [f"- validation, at epoch {facts['epoch']}: {validation}"]
+    refit_of = read_config(folder).refit_of
+    if refit_of:
+        lines.append(f"- a refit of {refit_of}, the trial that a search chose; seed {page.trial['seed']}")
+    else:
+        lines.append(
+            f"- {rank} in its run; trials are chosen by validation accuracy, which makes that of the best optimistic"
+        )
     trial = page.trial
     if trial["test_accuracy"] is None:
         lines.append("- test: not measured")
@@ -115,7 +122,12 @@ def _accuracies(folder: Path, facts: Mapping[str, Any], data: TrainingSet, page:
         images = trial["test_images"] or read_config(folder).dataset_facts.test_images  # older records lack the number
         test = interval_text(trial["test_accuracy"], images)
         lines.append(f"- test, with the weights of epoch {trial['test_epoch']}: {test} (95% interval){flipped}")
-    lines.append(f"- looks at the test set in this run: {state.test_openings}")
+    seeds = [t.test_accuracy for t in state.trials.values() if t.test_accuracy is not None]
+    if refit_of and len(seeds) > 1:
+        error = stdev(seeds) / sqrt(len(seeds))
+        lines.append(f"- test, mean over {len(seeds)} seeds: {fmean(seeds):.2%} ± {error:.2%} (standard error)")
+    earlier = "; those of the search are not counted here" if refit_of else ""
+    lines.append(f"- looks at the test set in this run: {state.test_openings}{earlier}")
     return "\n".join(lines)
 
 

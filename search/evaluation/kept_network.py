@@ -65,7 +65,7 @@ def kept_checkpoint(folder: Path, state: RunState, trial: TrialState, keep: int)
     if not checkpoint.exists():
         reused = f"; its results were reused from {trial.reused}, so evaluate that run" if trial.reused else ""
         other = with_weights(folder, state)
-        instead = "" if other is None else f"; evaluate one of them, such as --trial {other.trial}"
+        instead = "" if other is None else f"; take one of them, such as trial {other.trial}"
         raise SearchError(
             f"trial {trial.trial} ({trial.status}) has no checkpoint: a run keeps those of its {keep} best finished "
             f"trials within the limits{reused or instead}"

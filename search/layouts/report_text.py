@@ -27,22 +27,25 @@ def print_report(report: SpaceReport, console: Console) -> None:
             removed.add_row(removal.by, "removes", _counted(removal.layouts, removal.standard_error))
         console.print(removed)
         console.print()
-    histogram = _table("right", "right", "left")
-    most = max(1, *report.counts)  # a sample may contain no feasible layout
-    for low, high, count in zip(report.edges[:-1], report.edges[1:], report.counts, strict=True):
-        histogram.add_row(f"{low:,.0f} to {high:,.0f}", f"{count:,}", "█" * -(-BAR_WIDTH * count // most))
-    console.print("parameters", highlight=False)
-    console.print(histogram)
+    if report.feasible > 1:
+        histogram = _table("right", "right", "left")
+        most = max(1, *report.counts)  # a sample may contain no feasible layout
+        for low, high, count in zip(report.edges[:-1], report.edges[1:], report.counts, strict=True):
+            histogram.add_row(f"{low:,.0f} to {high:,.0f}", f"{count:,}", "█" * -(-BAR_WIDTH * count // most))
+        console.print("parameters", highlight=False)
+        console.print(histogram)
+        console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("layout", overflow="fold")
     for column in ("params", "MFLOP", "MB", "depth"):
         table.add_column(column, justify="right", no_wrap=True)
     names = [("smallest", report.smallest), *(("drawn", row) for row in report.samples), ("largest", report.largest)]
+    if report.feasible == 1:
+        names = [("the only one", report.smallest)]
     for name, row in names:
         costs = (f"{row['params']:,}", f"{row['flops'] / 1e6:,.1f}", f"{row['activation_bytes'] / 1e6:,.2f}")
         table.add_row(name, row["layout_id"], *costs, str(row["depth"]))
-    console.print()
     console.print(table)
     note = "MFLOP: forward, one image. MB: activations of a float32 training step, one image."
     console.print(note, highlight=False, soft_wrap=True)

@@ -90,9 +90,9 @@ def _defaults(config: RunConfig, info: DatasetInfo) -> list[str]:
             continue  # a list of layouts is not made of them
         found: Any = config.recipe.values_of(name) if table == "recipe" else (values[table] if table else values)[name]
         if found == ([default.value] if table == "recipe" else default.value):
-            chosen.append(f"{key} {shown_value(default.value)} ({default.reason})")
-    start = "defaults that follow from the images and the budget, each changed by --set or its flag"
-    return [f"{start}: {', '.join(chosen)}"] if chosen else []
+            chosen.append(f"  {key} = {shown_value(default.value)}: {default.reason}")
+    start = "defaults that follow from the images and the budget, each changed by --set or its flag:"
+    return [start, *chosen] if chosen else []
 
 
 def space_lines(space: LayoutSpace) -> Iterator[str]:

@@ -141,7 +141,7 @@ def test_best_checkpoints_stay_and_the_test_set_is_measured_once(
     lost = run("search.evaluate", "tiny", "--trial", str(best[3].trial), cwd=cwd)
     assert lost.returncode == 2
     assert "has no checkpoint: a run keeps those of its" in lost.stderr
-    assert lost.stderr.endswith(f"such as --trial {best[0].trial}\n")
+    assert lost.stderr.endswith(f"such as trial {best[0].trial}\n")
 
 
 def test_extending_a_finished_search_keeps_its_trials(

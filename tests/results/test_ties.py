@@ -116,3 +116,13 @@ def test_means_over_seeds_have_standard_errors_instead(tmp_path: Path) -> None:
     board = rank_trials(tmp_path, over_seeds=True)
     assert isinstance(board, pd.DataFrame)
     assert not {"tied", "val_accuracy_low"} & set(board.columns)
+
+
+@pytest.mark.parametrize("sort", ["test", "flops", "-depth", "lr"])
+def test_the_column_that_orders_the_rows_is_shown_on_a_narrow_terminal(tmp_path: Path, sort: str) -> None:
+    write_judged_run(tmp_path / "run", 100, ANSWERS)
+    board = rank_trials(tmp_path, sort=sort)
+    text = io.StringIO()
+    print_table(board, board, Console(file=text, width=60))
+    heading = {"-depth": "depth", "lr": "lr"}.get(sort, sort)
+    assert heading in text.getvalue().splitlines()[0].split()

@@ -74,7 +74,7 @@ class LineDisplay:
         self.val_images: int | None = None
         self._created = time.monotonic()
         self._said: set[str] = set()
-        self._endings, self._epochs = Endings(RunState()), 0
+        self._endings, self._epochs, self._confirmed = Endings(RunState()), 0, 0
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -91,7 +91,7 @@ class LineDisplay:
     @contextmanager
     def live(self, state: RunState, concurrency: int, started: float) -> Iterator[None]:
         """Starts with the finished trials of `state` counted as already shown."""
-        self._endings, self._epochs = Endings(state), state.epochs
+        self._endings, self._epochs, self._confirmed = Endings(state), state.epochs, state.confirmed
         yield
 
     def update(self, state: RunState) -> None:
@@ -104,6 +104,9 @@ class LineDisplay:
         for number, trial in ended:
             error = f" [{trial.error.strip().splitlines()[-1]}]" if trial.error and trial.error.strip() else ""
             self.note(f"{number}/{self.trials} {_ending(trial)}{ahead}{error}")
+        if (more := state.confirmed - self._confirmed) > 0:
+            self._confirmed = state.confirmed
+            self.note(f"within noise of the best, and now trained to the end: {counted(more, 'stopped trial')}")
 
     def note(self, sentence: str) -> None:
         """Prints the sentence."""
@@ -116,7 +119,8 @@ class LineDisplay:
 
 
 def _ending(trial: TrialState) -> str:
-    accuracy = f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else "-"
+    unknown = "no validation" if trial.status == "completed" else "-"
+    accuracy = f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else unknown
     return (
         f"trial {trial.trial} {trial.status} after {counted(trial.epochs, 'epoch')}: {accuracy}, {trial.layout_id}, "
         f"{trial.params:,} parameters"

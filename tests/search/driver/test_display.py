@@ -117,6 +117,7 @@ def test_a_trial_that_is_trained_on_gets_a_line_at_both_ends(tmp_path: Path, con
     assert [line.partition(" after")[0] for line in drawn(console).splitlines()] == [
         "1/7 trial 0 stopped",
         "2/7 trial 1 stopped",
+        "within noise of the best, and now trained to the end: 1 stopped trial",
         "2/7 trial 0 completed",
     ]
 
