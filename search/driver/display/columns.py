@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import RunState, TrialState
+from results.ranking.intervals import wilson_interval
 from results.ranking.short_columns import dashed
 
 GAP, NARROW_GAP, NARROW = 2, 1, 60
@@ -72,10 +73,12 @@ class _Column:
         return max(map(len, [*self.title, *self.cells]))
 
 
-def table_of(rows: Sequence[Row], differing: Sequence[str], max_epochs: int, width: int) -> tuple[Table, int]:
-    """A table of the `rows` at most `width` columns wide, and its width."""
+def table_of(
+    rows: Sequence[Row], differing: Sequence[str], max_epochs: int, width: int, val_images: int | None = None
+) -> tuple[Table, int]:
+    """A table of the `rows` at most `width` columns wide, and its width; with `val_images` it has intervals."""
     gap = GAP if width >= NARROW else NARROW_GAP
-    columns = _fitting(_columns(rows, differing, max_epochs), width, gap)
+    columns = _fitting(_columns(rows, differing, max_epochs, val_images), width, gap)
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     for column in columns:
         title = Text("\n".join(column.title))
@@ -85,7 +88,7 @@ def table_of(rows: Sequence[Row], differing: Sequence[str], max_epochs: int, wid
     return table, _width(columns, gap)
 
 
-def _columns(rows: Sequence[Row], differing: Sequence[str], max_epochs: int) -> list[_Column]:
+def _columns(rows: Sequence[Row], differing: Sequence[str], max_epochs: int, val_images: int | None) -> list[_Column]:
     def column(title: str, cells: list[str], importance: int, right: bool = True) -> _Column:
         widest = max([*map(len, title.split()), *map(len, cells)], default=0)
         return _Column(textwrap.wrap(title, widest) or [""], cells, importance, right)
@@ -104,7 +107,16 @@ def _columns(rows: Sequence[Row], differing: Sequence[str], max_epochs: int) -> 
         ),
         column("epochs", [_epochs(row, max_epochs) for row in rows], 7),
         column("val", ["" if row.accuracy is None else f"{row.accuracy:.2%}" for row in rows], 9),
+        *([column("±", [_half_width(row.accuracy, val_images) for row in rows], 2)] if val_images else []),
     ]
+
+
+def _half_width(accuracy: float | None, images: int) -> str:
+    """Half of the 95% interval, in points."""
+    if accuracy is None:
+        return ""
+    low, high = wilson_interval(accuracy, images)
+    return f"{50 * (high - low):.1f}"
 
 
 def _fitting(columns: list[_Column], width: int, gap: int) -> list[_Column]:

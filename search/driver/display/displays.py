@@ -11,6 +11,7 @@ from typing import Protocol
 from rich.console import Console
 
 from results import RunState, TrialState
+from results.ranking.intervals import interval_text
 from results.wording import counted
 from search.driver.display.endings import Endings
 from search.driver.display.progress import awaited
@@ -103,7 +104,7 @@ class LineDisplay:
         ahead = f", best {best.val_accuracy:.2%} (trial {best.trial})" if best and best.val_accuracy is not None else ""
         for number, trial in ended:
             error = f" [{trial.error.strip().splitlines()[-1]}]" if trial.error and trial.error.strip() else ""
-            self.note(f"{number}/{self.trials} {_ending(trial)}{ahead}{error}")
+            self.note(f"{number}/{self.trials} {_ending(trial, self.val_images)}{ahead}{error}")
         if (more := state.confirmed - self._confirmed) > 0:
             self._confirmed = state.confirmed
             self.note(f"within noise of the best, and now trained to the end: {counted(more, 'stopped trial')}")
@@ -118,9 +119,9 @@ class LineDisplay:
             self.note(f"{clock(time.monotonic() - self._created)} waiting for {what}")
 
 
-def _ending(trial: TrialState) -> str:
+def _ending(trial: TrialState, val_images: int | None) -> str:
     unknown = "no validation" if trial.status == "completed" else "-"
-    accuracy = f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else unknown
+    accuracy = interval_text(trial.val_accuracy, val_images) if trial.val_accuracy is not None else unknown
     return (
         f"trial {trial.trial} {trial.status} after {counted(trial.epochs, 'epoch')}: {accuracy}, {trial.layout_id}, "
         f"{trial.params:,} parameters"

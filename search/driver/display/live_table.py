@@ -119,7 +119,7 @@ class LiveDisplay:
     def _ended_lines(self, state: RunState) -> list[str]:
         lines, width = list[str](), self.console.width
         for number, trial in self._endings.take(state):
-            lines.append(fitted(_ending(trial, f"{number}/{self.budgets.trials}"), width))
+            lines.append(fitted(_ending(trial, f"{number}/{self.budgets.trials}", self.val_images), width))
             if trial.error and trial.error.strip():
                 lines += wrapped(f"  {trial.error.strip().splitlines()[-1]}", width)
         return lines
@@ -148,7 +148,7 @@ class LiveDisplay:
         measured = [(t.params, t.val_accuracy) for t in best if t.val_accuracy is not None and t.val_accuracy >= 0]
         plotted = width >= WITH_PLOT and lines >= FEWEST_LINES and bool(measured)
         room = width - (FEWEST_COLUMNS + BESIDE if plotted else 0)
-        table, columns = table_of(rows, differing, self.ladder.max_epochs, room)
+        table, columns = table_of(rows, differing, self.ladder.max_epochs, room, self.val_images)
         body = Table.grid(padding=(0, BESIDE, 0, 0))
         if plotted:
             size = min(MOST_PLOT_COLUMNS, width - columns - BESIDE), min(MOST_PLOT_LINES, lines)
@@ -219,8 +219,8 @@ def _rows(state: RunState, best: Sequence[TrialState], lines: int) -> list[Row]:
     return rows
 
 
-def _ending(trial: TrialState, number: str) -> list[str]:
+def _ending(trial: TrialState, number: str, val_images: int | None) -> list[str]:
     """The parts of the line that stays on the screen, the most important first."""
-    accuracy = [] if trial.val_accuracy is None else [f"{trial.val_accuracy:.2%}"]
+    accuracy = [] if trial.val_accuracy is None else [interval_text(trial.val_accuracy, val_images)]
     first = f"{number} trial {trial.trial} {trial.status}"
     return [first, *accuracy, counted(trial.epochs, "epoch"), f"{trial.params:,} params", trial.layout_id]

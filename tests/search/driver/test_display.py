@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from results import Record, RunState
+from results.ranking.intervals import wilson_interval
 from search.config import RunConfig, compose
 from search.driver.display import LineDisplay, LiveDisplay, displays, live_table
 from search.driver.display.live_table import MIN_INTERVAL_S
@@ -200,22 +201,25 @@ def test_a_trial_has_one_row_and_one_accuracy(tmp_path: Path, config: RunConfig)
 
 def test_every_running_trial_has_its_epoch_of_how_many(tmp_path: Path, config: RunConfig) -> None:
     rows = table(shown(searched(tmp_path / "run", 6), config, 80))
+    halves = {row[5]: row.pop() for row in rows}
     assert [row for row in rows if row[0] == "~"] == [
         ["~", "2", "3-2-1", "4,019,998", "1/4", "63.33%"],
         ["~", "5", "2-2-1", "4,049,995", "1/4", "83.33%"],
     ]
     assert ["1.~", "4", "1-2-1", "4,039,996", "2/4", "76.67%"] in rows
     assert ["2.", "3", "4-2-1", "4,029,997", "2", "70.00%"] in rows
+    low, high = wilson_interval(0.7, 100)
+    assert halves["70.00%"] == f"{50 * (high - low):.1f}"
 
 
 def test_columns_are_what_differs(tmp_path: Path, config: RunConfig) -> None:
     layouts = shown(searched(tmp_path / "layouts", 6), config, 80)
-    assert "      trial  blocks     params  epochs     val" in layouts
+    assert "      trial  blocks     params  epochs     val    ±" in layouts
     rates = shown(searched(tmp_path / "rates", 6, learning_rate=[0.001, 0.1]), config, 80)
-    assert "      trial     params      rate  epochs     val" in rates
+    assert "      trial     params      rate  epochs     val    ±" in rates
     assert " " * 24 + "learning" in rates
     one = shown(searched(tmp_path / "one", 1), config, 80)
-    assert "      trial  blocks  channels     params  epochs     val" in one
+    assert "      trial  blocks  channels     params  epochs     val    ±" in one
 
 
 def test_the_head_has_progress_time_and_the_best_with_its_interval(tmp_path: Path, config: RunConfig) -> None:
