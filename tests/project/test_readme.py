@@ -202,12 +202,12 @@ ELSEWHERE = "export.md"
 """The page whose Python runs in tests/search/evaluation/test_export_formats.py, without this project."""
 
 
-@pytest.mark.parametrize(
-    "page", [name for name, text in PAGES.items() if blocks("python", text) and name not in ELSEWHERE]
-)
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if blocks("python", text) and name != ELSEWHERE])
 def test_the_python_examples_run(page: str, here: Path) -> None:
     for text in blocks("python", PAGES[page]):
-        exec(compile(text, page, "exec"), {"__name__": page})
+        names: dict[str, object] = {"__name__": page}
+        exec(compile(text, page, "exec"), names)
+        assert len(names) > 2, "an example defines or imports something"  # beside its name and the builtins
 
 
 def test_what_the_pages_list_is_all_there_is() -> None:

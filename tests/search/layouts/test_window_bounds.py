@@ -1,4 +1,4 @@
-"""Windows on depth, FLOPs and memory: their ends without a walk, and what a space that they empty is told."""
+"""Windows on depth, FLOPs and memory: the least and greatest figures of a space, and the message if none is left."""
 
 from __future__ import annotations
 
