@@ -14,6 +14,8 @@ from results.record.storage import permits, storage_problem
 START_A_SEARCH: Final = "start a search with `python -m search.run`"
 RUN_FILE: Final = "run.json"
 """The file of a run that holds its configuration."""
+OLDER_RUNS: Final = {"validation_share": 0.1, "test_share": 0.2, "val_folder": False, "confirm": 0}
+"""What the keys of the configuration are in runs of versions that did not have them."""
 _SIGNS: Final = ("record.jsonl", "trials.parquet")
 _NAMES_SHOWN: Final = 10
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from results.errors import ResultsError
-from results.record.folders import RUN_FILE, find_runs, is_run, run_not_found
+from results.record.folders import OLDER_RUNS, RUN_FILE, find_runs, is_run, run_not_found
 from results.record.lock import dead_holder
 from results.record.record import RECORD_NAME, read_record
 from results.record.tables import (
@@ -33,8 +33,6 @@ from results.record.tables import (
 NOTES_SHOWN: Final = 2
 STALE: Final = -1
 """The length of the record for a table of an earlier version, which no record has."""
-USUAL_SHARE: Final = 0.1
-"""The share of the validation split in runs of versions that did not store it."""
 DATA_FIELDS: Final = (
     pa.field("dataset", pa.string()),
     pa.field("data", pa.string()),
@@ -116,10 +114,11 @@ def with_data(trials: pa.Table, folder: Path) -> pa.Table:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
         validation = stored.get("validation", {})
-        share, splits = config.get("validation_share", USUAL_SHARE), config.get("validation_splits", 1)
+        usual = OLDER_RUNS["validation_share"]
+        share, splits = config.get("validation_share", usual), config.get("validation_splits", 1)
         first = config["split_seed"]
         drawn = f"{first}-{first + splits - 1}" if splits > 1 else f"{first}"
-        drawn += "" if share == USUAL_SHARE else f"/{share:g}"
+        drawn += "" if share == usual else f"/{share:g}"
         drawn = "all" if config.get("all_data") else "val" if validation.get("own") else drawn
         known = f"{data['sha256'][:12]}/{drawn}" if data else None
         numbers = data.get("train_images"), validation.get("images"), splits

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from results.record.events import RECIPE_FIELDS
+from results.record.folders import OLDER_RUNS
 
 OF_A_TRAINING: Final = (
     *("dataset", "data_dir", "image_size", "train_images", "split_seed"),
@@ -16,10 +17,6 @@ OF_A_TRAINING: Final = (
     *("cpus_per_trial", "gpus_per_trial", "compile"),
 )
 """Keys of a run that decide what a training computes: its data, its rungs, its arithmetic."""
-
-
-OLDER_RUNS: Final = {"validation_share": 0.1, "test_share": 0.2, "val_folder": False}
-"""What the keys are in runs of versions that did not have them."""
 
 
 def recipe_toml(trial: Mapping[str, Any]) -> str:

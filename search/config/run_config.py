@@ -44,10 +44,6 @@ HeldOut = Annotated[float, Field(gt=0, le=0.5)]
 GpuShare = Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_read_share)]
 
 
-OLDER_RUNS: Final = {"validation_share": VAL_FRACTION, "test_share": TEST_FRACTION, "val_folder": False, "confirm": 0}
-"""What the keys that versions before did not have are in their runs."""
-
-
 class RunConfig(BaseModel):
     """Everything that decides what a run does; `run.json` keeps it.
 

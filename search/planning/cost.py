@@ -83,6 +83,8 @@ def passes_per_epoch(config: RunConfig) -> int:
     """The cost of an epoch in forward passes of one image."""
     info = config.dataset_facts
     validation = info.val_images or round(config.validation_share * info.train_images)
+    if config.all_data:
+        validation = 0
     there = info.train_images - validation
     training = config.train_images or there
     if training > there:

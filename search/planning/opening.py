@@ -35,7 +35,7 @@ def folder_lines(config: RunConfig) -> list[str]:
     """What an image folder holds, in one line; nothing for a known data set."""
     if config.dataset in DATASETS:
         return []
-    return [counts_line(config.dataset_facts, config.validation_share)]
+    return [counts_line(config.dataset_facts, None if config.all_data else config.validation_share)]
 
 
 def _images(config: RunConfig, info: DatasetInfo) -> str:
@@ -63,7 +63,7 @@ def _images(config: RunConfig, info: DatasetInfo) -> str:
 
 
 def _without_effect(config: RunConfig, info: DatasetInfo) -> Iterator[str]:
-    if info.val_images:
+    if info.val_images and not config.all_data:
         given = [
             f"{key} {value:g}"
             for key, value, usual in (
@@ -88,6 +88,8 @@ def _defaults(config: RunConfig, info: DatasetInfo) -> list[str]:
         table, _, name = key.rpartition(".")
         if space.layouts and table == "space" and name != "max_params":
             continue  # a list of layouts is not made of them
+        if key == "validation_share" and config.all_data:
+            continue
         found: Any = config.recipe.values_of(name) if table == "recipe" else (values[table] if table else values)[name]
         if found == ([default.value] if table == "recipe" else default.value):
             chosen.append(f"  {key} = {shown_value(default.value)}: {default.reason}")

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from results.record.files import replace_file, sync_folder
-from results.record.folders import RUN_FILE, is_run, run_not_found
+from results.record.folders import OLDER_RUNS, RUN_FILE, is_run, run_not_found
 from results.record.lock import RunLock, is_alive
 from results.record.storage import require_changeable
 from search.config import RunConfig
 from search.config.changes import Change
 from search.config.composition import validated
-from search.config.run_config import OLDER_RUNS
 from search.errors import ConfigError, ResumeError
 from search.machine import git_state, hardware, versions
 from search.recipes.table import OF_THE_RUN

@@ -11,13 +11,16 @@ import pytest
 import search.refit
 from results import Record, rank_trials, read_record
 from results.console import run_app
-from search.config import RunConfig
+from search.config import RunConfig, compose
 from search.config.composition import flags_of
 from search.errors import ConfigError
+from search.planning.cost import passes_per_epoch
+from search.planning.opening import opening_lines
 from search.planning.speed import RESERVE, START_S, epoch_time_s, epochs_within
 from search.refitting import refit_of
 from search.runs import read_config
 from tests.support.results_fixtures import report
+from tests.support.shapes import write_shapes
 from tests.support.trained_run import evaluated, write_trained_run
 from trainables.data import load_training_set
 from trainables.errors import TrainablesError
@@ -64,6 +67,20 @@ def test_all_data_are_all_images_even_if_the_search_saw_a_part(run: Path) -> Non
     assert read_config(run).train_images == 96
     data = load_training_set(**config.data_arguments)
     assert len(data.train_indices) == len(data.labels)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_first_lines_and_the_cost_of_a_training_on_all_images_know_no_validation(tmp_path: Path, own: bool) -> None:
+    for part, images in (("train", 20), ("test", 10), *([("val", 10)] if own else [])):
+        write_shapes(tmp_path / "shapes" / part, images)
+    given = {"dataset": str(tmp_path / "shapes"), "data_dir": str(tmp_path), "all_data": True, "trials": 1}
+    config = compose(None, None, given, ["space.layouts=[1-1x8-16]"])
+    lines = "\n".join(opening_lines(config))
+    data = load_training_set(**config.data_arguments)
+    assert len(data.train_indices) == (180 if own else 120)
+    assert f"{len(data.train_indices)} to train on, 60 for the test" in lines
+    assert "validation" not in lines
+    assert passes_per_epoch(config) == 3 * len(data.train_indices)
 
 
 def test_any_key_can_be_changed(run: Path) -> None:
