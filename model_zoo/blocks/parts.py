@@ -33,7 +33,7 @@ def activated(x: Tensor, activation: str) -> Tensor:
 class ConvNorm(nn.Module):
     """A convolution that keeps the size up to its stride, and its BatchNorm: (N, C, H, W) -> (N, D, H/s, W/s).
 
-    With `pool`, the stride is that of a 2x2 average before the convolution, where the image is even.
+    With `pool`, the stride is that of an average before the convolution.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class ConvNorm(nn.Module):
         # A strided 1x1 convolution reads every other pixel: pools of one take those first, the arithmetic is the same.
         before = stride > 1 and (pool or (kernel == 1 and c_in < FEWEST_STRIDED))
         self.every_other: nn.Module = nn.Identity()
-        if before:
-            self.every_other = nn.AvgPool2d(stride if pool else 1, stride, ceil_mode=True, count_include_pad=False)
+        if before:  # without padding, so the averages at the edges of odd images are those of fewer pixels
+            self.every_other = nn.AvgPool2d(stride, stride, ceil_mode=True) if pool else nn.AvgPool2d(1, stride)
         self.conv = nn.Conv2d(c_in, c_out, kernel, 1 if before else stride, kernel // 2, bias=bias)
         self.norm = nn.BatchNorm2d(c_out) if has_norm else nn.Identity()
 
