@@ -1,4 +1,4 @@
-"""What a trial reached at its rungs, and what it needed there, derived from the tables of its run."""
+"""What trials reached at their rungs, and what they needed there, derived from the tables of their run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ class RungReached:
 def rungs_of(
     trial: int, epochs: Iterable[Mapping[str, Any]], inside: set[int], factor: int | None, last: int | None
 ) -> list[RungReached]:
-    """The rungs of `trial`, in order, up to epoch `last`, from all rows of the epochs table of its run.
+    """The rungs of `trial`, in order; the arguments are those of `rungs_by_trial`."""
+    return rungs_by_trial(epochs, inside, factor, last).get(trial, [])
+
+
+def rungs_by_trial(
+    epochs: Iterable[Mapping[str, Any]], inside: set[int], factor: int | None, last: int | None
+) -> dict[int, list[RungReached]]:
+    """The rungs of every trial, in order, up to epoch `last`, from all rows of the epochs table of its run.
 
     Only trials `inside` the run's limits are compared, as a resumed search does. `factor` is the reduction factor.
     """
@@ -38,12 +45,11 @@ def rungs_of(
         if row["rung"] is not None and (last is None or row["epoch"] <= last)
     )
     before: dict[int, list[float]] = {}
-    found = []
+    found: dict[int, list[RungReached]] = {}
     for _, number, epoch, rung, value in sorted(at_rungs):
         values = before.setdefault(epoch, [])
-        if number == trial:
-            needed = bar(values, factor) if values and factor and epoch != last else None
-            found.append(RungReached(rung, epoch, value, len(values), needed))
+        needed = bar(values, factor) if values and factor and epoch != last else None
+        found.setdefault(number, []).append(RungReached(rung, epoch, value, len(values), needed))
         if number in inside and not math.isnan(value):
             insort(values, value)
     return found

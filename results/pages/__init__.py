@@ -1,0 +1,1 @@
+"""Pages about runs for a browser: the facts, the plots drawn from them, and the templates."""
