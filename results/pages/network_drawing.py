@@ -9,10 +9,11 @@ from typing import Final
 
 from results.pages.scales import whole
 from results.trial_page.facts import Part, TrialFacts
+from results.wording import counted
 
 HIGHEST: Final = 120.0
 COLUMN: Final = 92
-BELOW: Final = 78
+BELOW: Final = 88
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ def drawing(facts: TrialFacts) -> Drawing | None:
 
 def _lines(part: Part, count: int, head: bool) -> list[str]:
     size = f" × {part.size[0]}²" if part.size and part.size[0] == part.size[1] and not head else ""
-    blocks = "" if head or part.name == "stem" else f", {count} block{'s' if count > 1 else ''}"
+    blocks = [] if head or part.name == "stem" else [counted(count, "block")]
     channels = f"{part.channels} classes" if head else f"{part.channels}{size}"
     flops = [] if part.flops is None else [f"{whole(part.flops)} FLOPs"]
-    return [f"{part.name}{blocks}", channels, f"{part.params:,} par.", *flops]
+    return [part.name, *blocks, channels, f"{part.params:,} par.", *flops]
 
 
 def _summary(parts: Sequence[Part]) -> str:

@@ -205,7 +205,7 @@ def _figure_style(colours: dict[str, str]) -> str:
 
 
 def _data(plot: Plot) -> dict[str, Any]:
-    return {"title": plot.title, "columns": plot.table.columns, "values": plot.table.by_column()}
+    return {"title": plot.title, "run": plot.run, "columns": plot.table.columns, "values": plot.table.by_column()}
 
 
 def _shown_fields(run: RunOnPage) -> list[Any]:

@@ -72,7 +72,7 @@ class Plot:
     height: int = HEIGHT
     left: int = 48
     right: int = 16
-    top: int = 16
+    top: int = 28
     bottom: int = 44
     grid: bool = True
     run: str = ""
@@ -117,7 +117,7 @@ class Plot:
         if label:
             after = place < self.width - 110
             anchor, shift = ("start", 4) if after else ("end", -4)
-            self.marks.append(Mark("text", f"label {anchor}", place + shift, self.top + 8, text=label))
+            self.marks.append(Mark("text", f"label {anchor}", place + shift, self.top - 4, text=label))
 
     def box(self, x0: float, x1: float, y: float, height: float, style: str, tip: str = "", trial: str = "") -> None:
         """Adds a rectangle from `x0` to `x1` whose middle is at `y`, `height` high in the drawing."""

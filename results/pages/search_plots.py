@@ -14,7 +14,7 @@ from results.pages.scales import Scale, categories, duration, linear, logarithmi
 from results.pages.sentences import accuracy_text, trial_text
 
 Points = list[tuple[float, float]]
-MOST_POINTS: Final = 40_000
+MOST_POINTS: Final = 25_000
 """The most points of learning curves on a page: what keeps it below 5 MB."""
 
 
@@ -61,22 +61,23 @@ def _against(facts: PageFacts, run: RunOnPage, cost: Cost) -> Plot | None:
     others = published(run.dataset, min(values) / 1.5, (limit or max(values)) * 1.3) if cost.name == "params" else []
     spread = [*values, *([limit] if limit else []), *(it.params for it in others)]
     x = (logarithmic if cost.logarithmic else linear)(spread, cost.title, cost.text)
-    front = pareto_front(rows)
+    longest = max(it.row["rung_epoch"] for *_, it in rows)
+    front = pareto_front([row for row in rows if row[2].row["rung_epoch"] == longest])
     bounds = [end for *_, it in front for end in (it.row["val_accuracy_low"], it.row["val_accuracy_high"]) if end]
     y = linear([*(it.accuracy or 0 for it in run.trials if it.accuracy is not None), *bounds,
                 *(it.test_accuracy for it in others)], "validation accuracy", percent)
     table = Table(
-        ("run", "trial", cost.name, "val_accuracy", "low", "high", "epochs", "on_front"),
+        ("trial", cost.name, "val_accuracy", "low", "high", "epochs", "on_front"),
         [
-            (run.name, it.row["trial"], cost.of(it), accuracy, it.row["val_accuracy_low"], it.row["val_accuracy_high"],
+            (it.row["trial"], cost.of(it), accuracy, it.row["val_accuracy_low"], it.row["val_accuracy_high"],
              it.row["rung_epoch"], any(it is best for *_, best in front))
             for _, accuracy, it in rows
         ]
-        + [(it.source, it.network, it.params, it.test_accuracy, None, None, it.epochs, False) for it in others],
+        + [(f"{it.network} ({it.source})", it.params, it.test_accuracy, None, None, it.epochs, False) for it in others],
     )
     summary = (
-        f"{len(rows)} trials. The step line is the front: {len(front)} networks that no other beats in both, "
-        f"with 95% intervals. Darker marks were trained longer."
+        f"{len(rows)} trials; stronger marks were trained longer. The step line is the front: of those trained for "
+        f"{longest} epochs, {len(front)} that no other beats in both, with 95% intervals."
     )
     summary += " Hollow marks are published test accuracies, of longer trainings on all images." if others else ""
     plot = Plot(f"accuracy-{cost.name}", f"Accuracy against {cost.title}", summary, x, y, table, height=360, run=run.name)
@@ -112,8 +113,8 @@ def learning_curves(facts: PageFacts, run: RunOnPage) -> Plot | None:
     x = linear([row["epoch"] for row in every], "epoch", whole, from_zero=True)
     y = linear([row["val_accuracy"] for row in every], "validation accuracy", percent)
     table = Table(
-        ("run", "trial", "epoch", "rung", "val_accuracy", "train_accuracy"),
-        [(run.name, *(row[name] for name in ("trial", "epoch", "rung", "val_accuracy", "train_accuracy"))) for row in every],
+        ("trial", "epoch", "rung", "val_accuracy"),
+        [tuple(row[name] for name in ("trial", "epoch", "rung", "val_accuracy")) for row in every],
     )
     thinned = f" Of {count:,} epochs, every {step}th and all rungs are drawn." if step > 1 else ""
     summary = "One line per trial, a dot where trials were compared; the best trial's line is strong." + thinned
@@ -197,13 +198,13 @@ def timeline(facts: PageFacts, run: RunOnPage) -> Plot | None:
     y = categories([f"slot {place + 1}" for place in range(slots)], "")
     x = _durations([end for _, end, *_ in placed], "time since the first trial started")
     rows = [
-        (run.name, it.row["trial"], slot + 1, begin, end, epochs, it.row["status"])
+        (it.row["trial"], slot + 1, begin, end, epochs, it.row["status"])
         for begin, end, slot, it, epochs in placed
     ]
     failed = sum(it.failed for it in run.trials)
-    summary = f"One bar per trial and stretch of training, {slots} at a time; darker bars were trained longer."
+    summary = f"One bar per trial and stretch of training, {slots} at a time; stronger bars were trained longer."
     summary += f" {failed} failed: red." if failed else " None failed."
-    table = Table(("run", "trial", "slot", "start_s", "end_s", "epochs", "status"), rows)
+    table = Table(("trial", "slot", "start_s", "end_s", "epochs", "status"), rows)
     plot = Plot("timeline", "Trials over time", summary, x, y, table, height=height, left=56, run=run.name)
     thick = min(22.0, (height - 60) / slots * 0.8)
     for begin, end, slot, it, _ in placed:
@@ -291,7 +292,7 @@ def time_spent(run: RunOnPage) -> Plot | None:
     summary = f"{duration(whole_time)} of all slots together, {percent(round(training / whole_time, 3))} of it training."
     table = Table(("what", "seconds", "share"), shares)
     height = 60 + 30 * len(rows)
-    plot = Plot("time", "Where the time went", summary, x, y, table, height=height, left=156, right=86, run=run.name)
+    plot = Plot("time", "Time of all slots", summary, x, y, table, height=height, left=156, right=86, run=run.name)
     for place, (name, value, share) in enumerate(reversed(shares)):
         bad = any(status in name for status in ("diverged", "out-of-memory", "lost", "failed"))
         plot.box(0, value, place, 18, "bar failed" if bad else "bar f4")

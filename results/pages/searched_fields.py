@@ -47,7 +47,7 @@ def searched_fields(trials: Sequence[Row], config: Row) -> list[SearchedField]:
         columns.setdefault("stages", {})[row["trial"]] = len(row["blocks"])
         for name in _PER_STAGE:
             for stage, value in enumerate(row[name], start=1):
-                columns.setdefault(f"{name} of stage {stage}", {})[row["trial"]] = value
+                columns.setdefault(f"stage {stage} {name}", {})[row["trial"]] = value
         for name in _PER_NETWORK:
             columns.setdefault(name, {})[row["trial"]] = row[name]
         for name in RECIPE_FIELDS:

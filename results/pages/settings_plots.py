@@ -96,7 +96,7 @@ def _slice(run: RunOnPage, epoch: int, field: SearchedField, accuracies: dict[in
     summary = f"Accuracy after {epoch} epochs over {field.name}, a dot for each of {len(rows)} trials."
     plot = Plot(
         f"slice-{name}-epoch-{epoch}", field.name, summary, x, y, table,
-        width=240, height=170, left=42, right=10, top=10, bottom=36, run=run.name,
+        width=240, height=170, left=42, right=20, top=10, bottom=36, run=run.name,
     )
     plot.points([(place(setting), value) for setting, value, _ in rows], f"points {style}")
     return plot

@@ -65,9 +65,10 @@
     const points = [];
     for (const [name, plot] of Object.entries(data.plots)) {
       if (name !== "curves" && !name.startsWith("curves-run-")) continue;
-      const [runs, trials, epochs, , values] = plot.values;
+      if (plot.run !== run) continue;
+      const [trials, epochs, , values] = plot.values;
       for (let at = 0; at < trials.length; at++) {
-        if (trials[at] === number && runs[at] === run && values[at] !== null) points.push([epochs[at], values[at]]);
+        if (trials[at] === number && values[at] !== null) points.push([epochs[at], values[at]]);
       }
     }
     return points;
