@@ -11,7 +11,7 @@ from results.pages.run_facts import PageFacts, RunOnPage
 from results.pages.scales import duration
 from results.pages.sentences import accuracy_text, state_text
 
-_UNSET: Final = "–"
+_UNSET: Final = "-"
 
 
 def run_table(facts: PageFacts) -> list[tuple[str, list[str]]]:
@@ -25,14 +25,20 @@ def run_table(facts: PageFacts) -> list[tuple[str, list[str]]]:
     add("state", [state_text(run) for run in runs])
     add("trials", [f"{len(run.trials):,}" for run in runs])
     add("epochs trained", [f"{run.state.epochs:,}" for run in runs])
-    add("time of its sessions", [duration(sum(s.wall_time_s or 0.0 for s in run.state.sessions.values())) for run in runs])
+    add(
+        "time of its sessions",
+        [duration(sum(s.wall_time_s or 0.0 for s in run.state.sessions.values())) for run in runs],
+    )
     add("best trial", [_best(run) for run in runs])
     for epoch in facts.fidelities:
         add(f"median after {epoch} epochs", [_median(run, epoch) for run in runs])
     equal = min(run.state.epochs for run in runs)
     if equal:
         for epoch in facts.fidelities:
-            add(f"best after {epoch} epochs, when {equal:,} epochs were trained", [_early(run, epoch, equal) for run in runs])
+            add(
+                f"best after {epoch} epochs, when {equal:,} epochs were trained",
+                [_early(run, epoch, equal) for run in runs],
+            )
     return rows
 
 
@@ -50,7 +56,9 @@ def verdict(facts: PageFacts) -> str:
     if len(best) < 2:
         return "At most one of the runs has a trial with an accuracy, so there is nothing to compare."
     if len({(it.row["dataset"], it.row["data"]) for it in best}) > 1 or any(run.means for run in facts.runs):
-        return "The runs measured on different validation images, so their accuracies cannot be compared trial by trial."
+        return (
+            "The runs measured on different validation images, so their accuracies cannot be compared trial by trial."
+        )
     first, *others = sorted(best, key=lambda it: int(it.row["rank"]))
     tied = [it.run for it in others if it.row["tied"]]
     unknown = [it.run for it in others if it.row["tied"] is None]
@@ -78,9 +86,7 @@ def _median(run: RunOnPage, epoch: int) -> str:
 
 
 def _early(run: RunOnPage, epoch: int, epochs: int) -> str:
-    own = [row for it in run.trials for row in it.epochs if row["reused"] is None]
-    first = sorted(own, key=lambda row: (row["time_s"], row["trial"], row["epoch"]))[:epochs]
-    reached = [row["val_accuracy"] for row in first if row["rung"] and row["epoch"] == epoch]
+    reached = [row["val_accuracy"] for row in run.in_time()[:epochs] if row["rung"] and row["epoch"] == epoch]
     known = [value for value in reached if math.isfinite(value)]
     return f"{max(known):.1%}" if known else _UNSET
 
@@ -89,5 +95,9 @@ def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in config.items():
         ranged = isinstance(value, Mapping) and set(value) <= {"low", "high", "log", "step"}
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) and not ranged else {f"{before}{name}": value}
+        found |= (
+            _flat(value, f"{before}{name}.")
+            if isinstance(value, Mapping) and not ranged
+            else {f"{before}{name}": value}
+        )
     return found

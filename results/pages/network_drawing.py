@@ -63,13 +63,15 @@ def drawing(facts: TrialFacts) -> Drawing | None:
         high = HIGHEST * math.sqrt(part.size[0] / highest) if part.size and not head else HIGHEST / 4
         start = place * COLUMN + (COLUMN - count * (wide + 1)) / 2
         top = (HIGHEST - high) / 2 + 8
-        slabs = [Slab(round(start + n * (wide + 1), 1), round(top, 1), round(wide, 1), round(high, 1)) for n in range(count)]
+        slabs = [
+            Slab(round(start + n * (wide + 1), 1), round(top, 1), round(wide, 1), round(high, 1)) for n in range(count)
+        ]
         drawn.append(DrawnPart(slabs, (place + 0.5) * COLUMN, _lines(part, count, head), f"{part.name}: {part.what}"))
     return Drawing(COLUMN * len(parts), int(HIGHEST) + 16 + BELOW, drawn, _summary(parts))
 
 
 def _lines(part: Part, count: int, head: bool) -> list[str]:
-    size = f" × {part.size[0]}²" if part.size and part.size[0] == part.size[1] and not head else ""
+    size = f", {part.size[0]}x{part.size[1]}" if part.size and not head else ""
     blocks = [] if head or part.name == "stem" else [counted(count, "block")]
     channels = f"{part.channels} classes" if head else f"{part.channels}{size}"
     flops = [] if part.flops is None else [f"{whole(part.flops)} FLOPs"]
@@ -77,4 +79,6 @@ def _lines(part: Part, count: int, head: bool) -> list[str]:
 
 
 def _summary(parts: Sequence[Part]) -> str:
-    return "; ".join(f"{part.name}: {part.what}, {part.channels} channels, {part.params:,} parameters" for part in parts)
+    return "; ".join(
+        f"{part.name}: {part.what}, {part.channels} channels, {part.params:,} parameters" for part in parts
+    )

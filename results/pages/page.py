@@ -109,29 +109,33 @@ class Report:
         script = _source("report.js")
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         several = len(self.facts.runs) > 1
-        return _environment().get_template("report.html").render(
-            facts=self.facts,
-            sections=self.sections,
-            progress=self.progress,
-            names={id(plot): name for name, plot in plots.items()},
-            data={name: _data(plot) for name, plot in plots.items()},
-            details={it.key: [it.ending, _show(run, it)] for run in self.facts.runs for it in run.trials},
-            searched={run.name: _shown_fields(run) for run in self.facts.runs},
-            several=several,
-            table=run_table(self.facts) if several else [],
-            differing=differing_settings(self.facts) if several else [],
-            verdict=verdict(self.facts) if several else "",
-            script=Markup(script),  # ours, from the package
-            style=Markup(_source("report.css") + _figure_style(_ON_PAGE)),
-            digest=digest,
-            colour=_ON_PAGE,
-            rule=RANKING_RULE,
-            ties=TIES,
-            mid_course=MID_COURSE,
-            made=time.strftime("%Y-%m-%d %H:%M"),
-            most_classes=MOST_CLASSES,
-            size=_place(self.facts),
-            budgets={run.name: run.budget for run in self.facts.runs},
+        return (
+            _environment()
+            .get_template("report.html")
+            .render(
+                facts=self.facts,
+                sections=self.sections,
+                progress=self.progress,
+                names={id(plot): name for name, plot in plots.items()},
+                data={name: _data(plot) for name, plot in plots.items()},
+                details={it.key: [it.ending, _show(run, it)] for run in self.facts.runs for it in run.trials},
+                searched={run.name: _shown_fields(run) for run in self.facts.runs},
+                several=several,
+                table=run_table(self.facts) if several else [],
+                differing=differing_settings(self.facts) if several else [],
+                verdict=verdict(self.facts) if several else "",
+                script=Markup(script),  # ours, from the package
+                style=Markup(_source("report.css") + _figure_style(_ON_PAGE)),
+                digest=digest,
+                colour=_ON_PAGE,
+                rule=RANKING_RULE,
+                ties=TIES,
+                mid_course=MID_COURSE,
+                made=time.strftime("%Y-%m-%d %H:%M"),
+                most_classes=MOST_CLASSES,
+                size=_place(self.facts),
+                budgets={run.name: run.budget for run in self.facts.runs},
+            )
         )
 
     def write_figures(self, folder: Path) -> list[Path]:
@@ -245,7 +249,10 @@ def _confusion(run: RunOnPage) -> dict[str, Any] | None:
     right = [counts[row] for row, counts in enumerate(measured.confusion)]
     return {
         "names": names,
-        "rows": [[(count, count / (total or 1)) for count in counts] for counts, total in zip(measured.confusion, sums, strict=True)],
+        "rows": [
+            [(count, count / (total or 1)) for count in counts]
+            for counts, total in zip(measured.confusion, sums, strict=True)
+        ],
         "accuracies": sorted(zip([r / (s or 1) for r, s in zip(right, sums, strict=True)], names, sums, strict=True)),
         "wrong": sorted(wrong, reverse=True)[:10],
     }

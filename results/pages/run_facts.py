@@ -94,6 +94,11 @@ class RunOnPage:
         """The name of the data set; empty if it is not known."""
         return str(self.config.get("dataset", ""))
 
+    def in_time(self) -> list[Row]:
+        """Its rows of the epochs table for the epochs that the run trained itself, in the order in which they ended."""
+        own = (row for it in self.trials for row in it.epochs if row["reused"] is None)
+        return sorted(own, key=lambda row: (row["time_s"], row["trial"], row["epoch"]))
+
     @property
     def by_number(self) -> dict[int, TrialOnPage]:
         """The trials by their number, ascending."""

@@ -32,7 +32,9 @@ def linear(values: Iterable[float], title: str, text: Format, *, most: int = 6, 
     known = [value for value in values if math.isfinite(value)]
     low, high = (0.0 if from_zero else min(known), max(known)) if known else (0.0, 1.0)
     if low == high:
-        low, high = (0.0, high) if from_zero and high > 0 else (low - abs(low) / 20 - 1e-3, high + abs(high) / 20 + 1e-3)
+        low, high = (
+            (0.0, high) if from_zero and high > 0 else (low - abs(low) / 20 - 1e-3, high + abs(high) / 20 + 1e-3)
+        )
     step = _round_step((high - low) / (most - 1))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     low, high = first * step, last * step

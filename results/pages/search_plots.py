@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from results.pages.plot import Mark, Plot, Table, shade
 from results.pages.published import published
-from results.pages.run_facts import PageFacts, RunOnPage, TrialOnPage
+from results.pages.run_facts import PageFacts, Row, RunOnPage, TrialOnPage
 from results.pages.scales import Scale, categories, duration, linear, logarithmic, percent, whole
-from results.pages.sentences import accuracy_text, trial_text
+from results.pages.sentences import trial_text
 
 Points = list[tuple[float, float]]
 MOST_POINTS: Final = 25_000
@@ -64,13 +64,27 @@ def _against(facts: PageFacts, run: RunOnPage, cost: Cost) -> Plot | None:
     longest = max(it.row["rung_epoch"] for *_, it in rows)
     front = pareto_front([row for row in rows if row[2].row["rung_epoch"] == longest])
     bounds = [end for *_, it in front for end in (it.row["val_accuracy_low"], it.row["val_accuracy_high"]) if end]
-    y = linear([*(it.accuracy or 0 for it in run.trials if it.accuracy is not None), *bounds,
-                *(it.test_accuracy for it in others)], "validation accuracy", percent)
+    y = linear(
+        [
+            *(it.accuracy or 0 for it in run.trials if it.accuracy is not None),
+            *bounds,
+            *(it.test_accuracy for it in others),
+        ],
+        "validation accuracy",
+        percent,
+    )
     table = Table(
         ("trial", cost.name, "val_accuracy", "low", "high", "epochs", "on_front"),
         [
-            (it.row["trial"], cost.of(it), accuracy, it.row["val_accuracy_low"], it.row["val_accuracy_high"],
-             it.row["rung_epoch"], any(it is best for *_, best in front))
+            (
+                it.row["trial"],
+                cost.of(it),
+                accuracy,
+                it.row["val_accuracy_low"],
+                it.row["val_accuracy_high"],
+                it.row["rung_epoch"],
+                any(it is best for *_, best in front),
+            )
             for _, accuracy, it in rows
         ]
         + [(f"{it.network} ({it.source})", it.params, it.test_accuracy, None, None, it.epochs, False) for it in others],
@@ -80,14 +94,17 @@ def _against(facts: PageFacts, run: RunOnPage, cost: Cost) -> Plot | None:
         f"{longest} epochs, {len(front)} that no other beats in both, with 95% intervals."
     )
     summary += " Hollow marks are published test accuracies, of longer trainings on all images." if others else ""
-    plot = Plot(f"accuracy-{cost.name}", f"Accuracy against {cost.title}", summary, x, y, table, height=360, run=run.name)
+    plot = Plot(
+        f"accuracy-{cost.name}", f"Accuracy against {cost.title}", summary, x, y, table, height=360, run=run.name
+    )
     if limit:
         plot.vertical(limit, "budget", "budget")
-    for it in others:
-        told = f"{it.network}: {it.params:,} parameters, test accuracy {percent(it.test_accuracy)} ({it.source})"
-        plot.dot(it.params, it.test_accuracy, "published", told, radius=4)
+    for known_one in others:
+        what = f"{known_one.network}: {known_one.params:,} parameters"
+        told = f"{what}, test accuracy {percent(known_one.test_accuracy)} ({known_one.source})"
+        plot.dot(known_one.params, known_one.test_accuracy, "published", told, radius=4)
     plot.step([(value, accuracy) for value, accuracy, _ in front], "front")
-    for value, accuracy, it in front:
+    for value, _, it in front:
         low, high = it.row["val_accuracy_low"], it.row["val_accuracy_high"]
         if low is not None and high is not None:
             plot.marks.append(Mark("path", "interval", path=f"M{plot.px(value):g} {plot.py(low):g}V{plot.py(high):g}"))
@@ -140,9 +157,9 @@ def best_so_far(facts: PageFacts, by_time: bool) -> Plot | None:
     ends: dict[str, float] = {}
     for run in facts.runs:
         best: dict[int, float] = {}
-        spent = 0.0
-        for place, row in enumerate(_in_time(run), start=1):
-            spent = _active_time(run, row) if by_time else float(place)
+        spent, clock = 0.0, _clock(run)
+        for place, row in enumerate(run.in_time(), start=1):
+            spent = clock(row) if by_time else float(place)
             value = row["val_accuracy"]
             if row["rung"] and math.isfinite(value) and value > best.get(row["epoch"], -1):
                 best[row["epoch"]] = value
@@ -167,12 +184,12 @@ def best_so_far(facts: PageFacts, by_time: bool) -> Plot | None:
         several = len(facts.runs) > 1
         style = f"run{number % 6 + 1}" if several else shade(epoch, facts.fidelities)
         plot.step([*points, (ends[run.name], points[-1][1])], f"best-line {style}")
-        place = plot.py(points[-1][1])
-        while any(abs(place - other) < 12 for other in taken):  # labels keep apart
-            place += 2
-        taken.append(place)
+        height = plot.py(points[-1][1])
+        while any(abs(height - other) < 12 for other in taken):  # labels keep apart
+            height += 2
+        taken.append(height)
         label = f"{run.name[:8]}, {epoch} ep." if several else f"{epoch} epochs"
-        plot.marks.append(Mark("text", "label start", plot.px(ends[run.name]) + 6, place + 4, text=label))
+        plot.marks.append(Mark("text", "label start", plot.px(ends[run.name]) + 6, height + 4, text=label))
     return plot
 
 
@@ -198,8 +215,7 @@ def timeline(facts: PageFacts, run: RunOnPage) -> Plot | None:
     y = categories([f"slot {place + 1}" for place in range(slots)], "")
     x = _durations([end for _, end, *_ in placed], "time since the first trial started")
     rows = [
-        (it.row["trial"], slot + 1, begin, end, epochs, it.row["status"])
-        for begin, end, slot, it, epochs in placed
+        (it.row["trial"], slot + 1, begin, end, epochs, it.row["status"]) for begin, end, slot, it, epochs in placed
     ]
     failed = sum(it.failed for it in run.trials)
     summary = f"One bar per trial and stretch of training, {slots} at a time; stronger bars were trained longer."
@@ -211,7 +227,9 @@ def timeline(facts: PageFacts, run: RunOnPage) -> Plot | None:
         style = "bar failed" if it.failed else f"bar {shade(it.row['rung_epoch'], facts.fidelities)}"
         plot.box(begin, end, slot, thick, style, trial_text(it), it.key)
         if it.failed:
-            plot.marks.append(Mark("text", "cross middle", plot.px(end), plot.py(slot) + 4, text="×"))
+            plot.marks.append(
+                Mark("text", "cross middle", plot.px(end), plot.py(slot) + 4, text="\N{MULTIPLICATION SIGN}")
+            )
     return plot
 
 
@@ -237,13 +255,23 @@ def rungs_flow(run: RunOnPage) -> Plot | None:
         bar = max((it for it in needed if math.isfinite(it)), default=None)
         rows.append((epoch, len(here), len(passed), stopped, failed, others, finished, middle, bar))
         here = passed
-    columns = ("epoch", "reached", "went_on", "stopped", "failed", "open_or_other", "at_the_end", "median", "most_needed")
+    columns = (
+        "epoch",
+        "reached",
+        "went_on",
+        "stopped",
+        "failed",
+        "open_or_other",
+        "at_the_end",
+        "median",
+        "most_needed",
+    )
     summary = "From left to right: the trials that started, and those that reached each rung. Grey went no further."
     x = categories(["start", *(f"epoch {epoch}" for epoch in epochs)], "")
     y = linear([0, len(launched)], "trials", whole, from_zero=True)
     plot = Plot("rungs", "Who was stopped where", summary, x, y, Table(columns, rows), run=run.name, bottom=56)
     wide = 0.14
-    for place, (epoch, reached, passed, stopped, failed, *_) in enumerate(rows):
+    for place, (_, reached, passed, stopped, failed, *_) in enumerate(rows):
         plot.marks.append(_area(plot, place - wide, place + wide, (0, reached), (0, reached), "flow-node"))
         if passed:
             plot.marks.append(
@@ -252,7 +280,9 @@ def rungs_flow(run: RunOnPage) -> Plot | None:
         left = reached - passed
         if left and place < len(rows) - 1:
             plot.marks.append(
-                _area(plot, place + wide, place + 0.42, (passed, reached), (passed, passed), "flow-off", f"{left} did not")
+                _area(
+                    plot, place + wide, place + 0.42, (passed, reached), (passed, passed), "flow-off", f"{left} did not"
+                )
             )
             ended = [f"{stopped} stopped" if stopped else "", f"{failed} failed" if failed else ""]
             told = ", ".join(filter(None, ended)) or f"{left} open"
@@ -289,7 +319,9 @@ def time_spent(run: RunOnPage) -> Plot | None:
     shares = [(name, value, value / whole_time) for name, value in rows]
     y = categories([name for name, _ in reversed(rows)], "")
     x = _durations([value for _, value in rows], "time of all slots together")
-    summary = f"{duration(whole_time)} of all slots together, {percent(round(training / whole_time, 3))} of it training."
+    summary = (
+        f"{duration(whole_time)} of all slots together, {percent(round(training / whole_time, 3))} of it training."
+    )
     table = Table(("what", "seconds", "share"), shares)
     height = 60 + 30 * len(rows)
     plot = Plot("time", "Time of all slots", summary, x, y, table, height=height, left=156, right=86, run=run.name)
@@ -304,19 +336,18 @@ def _ordered(run: RunOnPage) -> list[TrialOnPage]:
     return list(run.by_number.values())
 
 
-def _in_time(run: RunOnPage) -> list[dict[str, Any]]:
-    """The epochs that the run trained, in the order in which they ended."""
-    own = (row for it in run.trials for row in it.epochs if row["reused"] is None)
-    return sorted(own, key=lambda row: (row["time_s"], row["trial"], row["epoch"]))
+def _clock(run: RunOnPage) -> Callable[[Row], float]:
+    """What says how long the run's sessions had taken at the end of an epoch, without the pauses between them.
 
-
-def _active_time(run: RunOnPage, row: dict[str, Any]) -> float:
-    """Seconds that the run's sessions took until the end of an epoch, without the pauses between them."""
-    session = run.state.sessions.get(row["session"])
-    if session is None:
-        return float(row["time_s"] - min(other["time_s"] for other in run.trials[0].epochs or [row]))
-    earlier = (s.wall_time_s or 0.0 for number, s in run.state.sessions.items() if number < row["session"])
-    return sum(earlier) + max(0.0, row["time_s"] - session.started_s)
+    Without the sessions of a record, it is the time since the first epoch ended.
+    """
+    starts: dict[int, float] = {}
+    spent = 0.0
+    for number, session in sorted(run.state.sessions.items()):
+        starts[number] = session.started_s - spent
+        spent += session.wall_time_s or 0.0
+    first = min((row["time_s"] for it in run.trials for row in it.epochs), default=0.0)
+    return lambda row: float(row["time_s"] - starts.get(row["session"], first))
 
 
 def _pieces(run: RunOnPage) -> Iterator[tuple[float, float, TrialOnPage, int]]:
@@ -340,6 +371,8 @@ def _pieces(run: RunOnPage) -> Iterator[tuple[float, float, TrialOnPage, int]]:
 def _durations(values: Sequence[float], title: str) -> Scale:
     """A linear axis from zero in the unit that suits the longest duration."""
     longest = max(values, default=0.0)
-    size, unit = next((pair for pair in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")) if longest > 2 * pair[0]), (1.0, "s"))
+    size, unit = next(
+        (pair for pair in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")) if longest > 2 * pair[0]), (1.0, "s")
+    )
     axis = linear([value / size for value in values], f"{title}, {unit}", lambda value: f"{value:g}", from_zero=True)
     return Scale(axis.title, 0.0, axis.high * size, axis.ticks)

@@ -1,4 +1,4 @@
-"""The fields of layouts and recipes that differ between the trials of a run, and how much of the accuracy they explain."""
+"""The fields of layouts and recipes that differ between the trials of a run, and what they explain of the accuracy."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def searched_fields(trials: Sequence[Row], config: Row) -> list[SearchedField]:
         if len(set(values.values())) > 1:
             number = all(isinstance(it, int | float) and not isinstance(it, bool) for it in values.values())
             asked = config.get("recipe", {}).get(name)
-            in_logarithms = bool(number and isinstance(asked, Mapping) and asked.get("log") and min(values.values()) > 0)
+            in_logarithms = bool(
+                number and isinstance(asked, Mapping) and asked.get("log") and min(values.values()) > 0
+            )
             found.append(SearchedField(name.replace("_", " "), values, number, in_logarithms))
     return found
 

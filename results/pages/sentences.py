@@ -40,8 +40,12 @@ def layout_text(row: dict[str, Any]) -> str:
 def trial_text(trial: TrialOnPage) -> str:
     """A trial in one line, for tooltips."""
     row = trial.row
-    known = f"{accuracy_text(trial.accuracy, row['val_accuracy_low'], row['val_accuracy_high'])} after " \
-        f"{counted(row['rung_epoch'], 'epoch')}" if trial.accuracy is not None else row["status"]
+    known = (
+        f"{accuracy_text(trial.accuracy, row['val_accuracy_low'], row['val_accuracy_high'])} after "
+        f"{counted(row['rung_epoch'], 'epoch')}"
+        if trial.accuracy is not None
+        else row["status"]
+    )
     return f"trial {row['trial']}: {known}, {row['params']:,} parameters, blocks {layout_text(row)}, {row['status']}"
 
 
@@ -76,7 +80,8 @@ def _means_sentence(means: list[dict[str, Any]], verb: str, budget: int | None) 
     row = means[0]
     size = f"{row['params']:,} parameters" + _share(row["params"], budget)
     if row["val_accuracy"] is None:
-        return f"Blocks {layout_text(row)} with {size}: {counted(len(row['trials']), 'training')} without a validation accuracy."
+        trainings = counted(len(row["trials"]), "training")
+        return f"Blocks {layout_text(row)} with {size}: {trainings} without a validation accuracy."
     spread = "" if row["val_accuracy_error"] is None else f" ± {100 * row['val_accuracy_error']:.1f}"
     seeds = counted(row["seeds"], "training")
     return (
@@ -95,13 +100,21 @@ def _ties(run: RunOnPage, first: TrialOnPage) -> str:
         return "how many images it was measured on is not known, so neither is the noise"
     tied = _tied_with(first, others)
     if not tied:
-        return f"none of the other {counted(len(others), 'trial')} is within noise" if others else "no other trial has a rank"
+        return (
+            f"none of the other {counted(len(others), 'trial')} is within noise"
+            if others
+            else "no other trial has a rank"
+        )
     return f"{counted(tied, 'other trial')} {'is' if tied == 1 else 'are'} within noise"
 
 
 def _tied_with(first: TrialOnPage, others: list[TrialOnPage]) -> int:
-    return sum(bool(it.row["tied"]) for it in others) if first.row["rank"] == 1 else sum(
-        it.row["val_accuracy_high"] >= first.row["val_accuracy_low"] for it in others if it.row["val_accuracy_high"]
+    return (
+        sum(bool(it.row["tied"]) for it in others)
+        if first.row["rank"] == 1
+        else sum(
+            it.row["val_accuracy_high"] >= first.row["val_accuracy_low"] for it in others if it.row["val_accuracy_high"]
+        )
     )
 
 
@@ -114,8 +127,9 @@ def test_sentence(run: RunOnPage) -> str:
         return "The test set has not been used for it; search.evaluate measures it once."
     bounds = wilson_interval(row["test_accuracy"], row["test_images"]) if row["test_images"] else (None, None)
     looks = counted(run.state.test_openings, "time")
+    accuracy = accuracy_text(row["test_accuracy"], *bounds)
     return (
-        f"On the test set it has {accuracy_text(row['test_accuracy'], *bounds)} (weights of epoch {row['test_epoch']}); "
+        f"On the test set it has {accuracy} (weights of epoch {row['test_epoch']}); "
         f"the run opened the test set {looks}."
     )
 
@@ -133,5 +147,6 @@ def choice_sentences(run: RunOnPage) -> list[str]:
             found.append(f"at epoch {at}, a trial went on if it was among the best {share:.0%} so far (ASHA)")
     confirmed = sum(bool(it.row["confirmed"]) for it in run.trials)
     if confirmed:
-        found.append(f"{counted(confirmed, 'stopped trial')} within noise of the best {'was' if confirmed == 1 else 'were'} trained to the end")
+        were = "was" if confirmed == 1 else "were"
+        found.append(f"{counted(confirmed, 'stopped trial')} within noise of the best {were} trained to the end")
     return found

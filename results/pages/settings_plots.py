@@ -31,7 +31,12 @@ def plots_by_rung(facts: PageFacts, run: RunOnPage) -> list[RungPlots]:
     """The plots for every rung that enough trials of `run` reached, the one with the most trials first."""
     found = []
     for epoch in facts.fidelities:
-        reached = {number: rung.val_accuracy for number, it in run.by_number.items() for rung in it.rungs if rung.epoch == epoch}
+        reached = {
+            number: rung.val_accuracy
+            for number, it in run.by_number.items()
+            for rung in it.rungs
+            if rung.epoch == epoch
+        }
         accuracies = {number: value for number, value in reached.items() if math.isfinite(value)}
         fields = [field for field in run.fields if len({field.values.get(it) for it in accuracies} - {None}) > 1]
         if len(accuracies) < FEWEST or not fields:
@@ -60,14 +65,22 @@ def _importance(
         return None
     table = Table(("field", "share_of_variance"), rows)
     summary = (
-        f"How much of the differences between the accuracies of {count} trials after {epoch} epochs each field explains "
-        "alone, with chance taken off. Fields that only work together explain little alone."
+        f"How much of the differences between the accuracies of {count} trials after {epoch} epochs each field "
+        "explains alone, with chance taken off. Fields that only work together explain little alone."
     )
     names = [name for name, _ in reversed(rows)]
     x = linear([0.1, *(share for _, share in rows)], "share of the variance explained", percent, from_zero=True)
     plot = Plot(
-        f"importance-epoch-{epoch}", f"Importance after {epoch} epochs", summary, x, categories(names, ""), table,
-        height=60 + 24 * len(rows), left=150, right=48, run=run.name,
+        f"importance-epoch-{epoch}",
+        f"Importance after {epoch} epochs",
+        summary,
+        x,
+        categories(names, ""),
+        table,
+        height=60 + 24 * len(rows),
+        left=150,
+        right=48,
+        run=run.name,
     )
     for place, (_, share) in enumerate(reversed(rows)):
         plot.box(0, share, place, 14, f"bar {style}")
@@ -95,8 +108,19 @@ def _slice(run: RunOnPage, epoch: int, field: SearchedField, accuracies: dict[in
     name = field.name.replace(" ", "-")
     summary = f"Accuracy after {epoch} epochs over {field.name}, a dot for each of {len(rows)} trials."
     plot = Plot(
-        f"slice-{name}-epoch-{epoch}", field.name, summary, x, y, table,
-        width=240, height=170, left=42, right=20, top=10, bottom=36, run=run.name,
+        f"slice-{name}-epoch-{epoch}",
+        field.name,
+        summary,
+        x,
+        y,
+        table,
+        width=240,
+        height=170,
+        left=42,
+        right=20,
+        top=10,
+        bottom=36,
+        run=run.name,
     )
     plot.points([(place(setting), value) for setting, value, _ in rows], f"points {style}")
     return plot
@@ -108,16 +132,29 @@ def _parallel(run: RunOnPage, epoch: int, fields: list[SearchedField], accuracie
     y = linear(accuracies.values(), "", percent)
     titles = [*(field.name for field in fields), "accuracy"]
     x = Scale("", 0.0, float(len(fields)), ())
-    rows = [(trial, *(field.values.get(trial) for field in fields), value) for trial, value in sorted(accuracies.items())]
+    rows = [
+        (trial, *(field.values.get(trial) for field in fields), value) for trial, value in sorted(accuracies.items())
+    ]
     best = set(sorted(accuracies, key=lambda trial: -accuracies[trial])[: max(1, len(accuracies) // 10)])
     summary = (
         f"A line per trial from field to field to its accuracy after {epoch} epochs; the best "
         f"{'one is' if len(best) == 1 else f'{len(best)} are'} strong."
     )
     plot = Plot(
-        f"parallel-epoch-{epoch}", f"Parallel coordinates after {epoch} epochs", summary, x,
-        Scale("", 0.0, 1.0, ()), Table(("trial", *titles), rows),
-        width=720, height=330, left=40, right=56, top=40, bottom=16, grid=False, run=run.name,
+        f"parallel-epoch-{epoch}",
+        f"Parallel coordinates after {epoch} epochs",
+        summary,
+        x,
+        Scale("", 0.0, 1.0, ()),
+        Table(("trial", *titles), rows),
+        width=720,
+        height=330,
+        left=40,
+        right=56,
+        top=40,
+        bottom=16,
+        grid=False,
+        run=run.name,
     )
     for number, title in enumerate(titles):
         scale = y if number == len(fields) else axes[number][0]
@@ -129,7 +166,9 @@ def _parallel(run: RunOnPage, epoch: int, fields: list[SearchedField], accuracie
                 end = number == len(fields)
                 shift = 5 if end else -5
                 plot.marks.append(
-                    Mark("text", f"tick {'start' if end else 'end'}", plot.px(number) + shift, plot.py(at) + 4, text=text)
+                    Mark(
+                        "text", f"tick {'start' if end else 'end'}", plot.px(number) + shift, plot.py(at) + 4, text=text
+                    )
                 )
     for trial in sorted(accuracies, key=lambda trial: trial in best):
         points = [
@@ -138,5 +177,7 @@ def _parallel(run: RunOnPage, epoch: int, fields: list[SearchedField], accuracie
             if trial in field.values
         ]
         points.append((float(len(fields)), y.at(accuracies[trial])))
-        plot.line(points, "curve best" if trial in best else "curve", f"trial {trial}: {percent(round(accuracies[trial], 4))}")
+        plot.line(
+            points, "curve best" if trial in best else "curve", f"trial {trial}: {percent(round(accuracies[trial], 4))}"
+        )
     return plot

@@ -40,7 +40,10 @@ PARTS = {
         *("evaluation", "training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
-    "results": ("errors", "wording", "streams", "console", "record", "ranking", "trial_page", "leaderboard", "show"),
+    "results": (
+        *("errors", "wording", "streams", "console", "record", "ranking", "trial_page", "pages"),
+        *("leaderboard", "show", "report"),
+    ),
 }
 """The parts of a package, each of which imports earlier ones alone."""
 ONLY_IN = {
@@ -142,6 +145,7 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
         ("search.run", {"torch", "ray", "pandas", "optuna", "duckdb", "results.record.events"}),
         ("results.leaderboard", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic"}),
         ("results.show", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
+        ("results.report", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow", "jinja2"}),
         ("results.trial_page.text", {"torch", "ray", "optuna", "duckdb"}),
         ("search.space", {"torch", "ray", "pandas", "optuna"}),
         ("search.export", {"torch", "ray", "pandas", "optuna"}),
