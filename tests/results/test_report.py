@@ -69,7 +69,14 @@ class Page(HTMLParser):
 
 def configured(folder: Path, **keys: Any) -> None:
     """Writes the `run.json` of a run with rungs at 2 and 4 epochs."""
-    keys = {"dataset": "cifar10", "trials": 6, "seed": 3, "max_epochs": 4, "grace_epochs": 2, "reduction_factor": 2} | keys
+    keys = {
+        "dataset": "cifar10",
+        "trials": 6,
+        "seed": 3,
+        "max_epochs": 4,
+        "grace_epochs": 2,
+        "reduction_factor": 2,
+    } | keys
     write_run_file(folder, compose(None, None, keys, []), val_images=5000)
 
 
@@ -126,7 +133,13 @@ def test_names_errors_and_classes_stay_text(tmp_path: Path) -> None:
         run_trial(record, 4, {}, "failed", error=EVIL)
         classes = [EVIL, "dog"]
         record.append(
-            "evaluated", trial=3, epoch=4, test_accuracy=0.75, test_loss=0.4, classes=classes, confusion=[[3, 1], [1, 3]]
+            "evaluated",
+            trial=3,
+            epoch=4,
+            test_accuracy=0.75,
+            test_loss=0.4,
+            classes=classes,
+            confusion=[[3, 1], [1, 3]],
         )
     harmless, page = page_of(tmp_path, name), Report.of(page_facts(tmp_path, [name]))
     tags = [tag for tag, _ in harmless.elements]
@@ -148,18 +161,33 @@ def test_the_table_has_every_trial_and_the_numbers_of_the_leaderboard(runs: Path
     shown = dict(zip(columns, values, strict=True))
     known = board[board["rank"].notna()]
     ours = [place for place, trial in enumerate(shown["trial"]) if isinstance(trial, int)]
-    for column, name in (("trial", "trial"), ("params", "params"), ("val_accuracy", "val_accuracy"), ("low", "val_accuracy_low")):
+    for column, name in (
+        ("trial", "trial"),
+        ("params", "params"),
+        ("val_accuracy", "val_accuracy"),
+        ("low", "val_accuracy_low"),
+    ):
         assert [shown[column][place] for place in ours] == known[name].tolist()
     assert [shown["epochs"][place] for place in ours] == known["rung_epoch"].tolist()
 
 
 def test_figures_are_files_with_the_numbers_of_the_page(runs: Path, tmp_path: Path, capsys: Any) -> None:
-    code = run_app(app, ["alpha", "--storage", str(runs), "-o", str(tmp_path / "r.html"), "--figures", str(tmp_path / "f")])
+    code = run_app(
+        app, ["alpha", "--storage", str(runs), "-o", str(tmp_path / "r.html"), "--figures", str(tmp_path / "f")]
+    )
     assert (code, capsys.readouterr().err) == (0, "")
     plots = Page((tmp_path / "r.html").read_text()).data()["plots"]
     files = {path.stem: path for path in (tmp_path / "f").glob("*.svg")}
     assert files.keys() == plots.keys()
-    assert {"accuracy-params", "best-so-far-epochs", "best-so-far-time", "curves", "rungs", "timeline", "time"} <= files.keys()
+    assert {
+        "accuracy-params",
+        "best-so-far-epochs",
+        "best-so-far-time",
+        "curves",
+        "rungs",
+        "timeline",
+        "time",
+    } <= files.keys()
     for name, path in files.items():
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
         with path.with_suffix(".csv").open() as file:
