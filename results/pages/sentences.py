@@ -81,13 +81,16 @@ def _means_sentence(means: list[dict[str, Any]], verb: str, budget: int | None) 
     size = f"{row['params']:,} parameters" + _share(row["params"], budget)
     if row["val_accuracy"] is None:
         trainings = counted(len(row["trials"]), "training")
-        return f"Blocks {layout_text(row)} with {size}: {trainings} without a validation accuracy."
-    spread = "" if row["val_accuracy_error"] is None else f" ± {100 * row['val_accuracy_error']:.1f}"
+        tested = "" if row["test_accuracy"] is None else f", test accuracy {_mean_text(row, 'test')}"
+        return f"Blocks {layout_text(row)} with {size}: {trainings} without validation images{tested}."
     seeds = counted(row["seeds"], "training")
-    return (
-        f"Blocks {layout_text(row)} {verb}: {100 * row['val_accuracy']:.1f}{spread}% (mean and standard error of "
-        f"{seeds}) at {size}."
-    )
+    return f"Blocks {layout_text(row)} {verb}: {_mean_text(row, 'val')} (mean and standard error of {seeds}) at {size}."
+
+
+def _mean_text(row: dict[str, Any], measured: str) -> str:
+    error = row[f"{measured}_accuracy_error"]
+    spread = "" if error is None else f" ± {100 * error:.1f}"
+    return f"{100 * row[f'{measured}_accuracy']:.1f}{spread}%"
 
 
 def _share(params: int, budget: int | None) -> str:
@@ -141,9 +144,8 @@ def choice_sentences(run: RunOnPage) -> list[str]:
     if config:
         found[0] += f" chosen by the sampler {config.get('sampler', 'unknown')}"
         rungs = sorted({rung.epoch for it in run.trials for rung in it.rungs})
-        if rungs and config.get("reduction_factor"):
-            at = ", ".join(map(str, rungs[:-1])) or str(rungs[0])
-            share = 1 / config["reduction_factor"]
+        if len(rungs) > 1 and config.get("reduction_factor"):
+            at, share = " and ".join(map(str, rungs[:-1])), 1 / config["reduction_factor"]
             found.append(f"at epoch {at}, a trial went on if it was among the best {share:.0%} so far (ASHA)")
     confirmed = sum(bool(it.row["confirmed"]) for it in run.trials)
     if confirmed:

@@ -118,7 +118,8 @@ def test_no_request_leaves_the_page(runs: Path) -> None:
         for name in ("src", "href", "action", "data", "xlink:href"):
             assert (attributes.get(name) or "#").startswith(("#", "data:,")), (tag, attributes)
     style = "".join(data for tag, data in page.texts if tag == "style")
-    assert "@import" not in style and "url(" not in style
+    assert "@import" not in style
+    assert "url(" not in style
     (policy,) = [it for tag, it in page.elements if it.get("http-equiv") == "Content-Security-Policy"]
     assert (policy["content"] or "").startswith("default-src 'none'")
 
@@ -236,6 +237,18 @@ def test_two_runs_are_compared(runs: Path) -> None:
 def test_without_the_configuration_it_still_reads(tmp_path: Path) -> None:
     text = page_of(write_run(tmp_path / "alpha").parent, "alpha").text()
     assert "Trial 2 won: 90.0% at 20,000 parameters; how many images" in text
+
+
+def test_where_validation_splits_differ_the_best_mean_wins(tmp_path: Path) -> None:
+    configured(tmp_path / "a", validation_splits=3, replicates=3)
+    with Record(tmp_path / "a") as record:
+        start_session(record)
+        for trial, value in enumerate((0.7, 0.8, 0.9, 0.79, 0.81, 0.83)):
+            run_trial(record, trial, {2: 0.5, 4: value}, blocks=(1 + trial // 3, 2))
+    (run,) = page_facts(tmp_path, ["a"]).runs
+    assert [(it.row["trial"], it.row["rank"]) for it in run.trials] == [(5, 1), (4, 1), (3, 1), (2, 2), (1, 2), (0, 2)]
+    text = page_of(tmp_path, "a").text()
+    assert "Blocks 2-2, channels 16-32 won: 81.0 ± 1.2% (mean and standard error of 3 trainings)" in text
 
 
 def test_a_run_without_a_rung_has_no_winner(tmp_path: Path) -> None:
