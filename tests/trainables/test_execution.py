@@ -36,7 +36,8 @@ from torch._dynamo.utils import counters
 import trainables.training as training
 training.compile_cache = lambda: Path(sys.argv[1])
 layout = ResNetLayout((3, 3), (16, 16), (1, 1), classes=4)
-recipe, given = small_recipe(**AUGMENTED, first_image_size=4), {"data": small_set(train=64, val=8, shape=(8, 8, 3)), "layout": layout}
+recipe = small_recipe(**AUGMENTED, first_image_size=4)
+given = {"data": small_set(train=64, val=8, shape=(8, 8, 3)), "layout": layout}
 losses = {}
 for name in ("off", "blocks"):
     trainer = small_trainer(recipe, epochs=2, compile=name, **given)
