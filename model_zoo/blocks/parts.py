@@ -33,7 +33,7 @@ def activated(x: Tensor, activation: str) -> Tensor:
 class ConvNorm(nn.Module):
     """A convolution that keeps the size up to its stride, and its BatchNorm: (N, C, H, W) -> (N, D, H/s, W/s).
 
-    With `pool`, the stride is that of a 2x2 average before the convolution, where the image is even.
+    With `pool`, the stride is that of an average before the convolution.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class ConvNorm(nn.Module):
         # A strided 1x1 convolution reads every other pixel: pools of one take those first, the arithmetic is the same.
         before = stride > 1 and (pool or (kernel == 1 and c_in < FEWEST_STRIDED))
         self.every_other: nn.Module = nn.Identity()
-        if before:
-            self.every_other = nn.AvgPool2d(stride if pool else 1, stride, ceil_mode=True, count_include_pad=False)
+        if before:  # without padding, so the averages at the edges of odd images are those of fewer pixels
+            self.every_other = nn.AvgPool2d(stride, stride, ceil_mode=True) if pool else nn.AvgPool2d(1, stride)
         self.conv = nn.Conv2d(c_in, c_out, kernel, 1 if before else stride, kernel // 2, bias=bias)
         self.norm = nn.BatchNorm2d(c_out) if has_norm else nn.Identity()
 
@@ -130,3 +130,31 @@ def skip(shape: BlockShape, kind: Kind) -> nn.Module:
 def squeeze(channels: int, form: Form) -> nn.Module:
     """The squeeze-and-excitation of a block with `channels` outputs; the identity where `form` has none."""
     return SqueezeExcitation(channels, form.squeeze, form.activation) if form.squeeze else nn.Identity()
+
+
+class Preactivated(nn.Module):
+    """A block of two convolutions, each behind its norm and activation, and a skip that nothing follows.
+
+    `convolution` makes one of them from channels in and out, kernel, stride and form. A projection reads what the first
+    one reads. The first block's input has been through its norm and activation.
+    """
+
+    def __init__(
+        self, convolution: Callable[[int, int, int, int, Form], nn.Module], shape: BlockShape, skip: nn.Module
+    ) -> None:
+        super().__init__()
+        c_in, c_out, kernel, stride, form, first = shape
+        self.activation = form.activation
+        self.norm1 = None if first else nn.BatchNorm2d(c_in)
+        self.conv1 = convolution(c_in, c_out, kernel, stride, form)
+        self.norm2 = nn.BatchNorm2d(c_out)
+        self.conv2 = convolution(c_out, c_out, kernel, 1, form)
+        self.skip, self.squeeze = skip, squeeze(c_out, form)
+        self.drop: nn.Module = nn.Identity()  # where a recipe puts stochastic depth
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = x if self.norm1 is None else activated(self.norm1(x), self.activation)
+        y = activated(self.norm2(self.conv1(before)), self.activation)
+        y = self.drop(self.squeeze(self.conv2(y)))
+        z: Tensor = y + (x if isinstance(self.skip, nn.Identity) else self.skip(before))
+        return z

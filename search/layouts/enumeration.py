@@ -154,7 +154,8 @@ def require_feasible(space: LayoutSpace) -> None:
         raise EmptySpaceError(all_rejected(space))
     if not count_total(space):
         raise EmptySpaceError(
-            f"block_types, groups, squeeze_ratios, expansions, stem_depths: no layout can be built ({_misfit(space)}); change them or channels"
+            "block_types, groups, squeeze_ratios, expansions, stem_depths: no layout can be built "
+            f"({_misfit(space)}); change them or channels"
         )
     below, above = (_nearest_outside(space, side) for side in ("below", "above"))
     if below is None:
