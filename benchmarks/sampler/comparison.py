@@ -31,10 +31,11 @@ from benchmarks.sampler.regret import Run, Tally, by_arm, figures, markdown, mea
 from search.config import compose
 from search.recipes.dimensions import Values
 from search.sampling import CandidateSpace, FeasibleSampler
-from search.sampling.feasible_sampler import SeededAnew, make_sampler
+from search.sampling.feasible_sampler import SeededAnew
+from search.sampling.samplers import make_sampler
 
 REFERENCE = "run"
-MARKS = (50, 100, 200)
+MARKS = (20, 30, 50, 100, 200)
 QUANTILE = 0.3
 CACHE = Path("~/.cache/parambudget/tables")
 
@@ -69,8 +70,8 @@ def _ours(base: Callable[[int], BaseSampler] | None) -> Callable[[CandidateSpace
     return make
 
 
-def _as_run(candidates: CandidateSpace[Any], seed: int) -> BaseSampler:
-    return make_sampler("tpe", candidates, seed)
+def _named(name: str) -> Callable[[CandidateSpace[Any], int], BaseSampler]:
+    return lambda candidates, seed: make_sampler(name, candidates, seed)
 
 
 def _stock(base: Callable[[int], BaseSampler]) -> Callable[[CandidateSpace[Any], int], BaseSampler]:
@@ -78,7 +79,8 @@ def _stock(base: Callable[[int], BaseSampler]) -> Callable[[CandidateSpace[Any],
 
 
 ARMS = {
-    "run": Arm("as search.run: a quarter uniform", _as_run),
+    "run": Arm("as search.run: a quarter uniform", _named("tpe")),
+    "gp": Arm("search.run --sampler gp", _named("gp")),
     "feasible-multivariate": Arm("ours over multivariate TPE", _ours(_multivariate)),
     "feasible-univariate": Arm("ours over univariate TPE", _ours(_univariate)),
     "feasible-gp": Arm("ours over GP", _ours(_gp)),

@@ -15,8 +15,9 @@ from model_zoo import ResNetLayout
 from results import RunState
 from results.record.trial_state import TrialState as RecordedTrial
 from search.recipes.dimensions import Values
-from search.sampling.feasible_sampler import SpaceExhausted, make_sampler
+from search.sampling.feasible_sampler import SpaceExhausted
 from search.sampling.joint_space import Candidate, JointSpace
+from search.sampling.samplers import make_sampler
 from trainables.recipe import Recipe
 
 _STATES = {
