@@ -26,7 +26,7 @@ MOST_STEPS = 4
 FEW = 5
 """Values at one step from which their lower tail is cut."""
 
-TAIL = 2.0
+TAIL = 10.0
 """The lower tail is cut this many times as far below the median as the best value is above it."""
 
 

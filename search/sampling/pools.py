@@ -186,7 +186,6 @@ class JointPools(Pools[Candidate]):
     def __init__(self, space: JointSpace) -> None:
         self.space = space
         bounds = layout_bounds(space.space)
-        self._of_layout = tuple(bounds)
         columns = {name: _layout_column(space.space, name, bounds[name]) for name in bounds}
         columns |= {part.name: _recipe_column(part) for part in space.recipes.searched}
         self._columns = _Columns({name: [column] for name, column in columns.items()}, further=COSTS)
@@ -194,7 +193,6 @@ class JointPools(Pools[Candidate]):
         self._fixed = {
             name: value for part in space.recipes.parts if part.count == 1 for name, value in part.settings(0).items()
         }
-        self._feasible: dict[ResNetLayout, bool] = {}
 
     def drawn(self, generator: np.random.Generator, n: int) -> Pool[Candidate]:
         """`n` uniform draws, with each range of the recipe on its own scale."""
@@ -213,13 +211,13 @@ class JointPools(Pools[Candidate]):
             values = dict(start)
             for name in _some(start, generator):
                 values[name] = _moved(dimensions[name], start[name], generator)
-            layout: ResNetLayout | None = centres[i % len(centres)].layout
-            if any(values[name] != start[name] for name in self._of_layout):
-                layout = self._layout_at(values)
+            layout = self._layout_at(values)
             if layout is not None:
                 layouts.append(layout)
                 recipes.append({part.name: values.get(part.name, part.usual) for part in self.space.recipes.searched})
-        return self._pool(LayoutBatch.of(layouts or [centres[0].layout]), recipes or [{}])
+        if not layouts:
+            return Pool(np.zeros((0, len(self.groups))), centres.__getitem__)
+        return self._pool(LayoutBatch.of(layouts), recipes)
 
     def of(self, candidates: Sequence[Candidate]) -> Floats:
         """The features of candidates that can be encoded, (N, F)."""
@@ -264,9 +262,7 @@ class JointPools(Pools[Candidate]):
             layout = decode_layout(self.space.space, values)
         except LayoutError:
             return None
-        if layout not in self._feasible:
-            self._feasible[layout] = self.space.space.contains(layout)
-        return layout if self._feasible[layout] else None
+        return layout if self.space.space.contains(layout) else None
 
     @cached_property
     def _ends(self) -> tuple[Floats, Floats]:
