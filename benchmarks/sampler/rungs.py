@@ -34,6 +34,7 @@ from search.layouts.enumeration import enumerate_batches
 from search.recipes import RecipeSpace
 from search.runs.rungs import AshaRungs
 from search.sampling import Candidate, JointSpace
+from search.sampling.samplers import make_sampler
 
 IMAGES = 5_000
 """Validation images."""
@@ -70,8 +71,8 @@ def accuracy_after(candidate: Candidate, epochs: int) -> float | None:
     if last is None:
         return None
     rate = candidate.recipe.learning_rate * (20 if candidate.recipe.optimizer == "adamw" else 1)
-    slowness: float = 0.4 * math.sqrt(candidate.layout.depth / 20) * (rate / 0.1) ** -0.15
-    return 1 - (1 - last) * (1 + slowness * ((RUNGS[-1] / epochs) ** 0.6 - 1))
+    slowness = 0.4 * math.sqrt(candidate.layout.depth / 20) * (rate / 0.1) ** -0.15
+    return float(1 - (1 - last) * (1 + slowness * ((RUNGS[-1] / epochs) ** 0.6 - 1)))
 
 
 def search(
@@ -124,6 +125,13 @@ def search(
     return [*regrets, (spent, regrets[-1][1])]
 
 
+def arm_of(name: str) -> Callable[[JointSpace, int], BaseSampler]:
+    """What makes the sampler of an arm; a Gaussian process is told the number of images, as in a search."""
+    if name == "gp":
+        return lambda candidates, seed: make_sampler("gp", candidates, seed, images=IMAGES)
+    return ARMS[name].sampler
+
+
 def regret_at(regrets: Sequence[tuple[int, float]], epochs: int) -> float:
     """The regret after `epochs` epochs, in points."""
     return 100 * [regret for spent, regret in regrets if spent <= epochs or spent == regrets[0][0]][-1]
@@ -143,12 +151,12 @@ def main(given: Sequence[str] | None = None) -> int:
     space = compose(None, None, {"dataset": "cifar10"}, []).space
     candidates = JointSpace(space, RecipeSpace.model_validate(RECIPE))
     optimum = max(float(batch_accuracy(batch).max()) for batch in enumerate_batches(space))
+    samplers = {arm: arm_of(arm) for arm in asked.arms}
     found: dict[str, Any] = {}
     for arm in asked.arms:
         started = time.perf_counter()
         runs = [
-            search(candidates, ARMS[arm].sampler, optimum, seed, asked.trials, asked.workers)
-            for seed in range(asked.seeds)
+            search(candidates, samplers[arm], optimum, seed, asked.trials, asked.workers) for seed in range(asked.seeds)
         ]
         regrets = np.array([[regret_at(run, mark) for mark in MARKS] for run in runs])
         mean, error = (np.round(figure, 4).tolist() for figure in mean_and_error(regrets))

@@ -48,11 +48,12 @@ class _Seen(NamedTuple):
 class GaussianProcessSampler(FeasibleSampler[C]):
     """Proposes the feasible candidate that a Gaussian process expects to improve most on the best so far.
 
-    It draws uniformly for the first `startup_trials`, and until half as many have measured something. Then it compares
-    uniform draws and neighbours of the best candidates by the logarithm of the expected improvement over the best
-    expectation at a candidate that was tried, because the values themselves are noisy. With `images`, values are
-    accuracies on so many images. Values that trials reported at lower steps, failures, and trials that are running all
-    count; a proposal depends only on the seed and the study.
+    It draws uniformly for the first `startup_trials`, until half as many have measured something, and for
+    `uniform_share` of the rest. Otherwise it compares uniform draws and neighbours of the best candidates by the
+    logarithm of their expected improvement. They have to improve on the highest expectation at a candidate that was
+    tried, because the values themselves are noisy. Values that trials reported at lower steps, failures and running
+    trials count; with `images`, values are accuracies on so many images. Proposals depend only on the seed and the
+    study.
 
     Raises:
         SpaceExhausted: no feasible candidate is left.
@@ -65,10 +66,18 @@ class GaussianProcessSampler(FeasibleSampler[C]):
         *,
         seed: int = 0,
         startup_trials: int = STARTUP_TRIALS,
+        uniform_share: float = 0.0,
         replicates: int = 1,
         images: int | None = None,
     ) -> None:
-        super().__init__(None, candidates, seed=seed, startup_trials=startup_trials, replicates=replicates)
+        super().__init__(
+            None,
+            candidates,
+            seed=seed,
+            startup_trials=startup_trials,
+            uniform_share=uniform_share,
+            replicates=replicates,
+        )
         self.images = images
         self._pools = pools_of(candidates)
         self._features: dict[int, Floats] = {}
@@ -82,6 +91,8 @@ class GaussianProcessSampler(FeasibleSampler[C]):
         seen = self._seen(study, trial.number)
         proposed = len(seen.found.keys() | {*seen.failures, *seen.running})
         if proposed < self.startup_trials or 2 * len(seen.found) < max(self.startup_trials, 2):
+            return self.candidates.draw(generator, used)
+        if self.uniform_share and generator.random() < self.uniform_share:
             return self.candidates.draw(generator, used)
         with _blas().limit(limits=1, user_api="blas"):  # the trials need the other cores
             best = next((found for found in self._ranked(seen, trial.number, generator) if found not in used), None)

@@ -24,7 +24,7 @@ from search.layouts.batch import LayoutBatch
 from search.layouts.dimensions import decode_layout, encode_batch, encode_layout, layout_bounds
 from search.recipes.dimensions import Choice, Number, Range, Values
 from search.sampling.joint_space import C, Candidate, CandidateSpace, JointSpace
-from trainables.recipe import Recipe
+from trainables.recipe import READ_WITH, reads
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -190,6 +190,8 @@ class JointPools(Pools[Candidate]):
         columns |= {part.name: _recipe_column(part) for part in space.recipes.searched}
         self._columns = _Columns({name: [column] for name, column in columns.items()}, further=COSTS)
         self.groups = self._columns.groups
+        fields = {field for part in space.recipes.searched for field in part.fields}
+        self._conditional = {name: others for name, (others, _) in READ_WITH.items() if name in fields}
         self._fixed = {
             name: value for part in space.recipes.parts if part.count == 1 for name, value in part.settings(0).items()
         }
@@ -241,10 +243,12 @@ class JointPools(Pools[Candidate]):
 
     def _read(self, recipe: Values) -> Values:
         """The values of the dimensions that the recipe with values `recipe` reads."""
-        settings: dict[str, Any] = dict(self._fixed)
+        settings = dict(self._fixed)
         for part in self.space.recipes.searched:
             settings |= part.settings(recipe.get(part.name, part.usual))
-        unread = Recipe.model_construct(**settings).unread
+        unread = {
+            name for name, others in self._conditional.items() if not any(reads(name, settings[o]) for o in others)
+        }
         return {
             part.name: recipe.get(part.name, part.usual)
             for part in self.space.recipes.searched

@@ -19,7 +19,7 @@ from search.sampling.gaussian_process_sampler import GaussianProcessSampler
 from search.sampling.joint_space import C, CandidateSpace
 
 UNIFORM_SHARE = 0.25
-"""Share of proposals that are drawn uniformly instead of from a base sampler, so that none can mislead a run for good.
+"""Share of proposals that are drawn uniformly instead of from a model, so that none can mislead a run for good.
 
 Source: the random fraction of BOHB, Falkner et al., arXiv 1807.01774.
 """
@@ -44,7 +44,9 @@ def make_sampler(
     if name == "grid":
         return InOrder(candidates, replicates=replicates)
     if name == "gp":
-        return GaussianProcessSampler(candidates, seed=seed, replicates=replicates, images=images)
+        return GaussianProcessSampler(
+            candidates, seed=seed, uniform_share=UNIFORM_SHARE, replicates=replicates, images=images
+        )
     require_sampler(name)
     bases = {"tpe": _tpe, **{OPTUNA + other: make for other, make in optuna_bases().items()}}
     base = None if name == "random" else SeededAnew(bases[name], seed)
