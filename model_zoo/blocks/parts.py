@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_zoo.blocks.form import BlockForm
-from model_zoo.blocks.kind import FEWEST_STRIDED
+from model_zoo.blocks.form import Form
+from model_zoo.blocks.kind import FEWEST_STRIDED, BlockShape, Kind
+from model_zoo.blocks.stem import KERNEL, stem_convolutions
 
 _ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "relu": torch.relu_,
@@ -30,19 +31,63 @@ def activated(x: Tensor, activation: str) -> Tensor:
 
 
 class ConvNorm(nn.Module):
-    """A convolution that keeps the size up to its stride, and its BatchNorm: (N, C, H, W) -> (N, D, H/s, W/s)."""
+    """A convolution that keeps the size up to its stride, and its BatchNorm: (N, C, H, W) -> (N, D, H/s, W/s).
 
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, bias: bool, has_norm: bool = True) -> None:
+    With `pool`, the stride is that of an average before the convolution.
+    """
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int, stride: int, bias: bool, has_norm: bool = True, pool: bool = False
+    ) -> None:
         super().__init__()
         # A strided 1x1 convolution reads every other pixel: pools of one take those first, the arithmetic is the same.
-        first = kernel == 1 and c_in < FEWEST_STRIDED
-        self.every_other = nn.AvgPool2d(1, stride) if first and stride > 1 else nn.Identity()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, 1 if first else stride, kernel // 2, bias=bias)
+        before = stride > 1 and (pool or (kernel == 1 and c_in < FEWEST_STRIDED))
+        self.every_other: nn.Module = nn.Identity()
+        if before:  # without padding, so the averages at the edges of odd images are those of fewer pixels
+            self.every_other = nn.AvgPool2d(stride, stride, ceil_mode=True) if pool else nn.AvgPool2d(1, stride)
+        self.conv = nn.Conv2d(c_in, c_out, kernel, 1 if before else stride, kernel // 2, bias=bias)
         self.norm = nn.BatchNorm2d(c_out) if has_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.norm(self.conv(self.every_other(x)))
         return y
+
+
+class Stem(nn.Sequential):
+    """The 3x3 convolutions before the first stage, with their norms: (N, C, H, W) -> (N, D, H/s, W/s).
+
+    An activation follows each but the last, whose own is the network's. Source: of three, He et al., Bag of Tricks for
+    Image Classification, arXiv 1812.01187, figure 2b.
+    """
+
+    def __init__(self, in_channels: int, width: int, form: Form) -> None:
+        convolutions = stem_convolutions(in_channels, width, form)
+        super().__init__(
+            *(
+                ConvNorm(conv.c_in, conv.c_out, conv.kernel, 1 if place else form.stem_stride, form.conv_bias)
+                for place, conv in enumerate(convolutions)
+            )
+        )
+        self.activation = form.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        for place, conv in enumerate(self):
+            x = conv(activated(x, self.activation) if place else x)
+        return x
+
+
+def stem(in_channels: int, width: int, form: Form) -> nn.Module:
+    """The stem, of one convolution or several."""
+    if form.stem_depth > 1:
+        return Stem(in_channels, width, form)
+    return ConvNorm(in_channels, width, KERNEL, form.stem_stride, form.conv_bias)
+
+
+class Depthwise(nn.Conv2d):
+    """A convolution with a group for each channel: (N, C, H, W) -> (N, C, H/s, W/s)."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, bias: bool) -> None:
+        super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=bias)
 
 
 class SqueezeExcitation(nn.Module):
@@ -64,13 +109,24 @@ class SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(self.up(hidden))[:, :, None, None]
 
 
-def projection(c_in: int, c_out: int, kernel: int, stride: int, bias: bool, has_norm: bool) -> nn.Module:
-    """The skip of a block: a convolution where the shape changes (option B of arXiv 1512.03385), else the identity."""
+class NoSkip(nn.Module):
+    """In the place of the skip of a block that has none, which does not call it."""
+
+
+def skip(shape: BlockShape, kind: Kind) -> nn.Module:
+    """The skip of a block: the identity, or where the shape changes what the kind has for it.
+
+    That is a convolution (option B of arXiv 1512.03385), after an average if the form pools (arXiv 1812.01187, figure
+    2c), or no skip at all.
+    """
+    c_in, c_out, _, stride, form, _ = shape
     if stride == 1 and c_in == c_out:
         return nn.Identity()
-    return ConvNorm(c_in, c_out, kernel, stride, bias, has_norm)
+    if not kind.projection:
+        return NoSkip()
+    return ConvNorm(c_in, c_out, form.skip_kernel, stride, form.conv_bias, kind.skip_norm, form.skip_pool)
 
 
-def squeeze(channels: int, form: BlockForm) -> nn.Module:
+def squeeze(channels: int, form: Form) -> nn.Module:
     """The squeeze-and-excitation of a block with `channels` outputs; the identity where `form` has none."""
     return SqueezeExcitation(channels, form.squeeze, form.activation) if form.squeeze else nn.Identity()

@@ -27,12 +27,12 @@ def block_class() -> BlockClass:
     class PreactivationBlock(nn.Module):
         def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
-            c_in, c_out, kernel, stride, bias, form, first = shape
+            c_in, c_out, kernel, stride, form, first = shape
             self.activation = form.activation
             self.norm1 = None if first else nn.BatchNorm2d(c_in)
-            self.conv1 = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=bias)
+            self.conv1 = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=form.conv_bias)
             self.norm2 = nn.BatchNorm2d(c_out)
-            self.conv2 = nn.Conv2d(c_out, c_out, kernel, 1, kernel // 2, groups=form.groups, bias=bias)
+            self.conv2 = nn.Conv2d(c_out, c_out, kernel, 1, kernel // 2, groups=form.groups, bias=form.conv_bias)
             self.skip, self.squeeze = skip, squeeze(c_out, form)
             self.drop: nn.Module = nn.Identity()  # where a recipe puts stochastic depth
 
