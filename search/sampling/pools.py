@@ -21,7 +21,8 @@ from model_zoo import ResNetLayout
 from model_zoo.layout import LayoutError
 from search.layouts import LayoutSpace, sample_uniform
 from search.layouts.batch import LayoutBatch
-from search.layouts.dimensions import decode_layout, encode_batch, encode_layout, layout_bounds
+from search.layouts.dimensions import DIMENSIONS, decode_layout, encode_batch, encode_layout, layout_bounds
+from search.layouts.lists import FORM_KEYS
 from search.recipes.dimensions import Choice, Number, Range, Values
 from search.sampling.joint_space import C, Candidate, CandidateSpace, JointSpace
 from trainables.recipe import READ_WITH, reads
@@ -287,25 +288,26 @@ def _layout_column(space: LayoutSpace, name: str, bounds: tuple[int, int]) -> Co
     if kind == "blocks":
         low, high = bounds
         return Lookup(np.log2(1.0 + np.arange(low, high + 1))[:, None] / math.log2(1.0 + high), low)
-    if kind in ("block", "activation"):
-        return options(bounds[1] + 1)
-    numbers: Sequence[float] = {
-        "width": space.channels,
-        "stride": space.first_strides if name == "stride_1" else space.strides,
-        "kernel": space.kernels,
-        "groups": space.groups,
-        "squeeze": [1 / ratio if ratio else 0.0 for ratio in space.squeeze_ratios],
-    }.get(kind, range(bounds[1] + 1))
-    return ordered(numbers)
+    choices: dict[str, Sequence[Any]] = {
+        DIMENSIONS.get(field, field): getattr(space, key) for field, key in FORM_KEYS.items()
+    }
+    choices["squeeze"] = [1 / ratio if ratio else 0.0 for ratio in space.squeeze_ratios]
+    choices |= {"width": space.channels, "kernel": space.kernels, "stem": range(len(space.stem_channels))}
+    choices["stride"] = space.first_strides if name == "stride_1" else space.strides
+    return _choice_column(choices[name] if name in choices else choices[kind])
+
+
+def _choice_column(values: Sequence[Any]) -> Column:
+    """The columns of a choice, whose values have an order unless they are words."""
+    if any(isinstance(value, str) for value in values):
+        return options(len(values))
+    return ordered([float(value) for value in values])
 
 
 def _recipe_column(part: Choice | Range) -> Column:
     if isinstance(part, Range):
         return Numbers(part.low, part.high, part.log)
-    values = [option[0] for option in part.options]
-    if len(part.fields) == 1 and not any(isinstance(value, str) for value in values):
-        return ordered([float(value) for value in values])
-    return options(part.count)
+    return options(part.count) if len(part.fields) > 1 else _choice_column([option[0] for option in part.options])
 
 
 def _plain_columns(dimension: BaseDistribution) -> list[Column]:
