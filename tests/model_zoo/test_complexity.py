@@ -97,6 +97,26 @@ def test_resnet_50_and_its_squeeze_have_their_published_parameters(squeeze: int,
     assert layout.depth == 50
 
 
+def test_resnext_50_has_its_published_parameters() -> None:
+    """ResNeXt-50 32x4d as in torchvision, but for the stem."""
+    layout = ResNetLayout(
+        *((3, 4, 6, 3), (256, 512, 1024, 2048)),
+        **{"stem_channels": 64, "classes": 1000, "block": "bottleneck", "groups": 32, "expansion": 2},
+    )
+    assert count_params(layout) == 25_028_904 - (7 * 7 - 3 * 3) * 3 * 64
+
+
+def test_resnet_50_d_has_its_published_parameters_and_depth() -> None:
+    """ResNet-50-D as in timm: a stem of 3x3 to 32, 32 and 64 channels, and averages in front of its skips."""
+    layout = ResNetLayout(
+        *((3, 4, 6, 3), (256, 512, 1024, 2048)),
+        **{"stem_channels": 64, "classes": 1000, "block": "bottleneck"},
+        **{"skip_pool": True, "stem_depth": 3, "stem_stride": 2},
+    )
+    assert count_params(layout) == 25_576_264
+    assert layout.depth == 52
+
+
 def test_the_default_image_is_32_by_32() -> None:
     layout = ResNetLayout((2, 1), (4, 8))
     assert count_flops(layout) == count_flops(layout, 32) == count_flops(layout, (32, 32))

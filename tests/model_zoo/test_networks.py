@@ -95,6 +95,53 @@ def test_a_squeeze_is_that_of_torchvision(activation: str) -> None:
     torch.testing.assert_close(ours(images(2, 12, 5, 7)), theirs(images(2, 12, 5, 7)))
 
 
+@pytest.mark.parametrize(("block", "space"), [("separable", 0), ("blueprint", 1)])
+def test_a_separable_network_is_the_preactivation_one_with_its_convolutions_divided(block: str, space: int) -> None:
+    """Depthwise and then 1x1, or the other way round, in the place of each kxk convolution, nothing between."""
+    network = build(ResNetLayout((2, 1), (4, 8), kernels=(3, 5), block=block)).eval()
+    scale = 1 / math.sqrt(1 + 1e-5)  # of fresh norms
+    weights = {name: value for name, value in network.named_parameters() if value.dim() == 4}
+    x = images(2, 3, 8, 8)
+
+    with torch.inference_mode():
+        y = F.relu(scale * F.conv2d(x, weights["stem.conv.weight"], padding=1))
+        for place, stride in (("stages.0.0", 1), ("stages.0.1", 1), ("stages.1.0", 2)):
+            a = y if place == "stages.0.0" else F.relu(scale * y)
+            side = F.conv2d(a, weights[f"{place}.skip.conv.weight"], stride=stride) if stride == 2 else y
+            z = a
+            for number in (1, 2):
+                for half in (0, 1):
+                    weight, of_space = weights[f"{place}.conv{number}.{half}.weight"], half == space
+                    z = F.conv2d(
+                        z,
+                        weight,
+                        stride=stride if of_space and number == 1 else 1,
+                        padding=weight.shape[2] // 2,
+                        groups=len(weight) if of_space else 1,
+                    )
+                z = F.relu(scale * z) if number == 1 else z
+            y = z + side
+        expected = F.relu(scale * y).mean((2, 3)) @ network.head.weight.T
+        torch.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize(("width", "stride"), [(8, 1), (12, 1), (8, 2)])
+def test_an_inverted_block_is_that_of_torchvision(width: int, stride: int) -> None:
+    layout = ResNetLayout((1, 1), (width, 8), (stride, 1), stem_channels=8, block="inverted", expansion=3)
+    ours = build(layout).stages[0][0]
+    theirs = torchvision.models.mobilenetv2.InvertedResidual(8, width, stride, 3)
+    for path in (theirs.conv[0], theirs.conv[1]):
+        path[2] = nn.ReLU()  # in the place of ReLU6
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    torch.testing.assert_close(ours(images(2, 8, 9, 7)), theirs(images(2, 8, 9, 7)))
+
+
+def test_depthwise_filters_start_as_those_of_one_channel() -> None:
+    network = build(ResNetLayout((1, 1), (512, 512), kernels=(5, 3), block="inverted", expansion=4))
+    for block, kernel in ((network.stages[0][0], 5), (network.stages[1][0], 3)):
+        assert block.depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / kernel**2), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("activation", "function"), [("relu", F.relu), ("silu", F.silu), ("gelu", F.gelu), ("leaky-relu", F.leaky_relu)]
 )
