@@ -89,7 +89,6 @@ def evidence_of(found: Mapping[int, Sequence[Measured]], failures: Sequence[int]
         noise = share * (1 - share) / images
     scale = np.log1p(steps[np.isfinite(steps)]).max(initial=0.0) or 1.0
     fidelity = np.minimum(np.log1p(steps) / scale, 1.0)
-    values = _centred(values, fidelity, numbers)
     for level in np.unique(fidelity):
         at = fidelity == level
         if at.sum() >= FEW:
@@ -119,16 +118,3 @@ def kept(evidence: Evidence, most: int) -> NDArray[np.intp]:
     best, others = order[: most // 2], np.sort(order[most // 2 :])
     spread = others[np.linspace(0, len(others) - 1, most - len(best)).astype(np.intp)]
     return np.sort(np.concatenate([best, spread]))
-
-
-def _centred(values: Floats, fidelity: Floats, numbers: Floats) -> Floats:
-    """The values less what is usual at their fidelity, (N,): the median at the lowest, and from there to each next one
-    the median rise of the trials that have a value at both, since only good ones have one at the higher."""
-    found, usual, before = values.copy(), 0.0, np.zeros(len(values), dtype=np.bool_)
-    for level in np.unique(fidelity):
-        at = fidelity == level
-        both, first, second = np.intersect1d(numbers[before], numbers[at], return_indices=True)
-        rise = np.median(values[at][second] - values[before][first]) if len(both) else 0.0
-        usual = usual + rise if len(both) else float(np.median(values[at]))
-        found[at], before = values[at] - usual, at
-    return found
