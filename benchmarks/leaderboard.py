@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,7 +133,7 @@ def _trials(run: str, accuracy: np.ndarray[Any, Any], epochs: np.ndarray[Any, An
         **{"train_time_s": draw.random(size) * 600, "eval_time_s": draw.random(size) * 10},
         **{"started_s": 1.8e9 + np.arange(size), "ended_s": 1.8e9 + np.arange(size) + 600},
         **{"confirmed": False, "retries": 0, "within_limits": True},
-        "error": np.where(ranked, None, "ValueError: no"),
+        "error": [None if there else "ValueError: no" for there in ranked],
         "answers": [_answers(share, draw) if there else None for share, there in zip(accuracy, ranked, strict=True)],
     }
     return _table(values, TRIALS_SCHEMA, size)
@@ -147,7 +146,8 @@ def _epochs(run: str, accuracy: np.ndarray[Any, Any], epochs: np.ndarray[Any, An
     reached = np.repeat(accuracy, epochs) * (1 - np.exp(-epoch / 4))
     last = epoch == np.repeat(epochs, epochs)
     values: dict[str, Any] = {
-        **{"run": pa.repeat(pa.scalar(run), size), "trial": trial, "epoch": epoch, "rung": pa.array(last * 1, mask=~last)},
+        **{"run": pa.repeat(pa.scalar(run), size), "trial": trial, "epoch": epoch},
+        "rung": pa.array(last * 1, mask=~last),
         **{"val_accuracy": reached, "val_loss": 1 - reached, "train_accuracy": reached, "train_loss": 1 - reached},
         **{"learning_rate": 0.1 / epoch, "train_time_s": draw.random(size), "eval_time_s": draw.random(size) / 9},
         **{"session": pa.repeat(pa.scalar(1), size), "time_s": 1.8e9 + np.arange(size)},

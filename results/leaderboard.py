@@ -76,33 +76,42 @@ def leaderboard_command(
 ) -> None:
     """Show the best trials of one run, of several, or of all runs."""
     # imported here, because pandas, pyarrow and duckdb take most of a second, which would delay --help
-    from results.ranking.query import count_outside, left_out, rank_table, top_rows
-    from results.record.reading import read_runs
+    from results.ranking.query import count_outside, left_out, make_board
+    from results.ranking.short_columns import TABLE_COLUMNS
+    from results.record.trials_of_runs import open_runs
 
     _require_files(output, curves, force=force)
-    trials, notes = read_runs(storage, runs or ())
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
-    board = rank_table(
-        trials, where=where, sort=sort, full_fidelity=full_fidelity, all_trials=all_trials, over_seeds=over_seeds
+    output_format = given_format or format_of(output)
+    people = output_format in (OutputFormat.table, OutputFormat.markdown)
+    trials = open_runs(storage, runs or ())
+    board = make_board(
+        trials,
+        where=where,
+        sort=sort,
+        top=top or (DEFAULT_TOP if people else None),
+        full_fidelity=full_fidelity,
+        all_trials=all_trials,
+        over_seeds=over_seeds,
+        columns=TABLE_COLUMNS if people else None,
     )
+    for note in [*trials.notes, *trials.driver_notes()]:
+        typer.echo(f"note: {note}", err=True)
     if where is not None:
         from results.ranking.filtering import share_note
+        from results.record.trials_of_runs import COLUMNS
 
-        if share := share_note(where, trials.schema.names):
+        if share := share_note(where, COLUMNS.names):
             typer.echo(f"note: {share}", err=True)
     outside = 0 if all_trials else count_outside(trials)
     if outside:
         typer.echo(f"note: {left_out(outside)}; --all shows them", err=True)
-    if board.empty:
+    if not board.total:
         typer.echo("note: no trial matches" if trials.num_rows else "note: no trial yet", err=True)
     if curves is not None:
         from results.ranking.curves import write_curves
 
-        write_curves(storage, runs or (), top_rows(board, top), curves)
-    output_format = given_format or format_of(output)
-    people = output_format in (OutputFormat.table, OutputFormat.markdown)
-    write_board(board, output_format, output, top or (DEFAULT_TOP if people else None))
+        write_curves(storage, runs or (), board, curves)
+    write_board(board, output_format, output)
 
 
 def _require_files(output: Path | None, curves: Path | None, *, force: bool) -> None:

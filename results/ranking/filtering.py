@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from results.errors import FilterError
 from results.ranking.column_names import column_meant, nearest_columns, short_names
+from results.ranking.sealed import sealed_connection
+from results.record.arrow_arrays import whole_numbers, without_nan
+from results.record.trials_of_runs import COLUMNS, TrialsOfRuns
 
-_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",
-    "lock_configuration": "true",
-    "threads": "1",
-}
 _UNKNOWN_COLUMN: Final = re.compile(r'Referenced (?:column|table) "(.+?)" not found|have a column named "(.+?)"')
 _NUMBER: Final = r"(\d+(?:\.\d*)?)"
 _COMPARES: Final = r"\"?\s*(?:<>|[<>=!]=?|between)\s*\"?"
 _COMPARED: Final = re.compile(rf"([a-z_.]+){_COMPARES}{_NUMBER}|{_NUMBER}{_COMPARES}([a-z_.]+)", re.IGNORECASE)
 """A name compared with a number on either side."""
 _PERCENT: Final = re.compile(r"\d\s*%\s*(?:$|\)|and\b|or\b)", re.IGNORECASE)
+_COUNT: Final = re.compile(r"count\s*\(\s*\*\s*\)", re.IGNORECASE)
+_UNNAMED: Final = re.compile(r"#|columns|(?:^|[(,.\[]|\bselect\b)\s*\*|\btrials\b(?!\s*\.)", re.IGNORECASE)
+"""Ways of SQL to mean columns without their names: by position, by a pattern, all of them, the whole row."""
 _REMEDY: Final = "give one condition on the columns, such as `params < 1e6 and blocks[1] = 3`"
 
 
-def filter_table(table: pa.Table, where: str) -> pa.Table:
-    """The rows of the table for which the expression is true, in their order, with the same schema.
+def matching_rows(trials: TrialsOfRuns, where: str) -> np.ndarray[Any, Any]:
+    """The places of the trials for which the expression is true, ascending.
 
     The expression is SQL over the columns of `trials`, as after WHERE. It can neither read or write a file, nor reach
     the network, nor change a setting. NaN counts as null, so that no comparison holds for it (in SQL it would exceed
@@ -40,20 +38,47 @@ def filter_table(table: pa.Table, where: str) -> pa.Table:
     Raises:
         FilterError: `where` is anything else than one boolean expression over the columns.
     """
-    with duckdb.connect(":memory:", config=_CONFIG) as connection:
-        trials = _with_short_names(_without_nan(table))
+    _places(COLUMNS.empty_table(), where)  # with all columns, so that what is unknown is found before a file is read
+    try:
+        return _places(trials.columns(named_columns(where, COLUMNS.names)), where)
+    except FilterError:
+        return _places(trials.columns(COLUMNS.names), where)
+
+
+def filter_table(table: pa.Table, where: str) -> pa.Table:
+    """The rows of the table for which the expression is true, by the rules of `matching_rows`, in their order.
+
+    Raises:
+        FilterError: `where` is anything else than one boolean expression over the columns.
+    """
+    return table.take(whole_numbers(_places(table, where)))
+
+
+def named_columns(text: str, columns: Sequence[str]) -> list[str]:
+    """Those of `columns` that the SQL `text` can mean: all of them if it may mean columns without their names."""
+    if _UNNAMED.search(_COUNT.sub("", text)):
+        return list(columns)
+    lower = text.lower()
+    others = short_names(columns)
+    named = {name for name in columns if name in lower} | {others[name] for name in others if name.lower() in lower}
+    return [name for name in columns if name in named] or list(columns[:1])
+
+
+def _places(table: pa.Table, where: str) -> np.ndarray[Any, Any]:
+    with sealed_connection() as connection:
+        trials = with_short_names(table)
         connection.register("trials", trials)
-        numbered = connection.from_arrow(trials.append_column("row_of_table", pa.array(range(len(table)))))
+        numbered = connection.from_arrow(trials.append_column("row_of_table", whole_numbers(np.arange(len(table)))))
         try:
             condition = _expression(where)
             # without the numbers of the rows, so that the expression cannot name them
             kinds = [str(kind) for kind in connection.view("trials").select(condition).types]
             if kinds != ["BOOLEAN"]:
                 raise FilterError(f"{_short(where)} is of type {', '.join(kinds).lower():.40}, not boolean; {_REMEDY}")
-            kept = [row for (row,) in numbered.set_alias("trials").filter(condition).select("row_of_table").fetchall()]
+            kept = numbered.set_alias("trials").filter(condition).select("row_of_table").fetchnumpy()["row_of_table"]
         except (duckdb.Error, UnicodeError) as error:
             raise FilterError(_message(where, error, table.schema.names)) from None
-    return table.take(pa.array(kept, pa.int64()))
+    return np.sort(np.asarray(kept, np.int64))
 
 
 def share_note(where: str, columns: Sequence[str]) -> str | None:
@@ -89,18 +114,11 @@ def _message(where: str, error: Exception, columns: list[str]) -> str:
     return f"{name!r:.40} is not a column; use {near}, or 'single quotes' if it is a text"
 
 
-def _with_short_names(table: pa.Table) -> pa.Table:
-    """The table with its columns once more under their other names."""
+def with_short_names(table: pa.Table) -> pa.Table:
+    """The table with its columns once more under their other names, and null in place of NaN."""
+    table = pa.table([without_nan(column) for column in table.columns], schema=table.schema)
     for name, column in short_names(table.schema.names).items():
         table = table.append_column(name, table.column(column))
-    return table
-
-
-def _without_nan(table: pa.Table) -> pa.Table:
-    for index, column in enumerate(table.schema):
-        if pa.types.is_floating(column.type):
-            values = table.column(index)
-            table = table.set_column(index, column, pc.if_else(pc.is_nan(values), None, values))
     return table
 
 

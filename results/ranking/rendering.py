@@ -15,7 +15,7 @@ from results.ranking.ranking_rule import OVER_SEEDS, RANKING_RULE
 from results.record.files import replace_file
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from results.ranking.board import Board
 
 FILE_WIDTH: Final = 160  # columns of a table written to a file: all the short ones fit
 
@@ -50,8 +50,8 @@ def format_of(output: Path | None) -> OutputFormat:
     return OutputFormat(_SUFFIXES.get(suffix, "table"))
 
 
-def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = None, top: int | None = None) -> None:
-    """Writes the first `top` rows of each data set, by default all, to the file `output`, or to stdout for None.
+def write_board(board: Board, kind: OutputFormat, output: Path | None = None) -> None:
+    """Writes the rows of the leaderboard to the file `output`, or to stdout for None.
 
     Raises:
         ResultsError: Parquet would go to a terminal, or the file cannot be written.
@@ -59,9 +59,11 @@ def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = N
     if output is None and kind is OutputFormat.table:
         from rich.console import Console
 
-        _print(board, Console(), top)
+        from results.ranking.terminal import print_table
+
+        print_table(board, Console())
         return
-    payload = render_board(board, kind, top)
+    payload = render_board(board, kind)
     if output is not None:
         try:
             replace_file(output, payload)
@@ -75,45 +77,35 @@ def write_board(board: pd.DataFrame, kind: OutputFormat, output: Path | None = N
         sys.stdout.buffer.flush()
 
 
-def render_board(board: pd.DataFrame, kind: OutputFormat, top: int | None = None) -> bytes:
-    """The first `top` rows of each data set , by default all, as the bytes of a file; text is in UTF-8."""
-    from results.ranking.query import top_rows
-
-    shown = top_rows(board, top)
+def render_board(board: Board, kind: OutputFormat) -> bytes:
+    """The rows of the leaderboard as the bytes of a file; text is in UTF-8."""
     if kind is OutputFormat.parquet:
-        return _parquet(shown)
+        return _parquet(board)
     if kind is OutputFormat.markdown:
-        return _markdown(shown, board).encode()
+        return _markdown(board).encode()
     if kind is OutputFormat.table:
         from rich.console import Console
 
+        from results.ranking.terminal import print_table
+
         text = io.StringIO()
-        _print(board, Console(file=text, width=FILE_WIDTH), top)
+        print_table(board, Console(file=text, width=FILE_WIDTH))
         return text.getvalue().encode()
-    return (_csv(shown) if kind is OutputFormat.csv else _json(shown)).encode()
+    return (_csv(board) if kind is OutputFormat.csv else _json(board)).encode()
 
 
-def _print(board: pd.DataFrame, console: Any, top: int | None) -> None:
-    from results.ranking.query import top_rows
-    from results.ranking.terminal import print_table
-
-    print_table(top_rows(board, top), board, console)
-
-
-def _csv(board: pd.DataFrame) -> str:
-    from results.ranking.query import LIST_COLUMNS
+def _csv(board: Board) -> str:
+    from results.ranking.board import LIST_COLUMNS
     from results.ranking.short_columns import dashed
 
-    flat = board.copy()
+    flat = board.frame()
     for name in LIST_COLUMNS & set(flat.columns):
         flat[name] = [dashed(values) for values in flat[name]]
     return flat.to_csv(index=False, lineterminator="\n")
 
 
-def _json(board: pd.DataFrame) -> str:
-    from results.ranking.query import arrow_table
-
-    rows = [{name: _finite(value) for name, value in row.items()} for row in arrow_table(board).to_pylist()]
+def _json(board: Board) -> str:
+    rows = [{name: _finite(value) for name, value in row.items()} for row in board.table.to_pylist()]
     return json.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -121,26 +113,24 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _markdown(shown: pd.DataFrame, board: pd.DataFrame) -> str:
+def _markdown(board: Board) -> str:
     from results.ranking.short_columns import short_columns
     from results.ranking.terminal import comparability_lines
 
-    columns = short_columns(shown, board)
+    columns = short_columns(board)
     rows = [[column.title for column, _ in columns], ["---:" if column.number else "---" for column, _ in columns]]
     rows += [
         [cell.replace("\\", "\\\\").replace("|", "\\|") for cell in row]
         for row in zip(*(c for _, c in columns), strict=True)
     ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [OVER_SEEDS if "seeds" in board.columns else "", f"Ranked by {RANKING_RULE}.", *comparability_lines(shown)]
+    notes = [OVER_SEEDS if board.over_seeds else "", f"Ranked by {RANKING_RULE}.", *comparability_lines(board)]
     return "\n".join([*lines, "", " ".join(filter(None, notes)), ""])
 
 
-def _parquet(board: pd.DataFrame) -> bytes:
+def _parquet(board: Board) -> bytes:
     import pyarrow.parquet as pq
 
-    from results.ranking.query import arrow_table
-
     buffer = io.BytesIO()
-    pq.write_table(arrow_table(board), buffer)
+    pq.write_table(board.table, buffer)
     return buffer.getvalue()

@@ -16,19 +16,19 @@ from results.ranking.short_columns import ShortColumn, any_tied, short_columns
 from results.ranking.ties import TIES
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from results.ranking.board import Board
 
 _NARROW: Final = {"learning rate": "lr", "batch size": "batch", "weight decay": "decay"}
 """Usual short names of the recipe's fields, for a narrow terminal; filters take them as well."""
 
 
-def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> None:
-    """Prints the rows `shown` of the leaderboard `board`, and below them the ranking rule.
+def print_table(board: Board, console: Console) -> None:
+    """Prints the rows of the leaderboard, and below them the ranking rule.
 
     Where it is too wide, the headings of the recipe's fields are shortened or broken at their spaces; then columns are
     left out, the least important first, until the rest fits the console's width.
     """
-    columns = short_columns(shown, board)
+    columns = short_columns(board)
     dropped: list[ShortColumn] = []
     unlimited = console.options.update(max_width=10_000)  # within the real width, every table would seem to fit
 
@@ -42,23 +42,24 @@ def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> N
         columns.remove(least)
         dropped.append(least[0])
     console.print(_table(columns))
-    for line in _lines(shown, len(board), dropped):
+    for line in _lines(board, dropped):
         console.print(Text(line, style="dim"))
 
 
-def comparability_lines(shown: pd.DataFrame) -> list[str]:
+def comparability_lines(board: Board) -> list[str]:
     """Sentences on rows whose accuracies are not directly comparable."""
-    lines = []
-    if (shown["rank"] == 1).sum() > 1:
+    lines, ranks = [], board.column("rank")
+    if ranks.count(1) > 1:
         lines.append(PER_DATA_SET)
-    epochs = sorted({int(epoch) for epoch in shown.loc[shown["rank"].notna(), "rung_epoch"].dropna()})
+    reached = zip(ranks, board.column("rung_epoch"), strict=True)
+    epochs = sorted({epoch for rank, epoch in reached if rank is not None and epoch is not None})
     if len(epochs) > 1:
         listed = ", ".join(map(str, epochs[:-1])) + f" and {epochs[-1]}"
         lines.append(f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials.")
-    if "mid_course" in shown.columns and shown["mid_course"].fillna(False).any():
+    if not board.over_seeds and any(board.column("mid_course")):
         lines.append(MID_COURSE)
-    intervals = "val_accuracy_low" in shown.columns and bool(shown["val_accuracy_low"].notna().any())
-    if any_tied(shown):
+    intervals = not board.over_seeds and any(low is not None for low in board.column("val_accuracy_low"))
+    if any_tied(board):
         lines.append(f"{INTERVALS} {TIES}")
     elif intervals:
         lines.append(INTERVALS)
@@ -80,12 +81,12 @@ def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
     return table
 
 
-def _lines(shown: pd.DataFrame, total: int, dropped: list[ShortColumn]) -> list[str]:
-    lines = [*([OVER_SEEDS] if "seeds" in shown.columns else []), f"Ranked by {RANKING_RULE}."]
-    lines += comparability_lines(shown)
-    if total > len(shown):
-        rows = "layouts and recipes" if "seeds" in shown.columns else "trials"
-        lines.append(f"{len(shown)} of {total} {rows}; --top {total} shows all.")
+def _lines(board: Board, dropped: list[ShortColumn]) -> list[str]:
+    lines = [*([OVER_SEEDS] if board.over_seeds else []), f"Ranked by {RANKING_RULE}."]
+    lines += comparability_lines(board)
+    if board.total > board.table.num_rows:
+        rows = "layouts and recipes" if board.over_seeds else "trials"
+        lines.append(f"{board.table.num_rows} of {board.total} {rows}; --top {board.total} shows all.")
     if dropped:
         names = ", ".join(column.title.replace("\n", " ") for column in dropped)
         lines.append(f"Left out at this width: {names}; --format csv has all columns.")

@@ -142,7 +142,7 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
         ("search.run", {"torch", "ray", "pandas", "optuna", "duckdb", "results.record.events"}),
         ("results.leaderboard", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic"}),
         ("results.show", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
-        ("results.trial_page.text", {"torch", "ray", "optuna", "duckdb"}),
+        ("results.trial_page.text", {"torch", "ray", "optuna", "pandas"}),
         ("search.space", {"torch", "ray", "pandas", "optuna"}),
         ("search.export", {"torch", "ray", "pandas", "optuna"}),
         ("search.keys", {"torch", "ray", "pandas", "optuna"}),

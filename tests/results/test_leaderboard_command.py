@@ -23,7 +23,8 @@ import results
 from results.console import run_app
 from results.errors import ResultsError
 from results.leaderboard import app, leaderboard_command
-from results.ranking.query import RANKED_SCHEMA, rank_trials
+from results.ranking.board import RANKED_SCHEMA
+from results.ranking.query import rank_trials
 from results.ranking.ranking_rule import RANKING_RULE
 from results.ranking.rendering import OutputFormat, format_of
 from tests.support.processes import session
