@@ -48,6 +48,12 @@ class Board:
     """Those of `MAY_DIFFER` that have two values in the whole leaderboard."""
     sorted_by: str | None = None
     """The column that orders the rows, if it is not the rank."""
+    chosen: tuple[str, ...] = ()
+    """The only columns to show, in this order; empty for those that are informative, or all in a file."""
+    ranked: bool = True
+    """Whether it is a leaderboard; False for the answer to a query, which has any columns."""
+    notes: tuple[str, ...] = ()
+    """What to say below the rows of such an answer."""
 
     @classmethod
     def of(cls, table: pa.Table | pd.DataFrame, sorted_by: str | None = None) -> Self:
@@ -71,6 +77,11 @@ class Board:
         places = ranks_within(list(map(data_key, self.column("dataset"), self.column("data"))))
         return replace(self, table=self.table.filter(arrow_array([place <= top for place in places], pa.bool_())))
 
+    @property
+    def written(self) -> pa.Table:
+        """The rows with the columns that a file has."""
+        return self.table.select(list(self.chosen)) if self.chosen else self.table
+
     def column(self, name: str) -> list[Any]:
         """The values of a column of the rows to show, with None for null."""
         values: list[Any] = self.table[name].to_pylist()
@@ -81,8 +92,9 @@ class Board:
         import pandas as pd  # takes half a second, which a leaderboard in a terminal need not wait for
 
         kinds: dict[Any, Any] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        frame: pd.DataFrame = self.table.to_pandas(types_mapper=kinds.get)
-        for field in self.table.schema:
+        table = self.written
+        frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
+        for field in table.schema:
             if pa.types.is_list(field.type):
-                frame[field.name] = pd.Series(self.table[field.name].to_pylist(), dtype=object, index=frame.index)
+                frame[field.name] = pd.Series(table[field.name].to_pylist(), dtype=object, index=frame.index)
         return frame

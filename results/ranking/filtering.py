@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 import duckdb
@@ -11,20 +12,30 @@ import numpy as np
 import pyarrow as pa
 
 from results.errors import FilterError
+from results.ranking.board import LIST_COLUMNS
 from results.ranking.column_names import column_meant, nearest_columns, short_names
 from results.ranking.sealed import sealed_connection
 from results.record.arrow_arrays import whole_numbers, without_nan
+from results.record.events import TRIAL_ENDS
+from results.record.trial_state import OPEN_STATUSES
 from results.record.trials_of_runs import COLUMNS, TrialsOfRuns
 
-_UNKNOWN_COLUMN: Final = re.compile(r'Referenced (?:column|table) "(.+?)" not found|have a column named "(.+?)"')
+UNKNOWN_COLUMN: Final = re.compile(r'Referenced (?:column|table) "(.+?)" not found|have a column named "(.+?)"')
 _NUMBER: Final = r"(\d+(?:\.\d*)?)"
 _COMPARES: Final = r"\"?\s*(?:<>|[<>=!]=?|between)\s*\"?"
 _COMPARED: Final = re.compile(rf"([a-z_.]+){_COMPARES}{_NUMBER}|{_NUMBER}{_COMPARES}([a-z_.]+)", re.IGNORECASE)
 """A name compared with a number on either side."""
 _PERCENT: Final = re.compile(r"\d\s*%\s*(?:$|\)|and\b|or\b)", re.IGNORECASE)
 _COUNT: Final = re.compile(r"count\s*\(\s*\*\s*\)", re.IGNORECASE)
-_UNNAMED: Final = re.compile(r"#|columns|(?:^|[(,.\[]|\bselect\b)\s*\*|\btrials\b(?!\s*\.)", re.IGNORECASE)
+_UNNAMED: Final = re.compile(r"#|columns|(?:^|[(,.\[]|\b(?:select|distinct|all)\b)\s*\*", re.IGNORECASE)
 """Ways of SQL to mean columns without their names: by position, by a pattern, all of them, the whole row."""
+_TEXTS: Final = re.compile(
+    r"([a-z_.]+)\"?\s*(=|==|<>|!=|\bnot\s+in\b|\bin\b)\s*(\((?:\s*'(?:[^']|'')*'\s*,?)+\)|'(?:[^']|'')*')",
+    re.IGNORECASE,
+)
+"""A name compared with a text, or with several."""
+_LIST_COMPARED: Final = re.compile(rf"([a-z_.]+){_COMPARES}('[^']*'|{_NUMBER})", re.IGNORECASE)
+_TABLE: Final = re.compile(r"\btrials\b(?!\s*\.)", re.IGNORECASE)
 _REMEDY: Final = "give one condition on the columns, such as `params < 1e6 and blocks[1] = 3`"
 
 
@@ -54,9 +65,12 @@ def filter_table(table: pa.Table, where: str) -> pa.Table:
     return table.take(whole_numbers(_places(table, where)))
 
 
-def named_columns(text: str, columns: Sequence[str]) -> list[str]:
-    """Those of `columns` that the SQL `text` can mean: all of them if it may mean columns without their names."""
-    if _UNNAMED.search(_COUNT.sub("", text)):
+def named_columns(text: str, columns: Sequence[str], *, views: bool = False) -> list[str]:
+    """Those of `columns` that the SQL `text` can mean: all of them if it may mean columns without their names.
+
+    The name of the table alone means all columns, unless the text names `views`.
+    """
+    if _UNNAMED.search(_COUNT.sub("", text)) or (not views and _TABLE.search(text)):
         return list(columns)
     lower = text.lower()
     others = short_names(columns)
@@ -92,6 +106,24 @@ def share_note(where: str, columns: Sequence[str]) -> str | None:
     return None
 
 
+def unknown_value_notes(where: str, trials: TrialsOfRuns) -> list[str]:
+    """A sentence for each text that `where` compares with a column of texts in which no trial has it."""
+    notes = []
+    for name, _, compared in _TEXTS.findall(where):
+        column = column_meant(name.lower().removeprefix("trials."), COLUMNS.names)
+        if column is None or not pa.types.is_string(COLUMNS.field(column).type):
+            continue
+        there = trials.columns([column])[column].unique().to_pylist()
+        known = {*filter(None, there), *((*OPEN_STATUSES, *TRIAL_ENDS) if column == "status" else ())}
+        for text in re.findall(r"'((?:[^']|'')*)'", compared):
+            value = text.replace("''", "'")
+            if value not in known:
+                near = get_close_matches(value, sorted(known), n=1, cutoff=0.5)
+                meant = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(known)[:5]) or 'none'}"
+                notes.append(f"no trial has {value!r:.40} as its {column}; {meant}")
+    return notes
+
+
 def _expression(where: str) -> duckdb.Expression:
     """`where` parsed as exactly one expression.
 
@@ -104,14 +136,29 @@ def _expression(where: str) -> duckdb.Expression:
 
 
 def _message(where: str, error: Exception, columns: list[str]) -> str:
-    unknown = _UNKNOWN_COLUMN.search(str(error))
+    unknown = UNKNOWN_COLUMN.search(str(error))
     if unknown is None:
         if _PERCENT.search(where):
             return f"{_short(where)}: there is no percent sign; accuracies are shares from 0 to 1, write 0.95 for 95%"
+        if list_note := _list_note(where, columns):
+            return list_note
         return f"{_short(where)}: {(str(error).splitlines() or [type(error).__name__])[0].strip()}; {_REMEDY}"
     name = (unknown[1] or unknown[2]).lower()
     near = ", ".join(nearest_columns(name, columns))
     return f"{name!r:.40} is not a column; use {near}, or 'single quotes' if it is a text"
+
+
+def _list_note(where: str, columns: list[str]) -> str | None:
+    """A sentence on a column of lists that `where` compares with a text or a number; None if there is none."""
+    for name, given, _ in _LIST_COMPARED.findall(where):
+        column = column_meant(name.lower().removeprefix("trials."), columns)
+        if column is not None and column in LIST_COLUMNS:
+            stages = re.findall(r"\d+", given) or ["8", "24"]
+            return (
+                f"{column} is a list with a number per stage, and {given} is given; "
+                f"write {column} = [{', '.join(stages)}], or {column}[1] = {stages[0]} for the first stage"
+            )
+    return None
 
 
 def with_short_names(table: pa.Table) -> pa.Table:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 
 from results.errors import ResultsError
 from results.ranking.board import MAY_DIFFER, RANKED_SCHEMA, Board
+from results.ranking.column_meanings import MEANINGS
 from results.ranking.column_names import column_meant, nearest_columns
 from results.ranking.intervals import wilson_interval
 from results.ranking.ranking_rule import RANKED_STATUSES, data_key, is_mid_course, ranks_within
 from results.ranking.sealed import sealed_connection
 from results.ranking.seeds import SEEDS_SCHEMA, mean_over_seeds
+from results.ranking.selection import BEST_OF_EACH, front_columns, front_query, meant_column
 from results.ranking.ties import Judged, ties
 from results.record.arrow_arrays import arrow_array, numpy_numbers, whole_numbers, without_nan
 from results.record.trials_of_runs import COLUMNS, RowsChangedError, TrialsOfRuns, open_runs
@@ -30,6 +33,7 @@ _KEYS: Final = ("trial", "status", "rung", "params", "val_accuracy", "val_loss",
 _FACTS: Final = ("run", "dataset", "data", "val_splits", "refit_of")
 _COMPUTED: Final = ("rank", "mid_course", "tied")
 _TIED_BY: Final = ("dataset", "data", "val_accuracy", "val_images", "answers", "val_splits")
+_ALWAYS: Final = ("rank", "dataset", "data", "run", "trial")
 _FEW_SETS: Final = 20  # data sets up to which the first rows of each are asked for one data set at a time
 
 RANKED: Final = f"status in {RANKED_STATUSES} and rung >= 1"
@@ -88,6 +92,9 @@ def make_board(
     full_fidelity: bool = False,
     all_trials: bool = False,
     over_seeds: bool | None = None,
+    by: str | None = None,
+    pareto: str | None = None,
+    shown: Sequence[str] = (),
     columns: Sequence[str] | None = None,
 ) -> Board:
     """The trials in the order of `RANKING_RULE`, with their `rank` as the first column.
@@ -104,21 +111,66 @@ def make_board(
     have the 95% interval of an accuracy; all are null where the number of images is unknown.
     With `over_seeds` a row is a layout and recipe, as in `mean_over_seeds`. None is for that if all trials are of runs
     with several validation splits, where the accuracies of single trials are of different images.
-    The table has all columns, or those that differ between rows and the `columns`.
+    `by` keeps the best row of each value of a column, `pareto` the rows with a rank that no other row exceeds in two
+    columns, such as `params,val_accuracy`; both order the rows by the (first) column, unless `sort` does.
+    The table has all columns, or those that differ between rows and the `columns`. `shown` names the only columns that
+    are shown and written to files.
 
     Raises:
         FilterError: `where` is not one boolean expression.
-        ResultsError: `sort` is not a column, or `top` is below 1.
+        ResultsError: `sort`, `by`, `pareto` or `shown` names no column, or `top` is below 1.
     """
     if top is not None and top < 1:
         raise ResultsError(f"top {top} shows nothing; use at least 1")
+    if by is not None and pareto is not None:
+        raise ResultsError("by and pareto given; use one at a time")
     while True:
         try:
             query = _Query(trials, where, full_fidelity=full_fidelity, all_trials=all_trials)
             means = query.by_means() if over_seeds is None else over_seeds
-            return query.means(sort, top) if means else query.board(sort, top, columns)
+            schema = SEEDS_SCHEMA if means else RANKED_SCHEMA
+            picked = _Picked.of(sort, by, pareto, schema.names)
+            chosen = [meant_column("columns", name.strip(), schema.names) for name in shown]
+            if chosen and picked.orders is not None:
+                chosen.append(picked.orders)
+            wanted = None if columns is None else [*columns, *chosen]
+            board = query.means(picked, top) if means else query.board(picked, top, wanted)
+            return replace(board, chosen=tuple(dict.fromkeys(chosen)))
         except RowsChangedError:  # each time one run less is read from its file
             continue
+
+
+class _Picked(NamedTuple):
+    """Which rows of a board are kept, and what orders them."""
+
+    sort: str | None
+    down: bool
+    columns: list[str]
+    """The columns of `--by` or `--pareto`."""
+    query: str | None
+    """Keeps rows of the table `valued` by the values of those columns, and orders them."""
+
+    @classmethod
+    def of(cls, sort: str | None, by: str | None, pareto: str | None, known: Sequence[str]) -> Self:
+        """The columns that the options mean; ResultsError where one is none of `known`."""
+        name = None if sort is None else _column_to_sort(sort, known)
+        down = sort is not None and sort.startswith("-")
+        if by is not None:
+            return cls(name, down, [meant_column("by", by, known)], BEST_OF_EACH)
+        if pareto is not None:
+            columns = front_columns(pareto, known)
+            return cls(name, down, columns, front_query([MEANINGS[it].better or "larger" for it in columns]))
+        return cls(name, down, [], None)
+
+    @property
+    def values(self) -> list[str]:
+        """The columns whose values decide."""
+        return list(dict.fromkeys([*self.columns, *([self.sort] if self.sort else [])]))
+
+    @property
+    def orders(self) -> str | None:
+        """The column that orders the rows, if it is not the rank."""
+        return self.sort or next(iter(self.columns), None)
 
 
 class _Query:
@@ -156,34 +208,27 @@ class _Query:
         ((found,),) = self._sql(f"select count(*) > 1 and bool_and({by_mean}) from keys").fetchall()
         return bool(found)
 
-    def board(self, sort: str | None, top: int | None, columns: Sequence[str] | None) -> Board:
+    def board(self, picked: _Picked, top: int | None, columns: Sequence[str] | None) -> Board:
         """The leaderboard of trials."""
-        name = None if sort is None else _column_to_sort(sort, RANKED_SCHEMA.names)
-        order = self._ordered(top if name is None else None)
+        order = self._ordered(top if picked.orders is None else None)
         ((total,),) = self._sql("select count(*) from rows").fetchall()
         whole = total == self.trials.num_rows
-        if name is not None:
-            assert sort is not None
-            values = self._table(order, (name,))[name]
-            order = self._sorted(order, values, sort.startswith("-"), top)
+        if picked.orders is not None:
+            order = self._picked(order, picked, self._table(order, picked.values), top)
         places = None if whole else np.sort(self._sql("select place from rows").fetchnumpy()["place"])
         differing = frozenset(it for it in MAY_DIFFER if total > 1 and self.trials.differ(it, places))
-        shown = {*columns, *differing, name} if columns is not None else RANKED_SCHEMA.names
+        shown = {*columns, *differing, *picked.values, *_ALWAYS} if columns is not None else RANKED_SCHEMA.names
         wanted = [it for it in RANKED_SCHEMA.names if it in shown]
-        return Board(self._table(order, wanted), total, differing, name)
+        return Board(self._table(order, wanted), total, differing, picked.orders)
 
-    def means(self, sort: str | None, top: int | None) -> Board:
+    def means(self, picked: _Picked, top: int | None) -> Board:
         """The leaderboard of layouts and recipes."""
         board = mean_over_seeds(self._table(self._ordered(None), RANKED_SCHEMA.names))
-        name = None if sort is None else _column_to_sort(sort, SEEDS_SCHEMA.names)
         whole = Board.of(board)
-        order = board.select(["dataset", "data"]).append_column("place", whole_numbers(np.arange(board.num_rows)))
-        if name is not None:
-            assert sort is not None
-            order = self._sorted(order, board[name], sort.startswith("-"), top)
-        else:
-            order = self._first(order, top)
-        return Board(board.take(order["place"]), whole.total, whole.differing, name)
+        order = board.select(["dataset", "data", "rank"])
+        order = order.append_column("place", whole_numbers(np.arange(board.num_rows)))
+        order = self._picked(order, picked, board.select(picked.values), top)
+        return Board(board.take(order["place"]), whole.total, whole.differing, picked.orders)
 
     def _sql(self, query: str) -> duckdb.DuckDBPyRelation:
         return self._connection.sql(query)
@@ -203,14 +248,25 @@ class _Query:
             ) order by ranked desc, case when ranked then (dataset, data, nth) end, run, trial"""
         ).to_arrow_table()
 
-    def _sorted(self, order: pa.Table, values: pa.ChunkedArray, down: bool, top: int | None) -> pa.Table:
-        """The rows by value, nulls and NaN last; equal ones keep their order."""
-        before = whole_numbers(np.arange(len(order)))
-        self._connection.register("valued", order.append_column("value", values).append_column("before", before))
-        value = "case when isnan(value) then null else value end" if pa.types.is_floating(values.type) else "value"
-        direction = "desc" if down else "asc"
-        query = f"select * exclude (value, before) from valued order by {value} {direction} nulls last, before"
-        return self._first(self._sql(query).to_arrow_table(), top)
+    def _picked(self, order: pa.Table, picked: _Picked, values: pa.Table, top: int | None) -> pa.Table:
+        """The rows of `order` that are kept, by the `values` of `picked.values`, nulls and NaN last.
+
+        Rows with equal values keep their order.
+        """
+        if picked.query is not None:
+            for number, name in enumerate(picked.columns, start=1):
+                order = order.append_column(f"value{number}", without_nan(values[name]))
+        if picked.sort is not None:
+            order = order.append_column("value", without_nan(values[picked.sort]))
+        order = order.append_column("before", whole_numbers(np.arange(len(order))))
+        if picked.query is not None:
+            self._connection.register("valued", order)
+            order = self._sql(picked.query).to_arrow_table()
+        if picked.sort is not None:
+            self._connection.register("sorted", order)
+            direction = "desc" if picked.down else "asc"
+            order = self._sql(f"from sorted order by value {direction} nulls last, before").to_arrow_table()
+        return self._first(order, top)
 
     def _first(self, order: pa.Table, top: int | None) -> pa.Table:
         """The first `top` rows of each data set."""

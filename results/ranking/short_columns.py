@@ -85,7 +85,7 @@ def is_there(value: Any) -> bool:
 
 def any_tied(board: Board) -> bool:
     """Whether a row that is not the first of its data set is tied with the first."""
-    if "tied" not in board.table.schema.names:
+    if not board.ranked or "tied" not in board.table.schema.names:
         return False
     return any(tied and rank != 1 for tied, rank in zip(board.column("tied"), board.column("rank"), strict=True))
 
@@ -180,12 +180,22 @@ def short_columns(board: Board) -> list[tuple[ShortColumn, list[str]]]:
     A rank that is tied with the first has the mark `=`. Fields of the recipe and seeds that differ between the rows of
     the leaderboard follow the parameters.
     """
+    if not board.ranked:
+        return [
+            (ShortColumn(name, name, str, number=not _is_text(board, name)), list(map(_cell, board.column(name))))
+            for name in board.chosen
+        ]
     board = _with_half_widths(board)
     order = board.sorted_by
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
+    if board.chosen:
+        known = {column.source: column for column in reversed(columns)}
+        columns = tuple(
+            replace(known.get(name) or _plain_column(name), needed=lambda board: True) for name in board.chosen
+        )
     if order is not None and order not in {column.source for column in columns}:
-        columns = (*columns, ShortColumn(_title(order), order, _setting, number=True))
+        columns = (*columns, _plain_column(order))
     cells = [
         (
             _weighed(column, board),
@@ -225,6 +235,19 @@ def _searched_columns(board: Board) -> list[ShortColumn]:
         for name in names
         if name in board.differing
     ]
+
+
+def _is_text(board: Board, name: str) -> bool:
+    """Whether the column holds texts."""
+    return str(board.table.schema.field(name).type) in ("string", "large_string")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else _setting(value)
+
+
+def _plain_column(name: str) -> ShortColumn:
+    return ShortColumn(_title(name), name, _setting, number=True)
 
 
 def _title(name: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from results.ranking.intervals import INTERVALS
@@ -22,6 +22,9 @@ _NARROW: Final = {"learning rate": "lr", "batch size": "batch", "weight decay": 
 """Usual short names of the recipe's fields, for a narrow terminal; filters take them as well."""
 
 
+GAP: Final = "  "
+
+
 def print_table(board: Board, console: Console) -> None:
     """Prints the rows of the leaderboard, and below them the ranking rule.
 
@@ -30,25 +33,25 @@ def print_table(board: Board, console: Console) -> None:
     """
     columns = short_columns(board)
     dropped: list[ShortColumn] = []
-    unlimited = console.options.update(max_width=10_000)  # within the real width, every table would seem to fit
-
-    def too_wide() -> bool:
-        return console.measure(_table(columns), options=unlimited).maximum > console.width
-
-    if too_wide():
+    if _width(columns) > console.width:
         columns = [(replace(column, title=_narrow(column)), cells) for column, cells in columns]
-    while len(columns) > 1 and too_wide():
+    while len(columns) > 1 and _width(columns) > console.width:
         least = min(reversed(columns), key=lambda pair: pair[0].importance)  # the last one of equal importance
         columns.remove(least)
         dropped.append(least[0])
-    console.print(_table(columns))
+    heading, rows = _table_lines(columns)
+    _print(console, heading, "bold")
+    _print(console, rows)
     for line in _lines(board, dropped):
-        console.print(Text(line, style="dim"))
+        _print(console, wrap(line, console.width, break_long_words=False, break_on_hyphens=False), "dim")
 
 
 def comparability_lines(board: Board) -> list[str]:
-    """Sentences on rows whose accuracies are not directly comparable."""
-    lines, ranks = [], board.column("rank")
+    """Sentences on the ranks of the rows, on accuracies that are not directly comparable, and on marks."""
+    if not board.ranked:
+        return list(board.notes)
+    lines = [*([OVER_SEEDS] if board.over_seeds else []), f"Ranked by {RANKING_RULE}."]
+    ranks = board.column("rank")
     if ranks.count(1) > 1:
         lines.append(PER_DATA_SET)
     reached = zip(ranks, board.column("rung_epoch"), strict=True)
@@ -58,12 +61,10 @@ def comparability_lines(board: Board) -> list[str]:
         lines.append(f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials.")
     if not board.over_seeds and any(board.column("mid_course")):
         lines.append(MID_COURSE)
-    intervals = not board.over_seeds and any(low is not None for low in board.column("val_accuracy_low"))
-    if any_tied(board):
-        lines.append(f"{INTERVALS} {TIES}")
-    elif intervals:
-        lines.append(INTERVALS)
-    return lines
+    plain = not board.over_seeds and not board.chosen
+    intervals = plain and any(low is not None for low in board.column("val_accuracy_low"))
+    explained = [*([INTERVALS] if intervals else []), *([TIES] if any_tied(board) else [])]
+    return [*lines, *([" ".join(explained)] if explained else [])]
 
 
 def _narrow(column: ShortColumn) -> str:
@@ -72,19 +73,39 @@ def _narrow(column: ShortColumn) -> str:
     return _NARROW.get(column.title, column.title.replace(" ", "\n"))
 
 
-def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column, _ in columns:
-        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
-    for row in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*map(Text, row))  # as Text, because a run may be named like markup, `[red]`
-    return table
+def _print(console: Console, lines: list[str], style: str = "") -> None:
+    """Prints lines as they are: a run may be named like markup, `[red]`."""
+    console.print(Text("\n".join(lines), style), soft_wrap=True)
+
+
+def _widths(columns: list[tuple[ShortColumn, list[str]]]) -> list[int]:
+    return [max(map(cell_len, (*column.title.split("\n"), *cells))) for column, cells in columns]
+
+
+def _width(columns: list[tuple[ShortColumn, list[str]]]) -> int:
+    return sum(_widths(columns)) + len(GAP) * (len(columns) - 1)
+
+
+def _table_lines(columns: list[tuple[ShortColumn, list[str]]]) -> tuple[list[str], list[str]]:
+    """The lines of the heading, and the lines below it: one that divides, and one for each row."""
+    widths = _widths(columns)
+    titles = [column.title.split("\n") for column, _ in columns]
+    height = max(map(len, titles))
+    heading = zip(*(title + [""] * (height - len(title)) for title in titles), strict=True)
+
+    def line(cells: tuple[str, ...]) -> str:
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        numbers = (column.number for column, _ in columns)
+        padded = [b + cell if number else cell + b for cell, b, number in zip(cells, blanks, numbers, strict=True)]
+        return GAP.join(padded).rstrip()
+
+    rows = [line(row) for row in zip(*(cells for _, cells in columns), strict=True)]
+    return list(map(line, heading)), ["─" * _width(columns), *rows]
 
 
 def _lines(board: Board, dropped: list[ShortColumn]) -> list[str]:
-    lines = [*([OVER_SEEDS] if board.over_seeds else []), f"Ranked by {RANKING_RULE}."]
-    lines += comparability_lines(board)
-    if board.total > board.table.num_rows:
+    lines = comparability_lines(board)
+    if board.ranked and board.total > board.table.num_rows:
         rows = "layouts and recipes" if board.over_seeds else "trials"
         lines.append(f"{board.table.num_rows} of {board.total} {rows}; --top {board.total} shows all.")
     if dropped:

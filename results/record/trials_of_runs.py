@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from results.record.reading import (
     record_size,
     with_data,
 )
-from results.record.tables import RECORD_BYTES_KEY, SCHEMA_KEY, TRIALS_NAME, TRIALS_SCHEMA
+from results.record.tables import EPOCHS_NAME, EPOCHS_SCHEMA, RECORD_BYTES_KEY, SCHEMA_KEY, TRIALS_NAME, TRIALS_SCHEMA
 
 COLUMNS: Final = pa.schema([*TRIALS_SCHEMA, *DATA_FIELDS])
 """The columns of the trials of runs: those of the trials table, and those of the run."""
@@ -39,11 +39,26 @@ class RowsChangedError(Exception):
     """A file was replaced or proved damaged after its first read; what was read before does not fit it any more."""
 
 
-class _Part:
-    """The trials of one run: in its file, or as a table where the file is not current."""
+class _Kind(NamedTuple):
+    """One of the two tables of a run."""
 
-    def __init__(self, run: str, folder: Path) -> None:
-        self.run, self.folder = run, folder
+    file: str
+    schema: pa.Schema
+    columns: pa.Schema
+    """Those of the file and those of the run."""
+    of: Callable[[RunTables, Path], pa.Table]
+    """All columns, of the tables and the folder of a run."""
+
+
+_TRIALS: Final = _Kind(TRIALS_NAME, TRIALS_SCHEMA, COLUMNS, lambda tables, folder: with_data(tables.trials, folder))
+_EPOCHS: Final = _Kind(EPOCHS_NAME, EPOCHS_SCHEMA, EPOCHS_SCHEMA, lambda tables, folder: tables.epochs)
+
+
+class _Part:
+    """The rows of one run in their file, which is current."""
+
+    def __init__(self, run: str, folder: Path, kind: _Kind) -> None:
+        self.run, self.folder, self._kind = run, folder, kind
         self.facts = dict(zip(_OF_RUN, (run, *data_facts(folder)), strict=True))
         self._record_bytes = record_size(folder)
         self._ranges: list[tuple[Any, Any] | None] | None = None
@@ -56,41 +71,41 @@ class _Part:
         Raises:
             ValueError: it is not.
         """
-        parquet = pq.ParquetFile(pa.OSFile(str(self.folder / TRIALS_NAME)), page_checksum_verification=True)
+        parquet = pq.ParquetFile(pa.OSFile(str(self.folder / self._kind.file)), page_checksum_verification=True)
         mark = parquet.metadata.metadata or {}
         record_bytes = int(mark.get(RECORD_BYTES_KEY, -1))
-        current = mark.get(SCHEMA_KEY) == TRIALS_SCHEMA.metadata[SCHEMA_KEY]
+        current = mark.get(SCHEMA_KEY) == self._kind.schema.metadata[SCHEMA_KEY]
         if not current or self._record_bytes not in (None, record_bytes):
             raise ValueError("not current")
         if self._record_bytes is None or not hasattr(self, "rows"):
             self._record_bytes = record_bytes
-            if not parquet.schema_arrow.equals(TRIALS_SCHEMA):
+            if not parquet.schema_arrow.equals(self._kind.schema):
                 raise ValueError("other columns")
         elif parquet.metadata.num_rows != self.rows:
             raise ValueError("another table")
         return parquet
 
     def read(self, names: Sequence[str]) -> pa.Table:
-        """The columns `names` of `TRIALS_SCHEMA` except `run`."""
+        """The columns `names` of the file, which `run` is not."""
         with self._open() as parquet:
             return parquet.read(columns=list(names), use_threads=self.rows > _SMALL)
 
     def ranges(self) -> list[tuple[Any, Any] | None]:
-        """Least and largest value of each column of `TRIALS_SCHEMA` as its file has them; None where it has none."""
+        """Least and largest value of each column of the file as its end has them; None where it has none."""
         if self._ranges is None:
             with self._open() as parquet:
                 groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
-                self._ranges = [_range_of([group.column(i) for group in groups]) for i in range(len(TRIALS_SCHEMA))]
+                self._ranges = [_range_of([group.column(i) for group in groups]) for i in range(len(self._kind.schema))]
         return self._ranges
 
 
 class _TablePart:
-    """The trials of a run, or of several, as a table in memory."""
+    """The rows of a run, or of several, as a table in memory."""
 
-    def __init__(self, table: pa.Table, folder: Path | None = None) -> None:
+    def __init__(self, table: pa.Table, columns: pa.Schema, folder: Path | None = None) -> None:
         self.folder = folder
         self.rows = table.num_rows
-        absent = [field for field in COLUMNS if field.name not in table.schema.names]
+        absent = [field for field in columns if field.name not in table.schema.names]
         for field in absent:
             table = table.append_column(field, pa.nulls(self.rows, field.type))
         self.table = table
@@ -105,10 +120,12 @@ class _TablePart:
 
 
 class TrialsOfRuns:
-    """The trials of runs, one after the other; columns are read when they are asked for, and kept."""
+    """The trials of runs, or their epochs, one run after the other; columns are read when asked for, and kept."""
 
-    def __init__(self, parts: list[_Part | _TablePart], notes: Sequence[str] = ()) -> None:
-        self._parts = parts
+    def __init__(self, parts: list[_Part | _TablePart], notes: Sequence[str] = (), kind: _Kind = _TRIALS) -> None:
+        self._parts, self._kind = parts, kind
+        self.schema = kind.columns
+        """The columns that there are."""
         self._columns: dict[str, pa.ChunkedArray] = {}
         self.notes = list(notes)
         """A sentence for each damaged or foreign file."""
@@ -116,7 +133,7 @@ class TrialsOfRuns:
     @classmethod
     def of(cls, table: pa.Table) -> Self:
         """The trials of a table with the columns of `COLUMNS`; those that it lacks are null."""
-        return cls([_TablePart(table)])
+        return cls([_TablePart(table, COLUMNS)])
 
     @property
     def num_rows(self) -> int:
@@ -189,7 +206,7 @@ class TrialsOfRuns:
             assert isinstance(part, _Part)
             self._columns.clear()
             number = self._parts.index(part)
-            self._parts[number : number + 1] = _rebuilt(part.run, part.folder, self.notes)
+            self._parts[number : number + 1] = _rebuilt(part.run, part.folder, self._kind, self.notes)
             if not self._parts:
                 raise ResultsError("; ".join(self.notes)) from None
             raise RowsChangedError from None
@@ -204,27 +221,41 @@ def open_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) ->
         RunNotFoundError: a named run does not exist, or there is none in `storage`.
         ResultsError: no run is readable.
     """
+    return _opened(Path(storage), names, _TRIALS)
+
+
+def open_epochs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) -> TrialsOfRuns:
+    """The epochs of all runs below `storage`, or of those named by name or path, as `open_runs` has their trials.
+
+    Raises:
+        RunNotFoundError: a named run does not exist, or there is none in `storage`.
+        ResultsError: no run is readable.
+    """
+    return _opened(Path(storage), names, _EPOCHS)
+
+
+def _opened(storage: Path, names: Sequence[str | Path], kind: _Kind) -> TrialsOfRuns:
     parts: list[_Part | _TablePart] = []
     notes: list[str] = []
-    for run, folder in find_runs(Path(storage), names).items():
+    for run, folder in find_runs(storage, names).items():
         try:
-            parts.append(_Part(run, folder))
+            parts.append(_Part(run, folder, kind))
         except _BROKEN:
-            parts += _rebuilt(run, folder, notes)
+            parts += _rebuilt(run, folder, kind, notes)
     if not parts:
         raise ResultsError("; ".join(notes))
-    return TrialsOfRuns(parts, notes)
+    return TrialsOfRuns(parts, notes, kind)
 
 
-def _rebuilt(run: str, folder: Path, notes: list[str]) -> list[_Part | _TablePart]:
-    """The trials of a run whose table is not current; none, with a note, if it cannot be read."""
+def _rebuilt(run: str, folder: Path, kind: _Kind, notes: list[str]) -> list[_Part | _TablePart]:
+    """The rows of a run whose table is not current; none, with a note, if it cannot be read."""
     try:
         tables: RunTables = read_run(folder, run)
     except (ResultsError, OSError) as error:
         notes.append(error_sentence(error))
         return []
     notes += tables.notes
-    return [_TablePart(with_data(tables.trials, folder), folder)]
+    return [_TablePart(kind.of(tables, folder), kind.columns, folder)]
 
 
 def _with_facts(part: _Part | _TablePart, stored: pa.Table, names: Sequence[str]) -> pa.Table:
