@@ -19,9 +19,7 @@ from results.record.arrow_arrays import without_nan
 from results.record.trials_of_runs import RowsChangedError, TrialsOfRuns, open_epochs, open_runs
 
 _VIEWS: Final = {"trials": open_runs, "epochs": open_epochs}
-_WHOLE: Final = re.compile(
-    r"(?:^|\()\s*from\b|\btable\s+(?:trials|epochs)\b|\b(?:trials|epochs)\s*[,)]|\blike\b.*\bfrom\b"
-)
+_WHOLE: Final = re.compile(r"(?:^|\()\s*(?:from|describe|summarize|show)\b|\btable\s+(?:trials|epochs)\b")
 """Ways of SQL to mean all columns of a table by its name."""
 
 
