@@ -72,8 +72,8 @@ def _figures(board: Board, ranked: Sequence[dict[str, Any]]) -> dict[str, str]:
         "its parameters": "" if best is None else f"{best['params']:,}",
         "its validation accuracy": "" if best is None else _accuracy(best),
         "median accuracy": f"{median(accuracies):.2%}" if accuracies else "",
-        "epochs trained": f"{sum(board.column('epochs')):,}",
-        "training time": f"{sum(board.column('train_time_s')):,.0f} s",
+        "epochs trained": f"{sum(filter(None, board.column('epochs'))):,}",
+        "training time": f"{sum(filter(None, board.column('train_time_s'))):,.0f} s",
     }
 
 

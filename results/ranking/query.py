@@ -52,16 +52,19 @@ def rank_trials(
     full_fidelity: bool = False,
     all_trials: bool = False,
     over_seeds: bool | None = None,
+    by: str | None = None,
+    pareto: str | None = None,
+    columns: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path.
 
-    The options are those of `make_board`. A damaged file gives a UserWarning, and its run is left out or rebuilt; a
+    The options are those of `make_board`, with `columns` for its `shown`. A damaged file gives a UserWarning, and its run is left out or rebuilt; a
     driver that died also gives one.
 
     Raises:
         RunNotFoundError: a named run does not exist, or there is none in `storage`.
         FilterError: `where` is not one boolean expression.
-        ResultsError: no run is readable, `sort` is not a column, or `top` is below 1.
+        ResultsError: no run is readable, an option names no column, or `top` is below 1.
     """
     trials = open_runs(storage, runs)
     board = make_board(
@@ -72,6 +75,9 @@ def rank_trials(
         full_fidelity=full_fidelity,
         all_trials=all_trials,
         over_seeds=over_seeds,
+        by=by,
+        pareto=pareto,
+        shown=columns,
     )
     for note in [*trials.notes, *trials.driver_notes()]:
         warnings.warn(note, stacklevel=2)

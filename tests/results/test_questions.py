@@ -181,19 +181,19 @@ def test_sql_answers_over_trials_and_epochs(storage: Path) -> None:
 
 
 REFUSED = """
-copy trials to 'there.csv' | copy (select 1) to 'there.csv' | attach 'x.db' | install httpfs | load httpfs | set threads = 1
-select 1; select 2 | create table a as select 1 | insert into trials select * from trials | delete from trials | pragma version
-call enable_logging() | export database 'there' | select * from read_text('/etc/passwd') | select * from '/etc/passwd'
-from read_csv('here.csv') | select * from 'here.csv' | select * from glob('*') | select * from here | select getenv('HOME')
-select * from read_parquet('https://127.0.0.1:9/a.parquet') | select * from query('copy trials to ''there.csv''') | select
-select * from (copy trials to 'there.csv') | with gone as (delete from trials returning 1) select * from gone | nonsense
+copy trials to 'there.csv' | copy (select 1) to 'there.csv' | attach 'x.db' | install httpfs | load httpfs | select
+select 1; select 2 | create table a as select 1 | insert into trials select * from trials | delete from trials
+call enable_logging() | export database 'there' | select * from read_text('/etc/passwd') | set threads = 1 | nonsense
+from read_csv('here.csv') | select * from 'here.csv' | select * from glob('*') | select * from here | pragma version
+select * from read_parquet('https://127.0.0.1:9/a.parquet') | select * from query('copy trials to ''there.csv''')
+select * from (copy trials to 'there.csv') | with gone as (delete from trials returning 1) select * from gone
 select * from sniff_csv('here.csv') | select content from read_blob('/etc/passwd') | select * from read_json('here.csv')
+select * from '/etc/passwd' | select getenv('HOME')
 """
+STATEMENTS = [text.strip() for line in REFUSED.strip().split("\n") for text in line.split(" | ")]
 
 
-@pytest.mark.parametrize(
-    "sql", [*(it.strip() for line in REFUSED.strip().split("\n") for it in line.split(" | ")), "", ";"]
-)
+@pytest.mark.parametrize("sql", [*STATEMENTS, "", ";"])
 def test_sql_is_one_select_that_reaches_nothing_else(
     sql: str, storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +238,8 @@ def test_a_mistake_is_one_line(shown: Any, arguments: list[str], message: str) -
 def test_a_text_that_no_trial_has_is_named_with_the_nearest(shown: Any, where: str, note: str | None) -> None:
     code, _, errors = shown("--where", where)
     assert code == 0
-    assert errors.splitlines()[:1] == ([] if note is None else [f"note: {note}"])
+    said = [line for line in errors.splitlines() if "no trial has" in line]
+    assert said == ([] if note is None else [f"note: {note}"])
 
 
 def test_latex_escapes_what_it_would_take_for_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
