@@ -58,8 +58,8 @@ def rank_trials(
 ) -> pd.DataFrame:
     """The leaderboard of all runs below `storage`, or of those named by name or path.
 
-    The options are those of `make_board`, with `columns` for its `shown`. A damaged file gives a UserWarning, and its run is left out or rebuilt; a
-    driver that died also gives one.
+    The options are those of `make_board`, with `columns` for its `shown`. A damaged file gives a UserWarning, and its
+    run is left out or rebuilt; a driver that died also gives one.
 
     Raises:
         RunNotFoundError: a named run does not exist, or there is none in `storage`.
