@@ -11,6 +11,7 @@ import typer
 from results.console import VersionOption, run_app
 from results.errors import ResultsError
 from results.ranking.rendering import PEOPLE, OutputFormat, require_library, write_board
+from results.wording import counted
 
 EXAMPLES: Final = """\b
 Example:
@@ -33,11 +34,26 @@ def runs_command(
     given_format: Annotated[
         OutputFormat | None, typer.Option("--format", help="Output format.", show_default="table")
     ] = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact",
+            help="Copy the trials of small runs to one file, which makes leaderboards of many runs quicker.",
+        ),
+    ] = False,
     version: VersionOption = False,
 ) -> None:
     """List the runs: state, data set, budget, trials by status, best trial, epochs, time and size."""
     if json and given_format not in (None, OutputFormat.json):
         raise ResultsError(f"--json and --format {given_format} given; use one of them")
+    if compact:
+        if runs or json or given_format:
+            raise ResultsError("--compact copies the small runs of the storage; leave RUN, --json and --format out")
+        from results.record.trials_of_runs import compact as compact_runs
+
+        folders, trials = compact_runs(storage)
+        typer.echo(f"{counted(trials, 'trial')} of {counted(folders, 'small run')} copied to one file in {storage}")
+        return
     from results.ranking.run_list import list_runs
 
     output_format = OutputFormat.json if json else given_format or OutputFormat.table

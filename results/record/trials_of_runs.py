@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -14,6 +15,14 @@ import pyarrow.parquet as pq
 
 from results.errors import ResultsError
 from results.record.arrow_arrays import arrow_array, arrow_scalar, numpy_numbers, whole_numbers
+from results.record.compacted_file import (
+    COMPACTED_NAME,
+    COMPACTED_ROWS,
+    STAMPS_KEY,
+    open_compacted,
+    stamp_of,
+    write_compacted,
+)
 from results.record.folders import find_runs
 from results.record.reading import (
     DATA_FIELDS,
@@ -119,13 +128,46 @@ class _TablePart:
         return [None] * len(TRIALS_SCHEMA)
 
 
+class _CompactPart:
+    """The trials of many runs in one file, without those that have changed since it was written."""
+
+    def __init__(self, path: Path, mark: bytes, starts: np.ndarray[Any, Any], places: np.ndarray[Any, Any]) -> None:
+        self.folder = None
+        self.rows = len(places)
+        self._path, self._mark, self._places = path, mark, places
+        self._whole = bool(len(starts)) and int(starts[-1]) == len(places)
+
+    def read(self, names: Sequence[str]) -> pa.Table:
+        """The columns `names`.
+
+        Raises:
+            ValueError: the file has been replaced.
+        """
+        with open_compacted(self._path) as parquet:
+            if parquet.metadata.metadata[STAMPS_KEY] != self._mark:
+                raise ValueError("another table")
+            table = parquet.read(columns=list(names), use_threads=self.rows > _SMALL)
+        return table if self._whole else table.take(whole_numbers(self._places))
+
+    def ranges(self) -> list[tuple[Any, Any] | None]:
+        """None for each column: a look at the values is as quick in one file."""
+        return [None] * len(TRIALS_SCHEMA)
+
+
+_AnyPart = _Part | _TablePart | _CompactPart
+Again = Callable[[], list[Any]]
+
+
 class TrialsOfRuns:
     """The trials of runs, or their epochs, one run after the other; columns are read when asked for, and kept."""
 
-    def __init__(self, parts: list[_Part | _TablePart], notes: Sequence[str] = (), kind: _Kind = _TRIALS) -> None:
+    def __init__(
+        self, parts: list[_AnyPart], notes: Sequence[str] = (), kind: _Kind = _TRIALS, again: Again = list
+    ) -> None:
         self._parts, self._kind = parts, kind
         self.schema = kind.columns
         """The columns that there are."""
+        self._again = again
         self._columns: dict[str, pa.ChunkedArray] = {}
         self.notes = list(notes)
         """A sentence for each damaged or foreign file."""
@@ -189,7 +231,7 @@ class TrialsOfRuns:
         folders = [part.folder for part, _ in self._split(numpy_numbers(pc.indices_nonzero(running)))]
         return [note for folder in folders if folder is not None and (note := driver_note(folder)) is not None]
 
-    def _split(self, places: np.ndarray[Any, Any]) -> Iterator[tuple[_Part | _TablePart, np.ndarray[Any, Any]]]:
+    def _split(self, places: np.ndarray[Any, Any]) -> Iterator[tuple[_AnyPart, np.ndarray[Any, Any]]]:
         """The parts that have some of `places`, which ascend, with the places counted in the part."""
         starts = np.cumsum([0, *(part.rows for part in self._parts)])
         for part, (start, (first, last)) in zip(
@@ -198,15 +240,17 @@ class TrialsOfRuns:
             if last > first:
                 yield part, places[first:last] - start
 
-    def _read(self, part: _Part | _TablePart, names: Sequence[str]) -> pa.Table:
+    def _read(self, part: _AnyPart, names: Sequence[str]) -> pa.Table:
         stored = [name for name in names if name not in _OF_RUN] if isinstance(part, _Part) else names
         try:
             return part.read(stored)
         except _BROKEN:
-            assert isinstance(part, _Part)
             self._columns.clear()
             number = self._parts.index(part)
-            self._parts[number : number + 1] = _rebuilt(part.run, part.folder, self._kind, self.notes)
+            if isinstance(part, _Part):
+                self._parts[number : number + 1] = _rebuilt(part.run, part.folder, self._kind, self.notes)
+            else:
+                self._parts[number : number + 1] = self._again()
             if not self._parts:
                 raise ResultsError("; ".join(self.notes)) from None
             raise RowsChangedError from None
@@ -235,19 +279,76 @@ def open_epochs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) 
 
 
 def _opened(storage: Path, names: Sequence[str | Path], kind: _Kind) -> TrialsOfRuns:
-    parts: list[_Part | _TablePart] = []
     notes: list[str] = []
-    for run, folder in find_runs(storage, names).items():
+    runs = find_runs(storage, names)
+    compacted = _compacted(storage, runs) if kind is _TRIALS and not names else None
+    part, inside = compacted or (None, {})
+    parts: list[_AnyPart] = [] if part is None else [part]
+    parts += _separate({run: folder for run, folder in runs.items() if run not in inside}, kind, notes)
+    if not parts:
+        raise ResultsError("; ".join(notes))
+    return TrialsOfRuns(parts, notes, kind, lambda: _separate(inside, kind, notes))
+
+
+def _separate(runs: Mapping[str, Path], kind: _Kind, notes: list[str]) -> list[_AnyPart]:
+    """The rows of runs, each from its own files."""
+    parts: list[_AnyPart] = []
+    for run, folder in runs.items():
         try:
             parts.append(_Part(run, folder, kind))
         except _BROKEN:
             parts += _rebuilt(run, folder, kind, notes)
-    if not parts:
-        raise ResultsError("; ".join(notes))
-    return TrialsOfRuns(parts, notes, kind)
+    return parts
 
 
-def _rebuilt(run: str, folder: Path, kind: _Kind, notes: list[str]) -> list[_Part | _TablePart]:
+def _compacted(storage: Path, runs: Mapping[str, Path]) -> tuple[_CompactPart, dict[str, Path]] | None:
+    """Those of `runs` whose trials are in the compacted file of the storage and have not changed; None if none are."""
+    path = storage / COMPACTED_NAME
+    try:
+        with open_compacted(path) as parquet:
+            mark = parquet.metadata.metadata[STAMPS_KEY]
+        stamps = json.loads(mark)
+        starts = np.cumsum([0, *(rows for rows, *_ in stamps.values())])
+    except _BROKEN:
+        return None
+    inside, places = {}, []
+    for (run, (_, *stamp)), start, end in zip(stamps.items(), starts, starts[1:], strict=False):
+        if run in runs and runs[run].name == run and stamp_of(runs[run]) == stamp:
+            inside[run] = runs[run]
+            places.append(np.arange(start, end))
+    return (_CompactPart(path, mark, starts, np.concatenate(places)), inside) if inside else None
+
+
+def compact(storage: Path) -> tuple[int, int]:
+    """Writes the trials of small runs of `storage` that do not run to one file; returns the numbers of both.
+
+    A reader sees the old file or the new one, and takes the trials of a run that has changed since from its own file.
+
+    Raises:
+        RunNotFoundError: there is no run.
+        OSError: the file cannot be written.
+    """
+    stamps: dict[str, list[Any]] = {}
+    tables = []
+    for run, folder in find_runs(storage).items():
+        stamp = stamp_of(folder)
+        try:
+            part = _Part(run, folder, _TRIALS)
+            if part.rows > COMPACTED_ROWS or folder.parent != storage:
+                continue
+            names = [name for name in TRIALS_SCHEMA.names if name != "run"]
+            table = _with_facts(part, part.read(names), COLUMNS.names).cast(COLUMNS)
+        except _BROKEN:
+            continue
+        if "running" not in table["status"].to_pylist():
+            stamps[run] = [part.rows, *stamp]
+            tables.append(table)
+    if tables:
+        write_compacted(storage, pa.concat_tables(tables), json.dumps(stamps).encode())
+    return len(tables), sum(table.num_rows for table in tables)
+
+
+def _rebuilt(run: str, folder: Path, kind: _Kind, notes: list[str]) -> list[_AnyPart]:
     """The rows of a run whose table is not current; none, with a note, if it cannot be read."""
     try:
         tables: RunTables = read_run(folder, run)
@@ -258,13 +359,13 @@ def _rebuilt(run: str, folder: Path, kind: _Kind, notes: list[str]) -> list[_Par
     return [_TablePart(kind.of(tables, folder), kind.columns, folder)]
 
 
-def _with_facts(part: _Part | _TablePart, stored: pa.Table, names: Sequence[str]) -> pa.Table:
+def _with_facts(part: _AnyPart, stored: pa.Table, names: Sequence[str]) -> pa.Table:
     """The columns `names`: those of the run as dictionary arrays, the others from `stored`."""
     columns = []
     for name in names:
         if name not in _OF_RUN:
             columns.append(stored[name])
-        elif isinstance(part, _TablePart):
+        elif not isinstance(part, _Part):
             columns.append(stored[name].cast(COLUMNS.field(name).type).dictionary_encode())
         else:
             value = arrow_array([part.facts[name]], COLUMNS.field(name).type).dictionary_encode()
