@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from results.record.record import RECORD_NAME
-from results.record.tables import EPOCHS_NAME, EPOCHS_SCHEMA, RECORD_BYTES_KEY, TRIALS_NAME, TRIALS_SCHEMA
+from results.record.tables import EPOCHS_NAME, EPOCHS_SCHEMA, RECORD_BYTES_KEY, SCHEMA_KEY, TRIALS_NAME, TRIALS_SCHEMA
 
 VAL_IMAGES = 1000
 BYTES_PER_EVENT = 350
@@ -241,7 +241,8 @@ def main() -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
     for name, sizes_of_storage in storages.items():
-        storage = given.folder / "-".join(map(str, sizes_of_storage))
+        version = TRIALS_SCHEMA.metadata[SCHEMA_KEY].decode()
+        storage = given.folder / "-".join([version, *map(str, sizes_of_storage)])
         make_storage(storage, *sizes_of_storage)
         found[name] = dict(zip(("runs", "trials", "epochs"), sizes_of_storage, strict=True))
         found[name] |= compared(storage, given.rounds)

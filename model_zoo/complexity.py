@@ -11,13 +11,14 @@ import functools
 import operator
 from collections.abc import Iterable
 
-from model_zoo.blocks import KINDS, PLAIN, BlockForm, Ints
+from model_zoo.blocks import KINDS, PLAIN, Form, Ints
+from model_zoo.blocks.stem import stem_convolutions
 from model_zoo.layout import ResNetLayout
 
 
-def stem_params(in_channels: Ints, width: Ints, bias: Ints) -> Ints:
-    """Parameters of the stem: a 3x3 convolution to `width` channels and its norm."""
-    return (9 * in_channels + 2 + bias) * width
+def stem_params(in_channels: Ints, width: Ints, form: Form = PLAIN) -> Ints:
+    """Parameters of the stem, which takes the image's channels to `width`."""
+    return total(conv.params(form.conv_bias) for conv in stem_convolutions(in_channels, width, form))
 
 
 def stage_params(
@@ -26,36 +27,35 @@ def stage_params(
     blocks: Ints,
     kernel: Ints,
     stride: Ints,
-    skip_kernel: Ints,
-    bias: Ints,
-    form: BlockForm = PLAIN,
+    form: Form = PLAIN,
 ) -> Ints:
     """Parameters of a stage that takes `c_in` channels to `width`.
 
     A convolution has `c_in * c_out * kernel**2 / groups` weights and perhaps `c_out` biases, its norm `2 * c_out`.
     """
-    kind = KINDS[form.block]
+    kind, bias = KINDS[form.block], form.conv_bias
     first, later = (kind.convolutions(c, width, kernel, form) for c in (c_in, width))
     params = total(conv.params(bias) for conv in first) + (blocks - 1) * total(conv.params(bias) for conv in later)
     if form.squeeze:
         params = params + blocks * ((2 * width + 1) * (width // form.squeeze) + width)  # two linear layers with biases
-    return params + has_skip(c_in, width, stride) * (c_in * skip_kernel**2 + (bias + 2 * kind.skip_norm)) * width
+    of_skip = (c_in * form.skip_kernel**2 + (bias + 2 * kind.skip_norm)) * width
+    return params + has_skip(c_in, width, stride, form) * of_skip
 
 
-def stage_norms(c_in: int, width: int, blocks: int, stride: int, form: BlockForm = PLAIN) -> tuple[int, int]:
+def stage_norms(c_in: int, width: int, blocks: int, stride: int, form: Form = PLAIN) -> tuple[int, int]:
     """The number of a stage's norms and of their channels; a norm after a block's addition counts as the block's."""
     kind = KINDS[form.block]
     first = [conv.c_out for conv in kind.convolutions(c_in, width, 1, form) if conv.norm]
     later = [conv.c_out for conv in kind.convolutions(width, width, 1, form) if conv.norm]
-    skip = int(has_skip(c_in, width, stride) and kind.skip_norm)
+    skip = int(has_skip(c_in, width, stride, form) and kind.skip_norm)
     return blocks * len(first) + skip, sum(first) + (blocks - 1) * sum(later) + skip * width
 
 
-def stage_param_tensors(c_in: int, width: int, blocks: int, stride: int, bias: bool, form: BlockForm = PLAIN) -> int:
+def stage_param_tensors(c_in: int, width: int, blocks: int, stride: int, form: Form = PLAIN) -> int:
     """Parameters of a stage as tensors: of convolutions, norms, and linear layers with their biases."""
-    convolutions = KINDS[form.block].layers * blocks + int(has_skip(c_in, width, stride))
+    convolutions = KINDS[form.block].layers * blocks + int(has_skip(c_in, width, stride, form))
     linear = 2 * blocks if form.squeeze else 0
-    return (1 + bias) * convolutions + 2 * stage_norms(c_in, width, blocks, stride, form)[0] + 2 * linear
+    return (1 + form.conv_bias) * convolutions + 2 * stage_norms(c_in, width, blocks, stride, form)[0] + 2 * linear
 
 
 def head_params(width: Ints, classes: Ints) -> Ints:
@@ -63,14 +63,20 @@ def head_params(width: Ints, classes: Ints) -> Ints:
     return (width + 1) * classes
 
 
-def outer_param_tensors(bias: bool) -> int:
-    """Parameters of stem and head as tensors: of a convolution, a norm, and a linear layer with its bias."""
-    return (1 + bias) + 2 + 2
+def stem_norms(width: int, form: Form = PLAIN) -> tuple[int, int]:
+    """The number of the stem's norms and of their channels."""
+    channels = [conv.c_out for conv in stem_convolutions(1, width, form)]
+    return len(channels), sum(channels)
 
 
-def stem_flops(in_channels: Ints, width: Ints, pixels: Ints) -> Ints:
-    """FLOPs of the stem on images of `pixels`."""
-    return 18 * in_channels * width * pixels
+def outer_param_tensors(form: Form = PLAIN) -> int:
+    """Parameters of stem and head as tensors: of convolutions, their norms, and a linear layer with its bias."""
+    return form.stem_depth * (1 + form.conv_bias + 2) + 2
+
+
+def stem_flops(in_channels: Ints, width: Ints, pixels: Ints, form: Form = PLAIN) -> Ints:
+    """FLOPs of the stem, whose output has `pixels` per channel."""
+    return 2 * pixels * total(conv.weights for conv in stem_convolutions(in_channels, width, form))
 
 
 def stage_flops(
@@ -79,15 +85,14 @@ def stage_flops(
     blocks: Ints,
     kernel: Ints,
     stride: Ints,
-    skip_kernel: Ints,
     pixels_in: Ints,
     pixels: Ints,
-    form: BlockForm = PLAIN,
+    form: Form = PLAIN,
 ) -> Ints:
     """FLOPs of a stage whose input has `pixels_in` per channel and whose output has `pixels`."""
     first, later = (KINDS[form.block].convolutions(c, width, kernel, form) for c in (c_in, width))
     weights = total(conv.weights for conv in first) + (blocks - 1) * total(conv.weights for conv in later)
-    macs = (weights + has_skip(c_in, width, stride) * (c_in * width * skip_kernel**2)) * pixels
+    macs = (weights + has_skip(c_in, width, stride, form) * (c_in * width * form.skip_kernel**2)) * pixels
     for conv in first:
         if conv.before_stride:
             macs = macs + conv.weights * (pixels_in - pixels)
@@ -101,8 +106,13 @@ def head_flops(width: Ints, classes: Ints) -> Ints:
     return 2 * width * classes
 
 
-def has_skip(c_in: Ints, width: Ints, stride: Ints) -> Ints:
-    """Whether the first block of a stage needs a skip convolution, because the shape changes."""
+def has_skip(c_in: Ints, width: Ints, stride: Ints, form: Form = PLAIN) -> Ints:
+    """Whether the first block of a stage has a skip convolution: the shape changes, and the kind has one for that."""
+    return KINDS[form.block].projection & changes_shape(c_in, width, stride)
+
+
+def changes_shape(c_in: Ints, width: Ints, stride: Ints) -> Ints:
+    """Whether the output of the first block of a stage has another shape than its input."""
     return (stride != 1) | (c_in != width)
 
 
@@ -118,12 +128,12 @@ def count_params(layout: ResNetLayout) -> int:
 
 def params_by_part(layout: ResNetLayout) -> list[int]:
     """The trainable parameters of the stem, of each stage and of the head."""
-    bias, c_in = layout.conv_bias, layout.stem_channels
-    params = [stem_params(layout.in_channels, c_in, bias)]
+    c_in = layout.stem_channels
+    params = [stem_params(layout.in_channels, c_in, layout.form)]
     for blocks, width, kernel, stride in zip(
         layout.blocks, layout.channels, layout.kernels, layout.strides, strict=True
     ):
-        params.append(stage_params(c_in, width, blocks, kernel, stride, layout.skip_kernel, bias, layout.form))
+        params.append(stage_params(c_in, width, blocks, kernel, stride, layout.form))
         c_in = width
     return [*map(int, params), int(head_params(c_in, layout.classes))]
 
@@ -134,7 +144,7 @@ def count_norms(layout: ResNetLayout) -> tuple[int, int]:
     Each has a mean and a variance a channel and one counter as buffers, beside its two parameters a channel.
     """
     c_in = layout.stem_channels
-    norms, channels = 1, c_in
+    norms, channels = stem_norms(c_in, layout.form)
     for blocks, width, stride in zip(layout.blocks, layout.channels, layout.strides, strict=True):
         here, over = stage_norms(c_in, width, blocks, stride, layout.form)
         norms, channels, c_in = norms + here, channels + over, width
@@ -143,9 +153,9 @@ def count_norms(layout: ResNetLayout) -> tuple[int, int]:
 
 def count_param_tensors(layout: ResNetLayout) -> int:
     """The number of parameters as tensors: of convolutions, norms, and linear layers with their biases."""
-    c_in, tensors = layout.stem_channels, outer_param_tensors(layout.conv_bias)
+    c_in, tensors = layout.stem_channels, outer_param_tensors(layout.form)
     for blocks, width, stride in zip(layout.blocks, layout.channels, layout.strides, strict=True):
-        tensors += stage_param_tensors(c_in, width, blocks, stride, layout.conv_bias, layout.form)
+        tensors += stage_param_tensors(c_in, width, blocks, stride, layout.form)
         c_in = width
     return tensors
 
@@ -163,11 +173,11 @@ def flops_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) 
     """The FLOPs, as `count_flops` counts them, of the stem, of each stage and of the head."""
     areas = [height * width for height, width in sizes_by_part(layout, image_size)]
     c_in = layout.stem_channels
-    flops = [stem_flops(layout.in_channels, c_in, areas[0])]
+    flops = [stem_flops(layout.in_channels, c_in, areas[0], layout.form)]
     for blocks, width, kernel, stride, before, pixels in zip(
         layout.blocks, layout.channels, layout.kernels, layout.strides, areas, areas[1:], strict=False
     ):
-        flops.append(stage_flops(c_in, width, blocks, kernel, stride, layout.skip_kernel, before, pixels, layout.form))
+        flops.append(stage_flops(c_in, width, blocks, kernel, stride, before, pixels, layout.form))
         c_in = width
     return [*map(int, flops), int(head_flops(c_in, layout.classes))]
 
@@ -175,10 +185,10 @@ def flops_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) 
 def sizes_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] = 32) -> list[tuple[int, int]]:
     """(height, width) in pixels of what the stem, each stage and the head's mean put out."""
     sizes = [image_size if isinstance(image_size, tuple) else (image_size, image_size)]
-    for stride in layout.strides:
+    for stride in (layout.stem_stride, *layout.strides):
         height, width = sizes[-1]
         sizes.append((-(-height // stride), -(-width // stride)))
-    return [*sizes, (1, 1)]
+    return [*sizes[1:], (1, 1)]
 
 
 def pixels_by_level(image_size: int | tuple[int, int], levels: int) -> tuple[int, ...]:

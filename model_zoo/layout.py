@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, BlockForm
+from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, PLAIN, Form, canonical
 from model_zoo.widths import width_problems
 
 MIN_STAGES = 2
@@ -20,7 +20,7 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ResNetLayout:
-    """A residual network: 3x3 stem, 2 to 6 stages of blocks, global average pooling, one linear layer.
+    """A residual network: a stem of 3x3, 2 to 6 stages of blocks, global average pooling, one linear layer.
 
     A block is a few convolutions with norms and activations plus a skip, which is a strided convolution where the shape
     changes and the identity elsewhere (`model_zoo.blocks` has the kinds). Defaults that depend on other fields are
@@ -39,7 +39,7 @@ class ResNetLayout:
     strides: tuple[int, ...] = ()
     """Stride of each stage's first block, 1 or 2; empty means 1 for the first stage and 2 for the others."""
     kernels: tuple[int, ...] = ()
-    """Side of each stage's square convolution kernels, 3 or 5; empty means 3 everywhere."""
+    """Side of each stage's square convolution kernels, 3, 5 or 7; empty means 3 everywhere."""
     stem_channels: int = 0
     """Output channels of the stem; 0 means those of the first stage."""
     skip_kernel: int = 1
@@ -58,6 +58,15 @@ class ResNetLayout:
     """Reduction ratio of a squeeze-and-excitation in every block, at most the narrowest width; 0 for none."""
     activation: str = "relu"
     """relu, silu, gelu or leaky-relu, everywhere."""
+    expansion: int = 0
+    """Ratio of wide to narrow channels inside blocks: a bottleneck's outputs for each inner channel, an inverted
+    block's inner channels for each input; 0 means the kind's own, and is the only value of other kinds."""
+    skip_pool: bool = False
+    """Whether the stride of a skip convolution is that of a 2x2 average before it, as in ResNet-D."""
+    stem_depth: int = 1
+    """3x3 convolutions of the stem, 1 to 3; all but the last have half of its channels, as in ResNet-C."""
+    stem_stride: int = 1
+    """Stride of the stem's first convolution, 1 or 2."""
 
     def __post_init__(self) -> None:
         fill = object.__setattr__
@@ -73,6 +82,7 @@ class ResNetLayout:
         fill(self, "strides", self.strides or (1,) + (2,) * (self.stages - 1))
         fill(self, "kernels", self.kernels or (3,) * self.stages)
         fill(self, "stem_channels", self.stem_channels or self.channels[0])
+        fill(self, "expansion", canonical(self.form).expansion)
         problems = width_problems(self.form, self.stem_channels, self.channels)
         if problems:
             raise LayoutError("; ".join(problems))
@@ -90,7 +100,7 @@ class ResNetLayout:
             "blocks": (self.blocks, "whole numbers of at least 1", _is_count),
             "channels": (self.channels, "whole numbers of at least 1", _is_count),
             "strides": (self.strides, "1 or 2", lambda n: _is_count(n) and n <= 2),
-            "kernels": (self.kernels, "3 or 5", lambda n: _is_count(n) and n in (3, 5)),
+            "kernels": (self.kernels, "3, 5 or 7", lambda n: _is_count(n) and n in (3, 5, 7)),
             "stem_channels": (
                 (self.stem_channels,),
                 "a whole number of at least 0",
@@ -108,9 +118,18 @@ class ResNetLayout:
                 either(ACTIVATIONS),
                 lambda text: isinstance(text, str) and text in ACTIVATIONS,
             ),
+            "expansion": ((self.expansion,), "a whole number of at least 0", lambda n: _is_count(n, 0)),
+            "skip_pool": ((self.skip_pool,), "true or false", lambda n: isinstance(n, bool)),
+            "stem_depth": ((self.stem_depth,), "1, 2 or 3", lambda n: _is_count(n) and n <= 3),
+            "stem_stride": ((self.stem_stride,), "1 or 2", lambda n: _is_count(n) and n <= 2),
         }
         for name, (values, limit, accepts) in checks.items():
             found += [f"{name}: {value!r} given; use {limit}" for value in values if not accepts(value)]
+        if not found:
+            for name in KINDS[self.block].unread:
+                given, only = getattr(self, name), getattr(PLAIN, name)
+                if given != only:
+                    found.append(f"{name}: {given} given; {self.block} blocks have none, so use {only}")
         return found
 
     @property
@@ -119,14 +138,14 @@ class ResNetLayout:
         return len(self.blocks)
 
     @property
-    def form(self) -> BlockForm:
-        """What all blocks have in common."""
-        return BlockForm(self.block, self.groups, self.squeeze, self.activation)
+    def form(self) -> Form:
+        """What is decided once for the whole network."""
+        return Form(*(getattr(self, name) for name in Form._fields))
 
     @property
     def depth(self) -> int:
         """The number of weighted layers on the longest path: stem, convolutions of the blocks, linear."""
-        return 2 + KINDS[self.block].layers * sum(self.blocks)
+        return 1 + self.stem_depth + KINDS[self.block].layers * sum(self.blocks)
 
     @property
     def layout_id(self) -> str:
@@ -135,7 +154,8 @@ class ResNetLayout:
         default = ResNetLayout(self.blocks, self.channels)
         for name, mark in _MARKS.items():
             value = getattr(self, name)
-            if value != getattr(default, name):
+            usual = KINDS[self.block].expansion if name == "expansion" else getattr(default, name)
+            if value != usual:
                 text += f"+{mark}{_dashed(value) if isinstance(value, tuple) else _scalar(value)}"
         return text
 
@@ -181,8 +201,9 @@ class ResNetLayout:
             if name not in _PER_STAGE and len(numbers) > 1:
                 raise LayoutError(f"{layout_id!r}: {extra!r} has {len(numbers)} numbers; write one")
             values[name] = numbers if name in _PER_STAGE else numbers[0]
-        if values.get("conv_bias") in (0, 1):
-            values["conv_bias"] = bool(values["conv_bias"])
+        for name in _SWITCHES:
+            if values.get(name) in (0, 1):
+                values[name] = bool(values[name])
         return cls(**values)
 
 
@@ -198,11 +219,16 @@ _MARKS = {
     "groups": "groups",
     "squeeze": "squeeze",
     "activation": "act",
+    "expansion": "expansion",
+    "skip_pool": "skippool",
+    "stem_depth": "stemdepth",
+    "stem_stride": "stemstride",
     "in_channels": "in",
     "classes": "out",
 }
 
 _TEXTS = ("block", "activation")
+_SWITCHES = ("conv_bias", "skip_pool")
 
 
 def either(choices: Sequence[str]) -> str:

@@ -12,32 +12,36 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from model_zoo.blocks import FEWEST_STRIDED, IN_PLACE, KINDS, PLAIN, BlockForm, Convolution, Ints
-from model_zoo.complexity import has_skip, sizes_by_part, total
+from model_zoo.blocks import FEWEST_STRIDED, IN_PLACE, KINDS, PLAIN, Convolution, Form, Ints
+from model_zoo.blocks.stem import stem_convolutions
+from model_zoo.complexity import changes_shape, has_skip, sizes_by_part, total
 from model_zoo.layout import ResNetLayout
 
 BYTES_PER_VALUE = 4
 """Bytes of a float32."""
 
 
-def _kept(form: BlockForm) -> int:
+def _kept(form: Form) -> int:
     """Tensors that an activation keeps: its result and, unless it is in place, its input."""
     return 1 if form.activation in IN_PLACE else 2
 
 
-def _for_reader(conv: Convolution, form: BlockForm) -> int:
+def _for_reader(conv: Convolution, form: Form) -> int:
     """1 where the result after a convolution is kept only because something reads it; ReLU keeps its result itself."""
     return 0 if conv.activated and form.activation in IN_PLACE else 1
 
 
-def _kept_after(conv: Convolution, form: BlockForm) -> int:
+def _kept_after(conv: Convolution, form: Form) -> int:
     """Tensors of its output's size kept after a convolution: for its norm, its activation and what reads the result."""
     return conv.norm + conv.activated + _for_reader(conv, form)
 
 
-def stem_saved(in_channels: Ints, width: Ints, pixels: Ints, form: BlockForm = PLAIN) -> Ints:
-    """Values saved by the stem on an image of `pixels`: the image, the convolution's output, the activation's."""
-    return (in_channels + (1 + _kept(form)) * width) * pixels
+def stem_saved(in_channels: Ints, width: Ints, pixels_in: Ints, pixels: Ints, form: Form = PLAIN) -> Ints:
+    """Values saved by the stem on an image of `pixels_in`, and then `pixels`: the image, and of each convolution its
+    output and the activation's.
+    """
+    made = total(conv.c_out for conv in stem_convolutions(in_channels, width, form))
+    return in_channels * pixels_in + (1 + _kept(form)) * made * pixels
 
 
 def stage_saved(
@@ -45,10 +49,9 @@ def stage_saved(
     width: Ints,
     blocks: Ints,
     stride: Ints,
-    skip_kernel: Ints,
     pixels_in: Ints,
     pixels: Ints,
-    form: BlockForm = PLAIN,
+    form: Form = PLAIN,
     last: Ints = 0,
 ) -> Ints:
     """Values saved by a stage whose input has `pixels_in` per channel and whose output has `pixels`.
@@ -59,8 +62,10 @@ def stage_saved(
     kind = KINDS[form.block]
     first, later = (kind.convolutions(c, width, 1, form) for c in (c_in, width))
     channels = _channels_saved(first, form) + (blocks - 1) * _channels_saved(later, form)
-    channels = channels + has_skip(c_in, width, stride) * (width * kind.skip_norm)
-    channels = channels + ((stride != 1) & (skip_kernel == 1) & (c_in < FEWEST_STRIDED)) * c_in  # every other pixel
+    channels = channels + has_skip(c_in, width, stride, form) * (width * kind.skip_norm)
+    if kind.projection:  # the average in front of the skip, or every other pixel
+        averaged = form.skip_pool | ((form.skip_kernel == 1) & (c_in < FEWEST_STRIDED))
+        channels = channels + ((stride != 1) & averaged) * c_in
     if _for_reader(later[-1], form):
         channels = channels - last * width
     values = channels * pixels
@@ -70,12 +75,12 @@ def stage_saved(
     return values + blocks * _squeeze_saved(width, pixels, form) if form.squeeze else values
 
 
-def _channels_saved(convolutions: Sequence[Convolution], form: BlockForm) -> Ints:
+def _channels_saved(convolutions: Sequence[Convolution], form: Form) -> Ints:
     """Channels saved by the residual path of a block, squeeze left out."""
     return total(_kept_after(conv, form) * conv.c_out for conv in convolutions)
 
 
-def _squeeze_saved(width: Ints, pixels: Ints, form: BlockForm) -> Ints:
+def _squeeze_saved(width: Ints, pixels: Ints, form: Form) -> Ints:
     """Values saved by the squeeze of a block."""
     return width * pixels + 2 * width + _kept(form) * (width // form.squeeze)
 
@@ -90,10 +95,9 @@ def stage_peak(
     width: Ints,
     blocks: Ints,
     stride: Ints,
-    skip_kernel: Ints,
     pixels_in: Ints,
     pixels: Ints,
-    form: BlockForm = PLAIN,
+    form: Form = PLAIN,
     last: Ints = 0,
 ) -> Ints:
     """Most values alive in a stage's backward beyond those saved before it, for `pixels_in` and then `pixels`.
@@ -102,16 +106,17 @@ def stage_peak(
     the last block, if that is wider inside than at its ends; or inside a first block whose input is larger than its
     output, while the skip's gradient of the input waits.
     """
-    skip, before, after = has_skip(c_in, width, stride), c_in * pixels_in, width * pixels
-    saved = stage_saved(c_in, width, blocks, stride, skip_kernel, pixels_in, pixels, form, last)
-    peak = _larger(saved + 2 * after, skip * (before + _inside(c_in, width, pixels_in, pixels, form)))
+    changed, after = changes_shape(c_in, width, stride), width * pixels
+    before = KINDS[form.block].projection * (c_in * pixels_in)
+    saved = stage_saved(c_in, width, blocks, stride, pixels_in, pixels, form, last)
+    peak = _larger(saved + 2 * after, changed * (before + _inside(c_in, width, pixels_in, pixels, form)))
     if not KINDS[form.block].is_wide(form):
         return peak
-    of_last = stage_saved(width, width, 1, 1, skip_kernel, pixels, pixels, form, last)
-    return _larger(peak, (blocks > skip) * (saved - of_last + _inside(width, width, pixels, pixels, form, after)))
+    of_last = stage_saved(width, width, 1, 1, pixels, pixels, form, last)
+    return _larger(peak, (blocks > changed) * (saved - of_last + _inside(width, width, pixels, pixels, form, after)))
 
 
-def _inside(c_in: Ints, width: Ints, pixels_in: Ints, pixels: Ints, form: BlockForm, waiting: Ints = 0) -> Ints:
+def _inside(c_in: Ints, width: Ints, pixels_in: Ints, pixels: Ints, form: Form, waiting: Ints = 0) -> Ints:
     """Most values alive in the backward of a block's residual path beyond what was saved before the block.
 
     `waiting` is the gradient of the block's output where an identity skip keeps it until the path's own gradient is
@@ -154,9 +159,8 @@ def through_stages(
     widths: Sequence[Ints],
     blocks: Sequence[Ints],
     strides: Sequence[Ints],
-    skip_kernel: Ints,
     areas: Sequence[Ints],
-    form: BlockForm = PLAIN,
+    form: Form = PLAIN,
     *,
     to_end: bool = True,
 ) -> tuple[Ints, Ints, Ints]:
@@ -172,9 +176,9 @@ def through_stages(
     stages = zip(widths, blocks, [*blocks[1:], int(not to_end)], strides, areas[:-1], areas[1:], strict=True)
     for width, count, after, stride, pixels_in, pixels in stages:
         here, last = count > 0, after == 0
-        in_backward = stage_peak(c_in, width, count, stride, skip_kernel, pixels_in, pixels, form, last)
+        in_backward = stage_peak(c_in, width, count, stride, pixels_in, pixels, form, last)
         peak = _larger(peak, here * (saved + in_backward))
-        in_forward = stage_saved(c_in, width, count, stride, skip_kernel, pixels_in, pixels, form, last)
+        in_forward = stage_saved(c_in, width, count, stride, pixels_in, pixels, form, last)
         saved = saved + here * in_forward
         c_in = c_in + here * (width - c_in)
     return saved, peak, c_in
@@ -186,24 +190,23 @@ def activation_bytes(
     widths: Sequence[Ints],
     blocks: Sequence[Ints],
     strides: Sequence[Ints],
-    skip_kernel: Ints,
     classes: Ints,
     areas: Sequence[Ints],
-    form: BlockForm = PLAIN,
+    form: Form = PLAIN,
 ) -> Ints:
     """`count_activation_bytes` over columns: every entry is an int or an int64 array with one element a layout.
 
-    `widths`, `blocks` and `strides` have one entry a stage; `areas` has one more, the pixels of the image and then of
-    each stage's output. Where a layout has fewer stages than others of its column, `blocks` is 0 and the rest is free.
+    `widths`, `blocks` and `strides` have one entry a stage; `areas` has two more, the pixels of the image and then of
+    the outputs of stem and stages. Where a layout has fewer stages than others of its column, `blocks` is 0 and the
+    rest is free.
 
     The layouts of a column share `form`.
 
     Raises:
         ValueError: the sequences' lengths do not agree.
     """
-    saved, peak, c_in = through_stages(
-        stem_saved(in_channels, stem, areas[0], form), stem, widths, blocks, strides, skip_kernel, areas, form
-    )
+    of_stem = stem_saved(in_channels, stem, areas[0], areas[1], form)
+    saved, peak, c_in = through_stages(of_stem, stem, widths, blocks, strides, areas[1:], form)
     # While the stages go backward, the logits and the label are still the caller's.
     return BYTES_PER_VALUE * _larger(peak + classes + 2, saved + head_peak(c_in, classes))
 
@@ -225,9 +228,8 @@ def count_activation_bytes(layout: ResNetLayout, image_size: int | tuple[int, in
             layout.channels,
             layout.blocks,
             layout.strides,
-            layout.skip_kernel,
             layout.classes,
-            areas,
+            [_area(image_size), *areas],
             layout.form,
         )
     )
@@ -240,14 +242,19 @@ def saved_bytes_by_part(layout: ResNetLayout, image_size: int | tuple[int, int] 
     """
     *areas, _ = (height * width for height, width in sizes_by_part(layout, image_size))
     c_in, form = layout.stem_channels, layout.form
-    saved = [stem_saved(layout.in_channels, c_in, areas[0], form)]
+    saved = [stem_saved(layout.in_channels, c_in, _area(image_size), areas[0], form)]
     stages = zip(layout.channels, layout.blocks, layout.strides, areas, areas[1:], strict=False)
     for number, (width, blocks, stride, before, pixels) in enumerate(stages, start=1):
         last = number == layout.stages
-        saved.append(stage_saved(c_in, width, blocks, stride, layout.skip_kernel, before, pixels, form, last))
+        saved.append(stage_saved(c_in, width, blocks, stride, before, pixels, form, last))
         c_in = width
     saved.append(head_saved(c_in, layout.classes))
     return [int(BYTES_PER_VALUE * values) for values in saved]
+
+
+def _area(image_size: int | tuple[int, int]) -> int:
+    height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+    return height * width
 
 
 def _larger(a: Ints, b: Ints) -> Ints:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from model_zoo.blocks import KINDS
 from model_zoo.blocks.kind import BlockShape
-from model_zoo.blocks.parts import ConvNorm, activated, projection
+from model_zoo.blocks.parts import Depthwise, activated, skip, stem
 from model_zoo.layout import ResNetLayout
 
 
@@ -17,15 +18,16 @@ class ResNet(nn.Module):
     """A residual network: images (N, in_channels, H, W) of any size -> logits (N, classes).
 
     Convolutions are initialised Kaiming-normal with fan-out (groups and the kind of activation do not enter, as in
-    torchvision), norms as the identity, and linear layers uniformly within 1/sqrt(features), so that the gates of
-    squeezes start near a half; all from `seed`. Source: He et al., arXiv 1502.01852.
+    torchvision), depthwise ones with that of one channel, norms as the identity, and linear layers uniformly within
+    1/sqrt(features), so that the gates of squeezes start near a half; all from `seed`. Source: He et al., arXiv
+    1502.01852.
     """
 
     def __init__(self, layout: ResNetLayout, seed: int) -> None:
         super().__init__()
         self.layout = layout
-        self.stem = ConvNorm(layout.in_channels, layout.stem_channels, 3, 1, layout.conv_bias)
-        kind, bias = KINDS[layout.block], layout.conv_bias
+        self.stem = stem(layout.in_channels, layout.stem_channels, layout.form)
+        kind = KINDS[layout.block]
         block_class = kind.block_class()
         stages: list[nn.Module] = []
         c_in = layout.stem_channels
@@ -35,8 +37,8 @@ class ResNet(nn.Module):
             stage = []
             for j in range(blocks):
                 step, first = stride if j == 0 else 1, not stages and j == 0
-                skip = projection(c_in, c, layout.skip_kernel, step, bias, kind.skip_norm)
-                stage.append(block_class(BlockShape(c_in, c, kernel, step, bias, layout.form, first), skip))
+                shape = BlockShape(c_in, c, kernel, step, layout.form, first)
+                stage.append(block_class(shape, skip(shape, kind)))
                 c_in = c
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
@@ -49,7 +51,9 @@ class ResNet(nn.Module):
     def _initialise(self, generator: torch.Generator) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+                # A depthwise filter has one input and one output; torch's fan-out would count all filters.
+                mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(module, Depthwise) else "fan_out"
+                nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):

@@ -79,6 +79,7 @@ def refit_command(
     from search.config.composition import flags_of
     from search.launch import launch, show_plan
     from search.refitting import refit_of
+    from search.runs.folder import new_run_folder
 
     def say(message: str) -> None:
         if not (quiet or json):
@@ -87,6 +88,7 @@ def refit_command(
     if epochs is not None and time_budget is not None:
         raise SearchError("--epochs and --time-budget given; use one at a time")
     require_new_runs(storage)
+    new_run_folder(storage, name, trial)  # refuses a name before the speed is measured
     flags = {"concurrency": concurrency, "cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
     changes = flags_of(nested({**flags, "time_budget_s": time_budget}), sets or [])
     budget_s = changes.pop("time_budget_s", None)

@@ -17,7 +17,9 @@ from functools import partial
 import torch
 
 from model_zoo import ResNetLayout
-from model_zoo.complexity import has_skip, pixels_by_level
+from model_zoo.blocks import KINDS, Convolution
+from model_zoo.blocks.stem import stem_convolutions
+from model_zoo.complexity import changes_shape, has_skip, pixels_by_level
 
 NORM_FORWARD, NORM_BACKWARD, ADD_FORWARD, ADD_BACKWARD = 3, 5, 3, 2
 """Tensors that a norm with its ReLU, or an addition, reads and writes, in units of its output."""
@@ -50,38 +52,42 @@ def copy_rate(device: torch.device, seconds: float = 1.0) -> float:
 
 
 def step_seconds(layout: ResNetLayout, image_size: int, batch: int, rates: MachineRates, value_bytes: int = 4) -> float:
-    """The lower bound on the seconds of a training step of a network of basic blocks."""
-    total = 0.0
+    """The lower bound on the seconds of a training step."""
+    total, form, kind = 0.0, layout.form, KINDS[layout.block]
 
     def kernel(flops: float, values: float) -> None:
         nonlocal total
         total += max(flops / rates.flops_per_s, values * value_bytes / rates.bytes_per_s)
 
-    def conv_norm(c_in: int, c_out: int, side: int, stride: int, pixels_in: int, pixels: int) -> None:
-        flops = 2 * c_in * c_out * side**2 * pixels * batch
-        read, written, weights = c_in * pixels_in * batch, c_out * pixels * batch, c_in * c_out * side**2
+    def convolve(conv: Convolution, pixels_in: int, pixels: int) -> None:
+        read, written = conv.c_in * pixels_in * batch, conv.c_out * pixels * batch
         for _ in range(3):  # the forward pass and the gradients of input and weights; each touches all three tensors
-            kernel(flops, read + written + weights)
-        kernel(0, NORM_FORWARD * written)
-        kernel(0, NORM_BACKWARD * written)
+            kernel(2 * conv.weights * pixels * batch, read + written + conv.weights)
+        if conv.norm:
+            kernel(0, NORM_FORWARD * written)
+            kernel(0, NORM_BACKWARD * written)
 
-    areas = pixels_by_level(image_size, layout.stages)
-    c_in, level = layout.stem_channels, 0
-    conv_norm(layout.in_channels, c_in, 3, 1, areas[0], areas[0])
+    areas = pixels_by_level(image_size, 1 + layout.stages)
+    c_in, level, before = layout.stem_channels, layout.stem_stride - 1, areas[0]
+    for conv in stem_convolutions(layout.in_channels, c_in, form):
+        convolve(conv, before, areas[level])
+        before = areas[level]
     for blocks, width, first_stride, side in zip(
         layout.blocks, layout.channels, layout.strides, layout.kernels, strict=True
     ):
         for block in range(blocks):
             stride = first_stride if block == 0 else 1
-            before = areas[level]
             level += stride - 1
-            after = areas[level]
-            conv_norm(c_in, width, side, stride, before, after)
-            conv_norm(width, width, side, 1, after, after)
-            if has_skip(c_in, width, stride):
-                conv_norm(c_in, width, layout.skip_kernel, stride, before, after)
-            kernel(0, (ADD_FORWARD + ADD_BACKWARD) * width * after * batch)
-            c_in = width
+            after, read = areas[level], before
+            for conv in kind.convolutions(c_in, width, side, form):
+                made = before if conv.before_stride else after
+                convolve(conv, read, made)
+                read = made
+            if has_skip(c_in, width, stride, form):
+                convolve(Convolution(c_in, width, form.skip_kernel, norm=kind.skip_norm), before, after)
+            if kind.projection or not changes_shape(c_in, width, stride):
+                kernel(0, (ADD_FORWARD + ADD_BACKWARD) * width * after * batch)
+            c_in, before = width, after
     return total
 
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from model_zoo.blocks.form import BlockForm
+from model_zoo.blocks.form import Form
 from model_zoo.blocks.kind import BlockClass, BlockShape, Convolution, Ints, Kind, undivided
 
 
-def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
+def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: Form) -> tuple[Convolution, ...]:
     """Both are kxk and grouped; the first has the stride."""
     return Convolution(c_in, width, kernel, form.groups), Convolution(width, width, kernel, form.groups)
 
 
-def width_problem(width: int, form: BlockForm) -> str | None:
+def width_problem(width: int, form: Form) -> str | None:
     """The groups must divide `width`, which both convolutions write."""
     return undivided(form, width, f"{width} channels")
 
 
-def stem_problem(stem: int, form: BlockForm) -> str | None:
+def stem_problem(stem: int, form: Form) -> str | None:
     """The groups must divide `stem`, which the first convolution reads."""
     return undivided(form, stem, f"{stem} channels of the stem")
 
@@ -37,11 +37,11 @@ def block_class() -> BlockClass:
     class BasicBlock(nn.Module):
         def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
-            c_in, c_out, kernel, stride, bias, form, _ = shape
+            c_in, c_out, kernel, stride, form, _ = shape
             self.activation = form.activation
-            self.conv1 = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=bias)
+            self.conv1 = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=form.conv_bias)
             self.norm1 = nn.BatchNorm2d(c_out)
-            self.conv2 = nn.Conv2d(c_out, c_out, kernel, 1, kernel // 2, groups=form.groups, bias=bias)
+            self.conv2 = nn.Conv2d(c_out, c_out, kernel, 1, kernel // 2, groups=form.groups, bias=form.conv_bias)
             self.norm2 = nn.BatchNorm2d(c_out)
             self.skip, self.squeeze = skip, squeeze(c_out, form)
             self.drop: nn.Module = nn.Identity()  # where a recipe puts stochastic depth

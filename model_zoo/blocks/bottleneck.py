@@ -1,7 +1,7 @@
-"""The bottleneck: 1x1 to a quarter of the output channels, kxk with stride and groups, 1x1 back, and a skip.
+"""The bottleneck: 1x1 to a part of the output channels, kxk with stride and groups, 1x1 back, and a skip.
 
 Source: He et al., arXiv 1512.03385, figure 5, with the stride in the kxk convolution as in torchvision; its groups are
-Xie et al., Aggregated Residual Transformations, arXiv 1611.05431, figure 3c.
+Xie et al., Aggregated Residual Transformations, arXiv 1611.05431, figure 3c, where 32x4d has an expansion of 2.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from model_zoo.blocks.form import BlockForm
+from model_zoo.blocks.form import Form
 from model_zoo.blocks.kind import BlockClass, BlockShape, Convolution, Ints, Kind, undivided
 
 EXPANSION: Final = 4
-"""Output channels for each inner one, as in arXiv 1512.03385, table 1; the quotient is rounded down."""
+"""Output channels for each inner one where none are chosen, as in arXiv 1512.03385, table 1."""
 
 
-def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
+def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: Form) -> tuple[Convolution, ...]:
     """1x1, kxk with the stride and the groups, 1x1."""
-    inner = width // EXPANSION
+    inner = width // form.expansion  # rounded down
     return (
         Convolution(c_in, inner, 1, before_stride=True),
         Convolution(inner, inner, kernel, form.groups),
@@ -26,17 +26,12 @@ def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tupl
     )
 
 
-def width_problem(width: int, form: BlockForm) -> str | None:
+def width_problem(width: int, form: Form) -> str | None:
     """The inner width must be at least 1, and the groups must divide it."""
-    inner = width // EXPANSION
+    inner = width // form.expansion
     if inner < 1:
-        return f"channels: {width} given; a bottleneck needs at least {EXPANSION}"
+        return f"channels: {width} given; a bottleneck needs at least {form.expansion}"
     return undivided(form, inner, f"inner width {inner} of a bottleneck of {width} channels")
-
-
-def stem_problem(stem: int, form: BlockForm) -> str | None:
-    """Every width will do: the convolution that reads the stem has no groups."""
-    return None
 
 
 @functools.cache
@@ -49,14 +44,14 @@ def block_class() -> BlockClass:
     class Bottleneck(nn.Module):
         def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
-            c_in, c_out, kernel, stride, bias, form, _ = shape
+            c_in, c_out, kernel, stride, form, _ = shape
             self.activation = form.activation
-            inner = c_out // EXPANSION
-            self.conv1 = nn.Conv2d(c_in, inner, 1, bias=bias)
+            inner = c_out // form.expansion
+            self.conv1 = nn.Conv2d(c_in, inner, 1, bias=form.conv_bias)
             self.norm1 = nn.BatchNorm2d(inner)
-            self.conv2 = nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=form.groups, bias=bias)
+            self.conv2 = nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=form.groups, bias=form.conv_bias)
             self.norm2 = nn.BatchNorm2d(inner)
-            self.conv3 = nn.Conv2d(inner, c_out, 1, bias=bias)
+            self.conv3 = nn.Conv2d(inner, c_out, 1, bias=form.conv_bias)
             self.norm3 = nn.BatchNorm2d(c_out)
             self.skip, self.squeeze = skip, squeeze(c_out, form)
             self.drop: nn.Module = nn.Identity()  # where a recipe puts stochastic depth
@@ -71,9 +66,9 @@ def block_class() -> BlockClass:
 
 
 KIND: Final = Kind(
-    summary="1x1 to a quarter of the width, kxk, 1x1 back",
+    summary="1x1 to a quarter of the width (expansion 4), kxk, 1x1 back",
     convolutions=convolutions,
     block_class=block_class,
     width_problem=width_problem,
-    stem_problem=stem_problem,
+    expansion=EXPANSION,
 )

@@ -1,4 +1,4 @@
-"""What all blocks of a network have in common: kind, groups, squeeze and activation."""
+"""What is decided once for a whole network: its stem, the kind of its blocks, and their skips."""
 
 from __future__ import annotations
 
@@ -14,18 +14,29 @@ IN_PLACE: Final = ("relu", "leaky-relu")
 """Activations whose result takes the place of their input, since their backward reads the result."""
 
 
-class BlockForm(NamedTuple):
-    """What all blocks of a network have in common."""
+class Form(NamedTuple):
+    """What is decided once for a whole network, with the names and the meaning of the fields of a layout.
 
+    Layouts are numbered in the order of these fields; append new ones, so that the numbers of layouts stay.
+    """
+
+    skip_kernel: int = 1
+    conv_bias: bool = False
     block: str = DEFAULT_KIND
     """The name of a kind in `model_zoo.blocks.KINDS`."""
     groups: int = 1
-    """Groups of the kxk convolutions of its blocks."""
     squeeze: int = 0
-    """Channels for each hidden unit of a squeeze-and-excitation; 0 for none."""
     activation: str = "relu"
-    """One of `ACTIVATIONS`."""
+    expansion: int = 0
+    skip_pool: bool = False
+    stem_depth: int = 1
+    stem_stride: int = 1
+
+    @property
+    def counted(self) -> Form:
+        """The form without what has no parameters: forms that agree in it have layouts of the same counts."""
+        return self._replace(activation=PLAIN.activation, skip_pool=False, stem_stride=1)
 
 
-PLAIN: Final = BlockForm()
-"""Blocks of the default kind, without groups or squeeze, with ReLU."""
+PLAIN: Final = Form()
+"""The form of a layout that names none: basic blocks with ReLU behind a single convolution."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from model_zoo.blocks.form import PLAIN, BlockForm
+from model_zoo.blocks.form import PLAIN, Form
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,10 +70,8 @@ class BlockShape(NamedTuple):
     """Side of the kxk kernels."""
     stride: int
     """1, or 2 where it halves the image."""
-    bias: bool
-    """Whether convolutions have a bias."""
-    form: BlockForm
-    """What all blocks of the network have in common."""
+    form: Form
+    """What is decided once for the whole network."""
     first: bool
     """Whether it is the network's first block, whose input has been through a norm and an activation."""
 
@@ -82,7 +80,7 @@ class BlockClass(Protocol):
     """The torch module of a kind: (N, c_in, H, W) -> (N, c_out, H/stride, W/stride)."""
 
     def __call__(self, shape: BlockShape, skip: nn.Module) -> nn.Module:
-        """A block that adds the output of `skip` to that of its residual path.
+        """A block that adds the output of `skip`, unless that is none, to that of its residual path.
 
         The residual path ends with an identity called `drop`, which a recipe may replace by stochastic depth.
         """
@@ -98,16 +96,16 @@ class Kind:
 
     summary: str
     """The convolutions in a few words, for a list of the kinds."""
-    convolutions: Callable[[Ints, Ints, Ints, BlockForm], tuple[Convolution, ...]]
+    convolutions: Callable[[Ints, Ints, Ints, Form], tuple[Convolution, ...]]
     """The convolutions of the residual path in order, given channels in and out, kernel and form.
 
     How many there are depends on none of these, and channels do not depend on the kernel.
     """
     block_class: Callable[[], BlockClass]
     """The torch module."""
-    width_problem: Callable[[int, BlockForm], str | None]
+    width_problem: Callable[[int, Form], str | None] = lambda width, form: None
     """Why a stage cannot have this many output channels, with the remedy; None when it can."""
-    stem_problem: Callable[[int, BlockForm], str | None]
+    stem_problem: Callable[[int, Form], str | None] = lambda stem, form: None
     """Why the stem cannot have this many output channels, with the remedy; None when it can."""
     skip_norm: bool = True
     """Whether a BatchNorm follows the convolution of a skip."""
@@ -116,19 +114,31 @@ class Kind:
 
     They then open the next block, and the network has one more pair behind its last block.
     """
+    projection: bool = True
+    """Whether a convolution is the skip of a block that changes the shape; otherwise such a block has no skip."""
+    expansion: int = 0
+    """The kind's own ratio of the wide to the narrow channels inside a block; 0 for a kind that has none."""
+    grouped: bool = True
+    """Whether the kxk convolutions may have groups; those that are depthwise may not."""
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The fields of a form that the kind does not read."""
+        of_skip = () if self.projection else ("skip_kernel", "skip_pool")
+        return of_skip + ("groups",) * (not self.grouped) + ("expansion",) * (not self.expansion)
 
     @property
     def layers(self) -> int:
         """Weighted layers on the longest path through a block."""
-        return len(self.convolutions(1, 1, 1, PLAIN))
+        return len(self.convolutions(1, 1, 1, PLAIN._replace(expansion=1)))
 
-    def is_wide(self, form: BlockForm) -> bool:
+    def is_wide(self, form: Form) -> bool:
         """Whether a block that keeps its width is wider inside; inner widths scale with it, so one width tells."""
         width = 2**10
         return any(conv.c_out > width for conv in self.convolutions(width, width, 1, form))
 
 
-def undivided(form: BlockForm, channels: int, words: str) -> str | None:
+def undivided(form: Form, channels: int, words: str) -> str | None:
     """The problem of groups that do not divide `channels`, which the message calls `words`; None when they do."""
     if channels % form.groups == 0:
         return None

@@ -77,6 +77,10 @@ class LayoutFields(_Fields):
     groups: Positive
     squeeze: Whole
     activation: str
+    expansion: Whole
+    skip_pool: bool
+    stem_depth: Positive
+    stem_stride: Positive
 
 
 class RecipeFields(_Fields):
@@ -287,8 +291,12 @@ _EVENTS: Final[TypeAdapter[Any]] = TypeAdapter(
 LAYOUT_FIELDS: Final[dict[str, Any]] = get_type_hints(LayoutFields)
 """The fields of a layout with their Python types."""
 
-LAYOUT_DEFAULTS: Final[dict[str, Any]] = {"block": "basic", "groups": 1, "squeeze": 0, "activation": "relu"}
-"""What every layout was before it had these fields: lines of older records lack them."""
+LAYOUT_DEFAULTS: Final[dict[str, Any]] = {
+    **{"block": "basic", "groups": 1, "squeeze": 0, "activation": "relu"},
+    **{"expansion": 0, "skip_pool": False, "stem_depth": 1, "stem_stride": 1},
+}
+"""What every layout was before it had these fields: lines of older records lack them. An expansion of 0 is the one that
+the kind of block has where none is chosen."""
 
 RECIPE_FIELDS: Final[dict[str, Any]] = get_type_hints(RecipeFields)
 """The fields of a recipe with their Python types."""

@@ -188,7 +188,7 @@ def _run_file(folder: Path) -> Row:
 
 def _layout(trial: Row, notes: list[str]) -> ResNetLayout | None:
     try:
-        return ResNetLayout.from_dict({name: trial[name] for name in LAYOUT_FIELDS})
+        return ResNetLayout.from_dict({name: trial[name] for name in LAYOUT_FIELDS if trial[name] is not None})
     except LayoutError as error:
         notes.append(f"trial {trial['trial']}: its layout is not drawn ({error})")
         return None
@@ -196,7 +196,7 @@ def _layout(trial: Row, notes: list[str]) -> ResNetLayout | None:
 
 def _parts(layout: ResNetLayout, image_size: tuple[int, int] | None) -> list[Part]:
     names = ["stem", *(f"stage {number}" for number in range(1, layout.stages + 1)), "head"]
-    what = [f"3x3 convolution, norm, {layout.activation}", *_stages_in_words(layout), "mean, linear"]
+    what = [_stem_in_words(layout), *_stages_in_words(layout), "mean, linear"]
     channels = [layout.stem_channels, *layout.channels, layout.classes]
     unknown = [None] * len(names)
     sizes = sizes_by_part(layout, image_size) if image_size else unknown
@@ -205,9 +205,23 @@ def _parts(layout: ResNetLayout, image_size: tuple[int, int] | None) -> list[Par
     return [Part(*row) for row in zip(names, what, channels, sizes, params_by_part(layout), flops, saved, strict=True)]
 
 
+def _stem_in_words(layout: ResNetLayout) -> str:
+    convolutions = counted(layout.stem_depth, "3x3 convolution") if layout.stem_depth > 1 else "3x3 convolution"
+    stride = ", stride 2" if layout.stem_stride == 2 else ""
+    return f"{convolutions}{stride}, norm, {layout.activation}"
+
+
 def _stages_in_words(layout: ResNetLayout) -> list[str]:
-    groups = f", groups {layout.groups}" if layout.groups > 1 else ""
-    common = groups + (f", squeeze {layout.squeeze}" if layout.squeeze else "")
+    common = "".join(
+        f", {words}"
+        for words, told in (
+            (f"groups {layout.groups}", layout.groups > 1),
+            (f"expansion {layout.expansion}", layout.expansion > 0),
+            (f"squeeze {layout.squeeze}", layout.squeeze > 0),
+            ("skips averaged", layout.skip_pool),
+        )
+        if told
+    )
     return [
         f"{counted(blocks, f'{layout.block} block')} {kernel}x{kernel}{', stride 2' if stride == 2 else ''}{common}"
         for blocks, kernel, stride in zip(layout.blocks, layout.kernels, layout.strides, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -19,12 +20,25 @@ class Ladder:
         """Epochs of a trial that is never stopped."""
         return self.rungs[-1]
 
+    def passing(self, there: int, arriving: float) -> float:
+        """How many of `arriving` trials pass a rung that `there` others reached, on average, if all are equally good.
+
+        The first one passes, and of m + 1 trials the last passes with probability (m - q (m - 1)) / (m + 1), where q is
+        the quantile: its place among them is any with the same probability. Harmonic numbers add this up over m.
+        """
+        if not arriving:
+            return 0.0
+        share = 1 / self.reduction_factor
+        early = (1 - 2 * share) * math.log((there + arriving + 0.5) / (there + 0.5))
+        first = 0.0 if there else share * min(1.0, arriving)
+        return min(arriving, share * arriving + early + first)
+
     def expected_epochs(self, trials: int) -> float:
-        """Epochs of `trials` trials together when exactly one of `reduction_factor` passes each rung."""
+        """Epochs of `trials` trials together, on average, if all are equally good."""
         total, before, alive = 0.0, 0, float(trials)
         for epochs in self.rungs:
             total += alive * (epochs - before)
-            before, alive = epochs, max(1.0, alive / self.reduction_factor)
+            before, alive = epochs, self.passing(0, alive)
         return total
 
     def confirmation_epochs(self, trials: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout, count_params
-from model_zoo.blocks import KINDS, BlockForm
+from model_zoo.blocks import KINDS, Form
 from model_zoo.complexity import (
     head_flops,
     head_params,
@@ -35,16 +35,12 @@ class LayoutBatch:
     """Blocks, channels, stride and kernel of every stage, (N, S, 4)."""
     stem_channels: Column
     """Widths of the stems, (N,)."""
-    skip_kernel: Column
-    """Kernel sides of the skip convolutions, (N,)."""
-    conv_bias: Column
-    """1 where convolutions have a bias, (N,)."""
     form: Column
-    """The forms of their blocks, as places in `forms`, (N,)."""
+    """Their forms, as places in `forms`, (N,)."""
     params: Column
     """Trainable parameters, (N,)."""
-    forms: tuple[BlockForm, ...]
-    """The forms of blocks, each once."""
+    forms: tuple[Form, ...]
+    """The forms, each once."""
     in_channels: int
     classes: int
 
@@ -65,8 +61,6 @@ class LayoutBatch:
             stages=column(lambda layout: layout.stages),
             cells=cells,
             stem_channels=column(lambda layout: layout.stem_channels),
-            skip_kernel=column(lambda layout: layout.skip_kernel),
-            conv_bias=column(lambda layout: layout.conv_bias),
             form=column(lambda layout: places[layout.form]),
             params=column(count_params),
             forms=forms,
@@ -86,11 +80,9 @@ class LayoutBatch:
             strides,
             kernels,
             int(self.stem_channels[i]),
-            int(self.skip_kernel[i]),
-            bool(self.conv_bias[i]),
-            self.in_channels,
-            self.classes,
-            *self.forms[self.form[i]],
+            in_channels=self.in_channels,
+            classes=self.classes,
+            **self.forms[self.form[i]]._asdict(),
         )
 
     def __iter__(self) -> Iterator[ResNetLayout]:
@@ -120,7 +112,8 @@ class LayoutBatch:
     def depth(self) -> Column:
         """Weighted layers on the longest path, (N,): stem, convolutions of the blocks, linear."""
         per_block = np.array([KINDS[form.block].layers for form in self.forms], dtype=np.int64)[self.form]
-        layers: Column = 2 + per_block * self.blocks.sum(axis=1, dtype=np.int64)
+        outside = np.array([1 + form.stem_depth for form in self.forms], dtype=np.int64)[self.form]
+        layers: Column = outside + per_block * self.blocks.sum(axis=1, dtype=np.int64)
         return layers
 
     def counted_params(self) -> Column:
@@ -135,7 +128,7 @@ class LayoutBatch:
         """Bytes of the activations of a float32 training step at its peak, per image of `image_size`, (N,)."""
         return self._by_form(lambda part, form: part._activation_bytes(image_size, form))
 
-    def _by_form(self, figure: Callable[[LayoutBatch, BlockForm], Column]) -> Column:
+    def _by_form(self, figure: Callable[[LayoutBatch, Form], Column]) -> Column:
         """A figure of every layout, computed for the layouts of each form together, (N,)."""
         places = np.unique(self.form).tolist()
         if len(places) == 1:
@@ -146,42 +139,41 @@ class LayoutBatch:
             found[mine] = figure(self.select(mine), self.forms[place])
         return found
 
-    def _counted_params(self, form: BlockForm) -> Column:
-        total: Column = stem_params(self.in_channels, self.stem_channels, self.conv_bias)
+    def _counted_params(self, form: Form) -> Column:
+        total: Column = stem_params(self.in_channels, self.stem_channels, form)
         c_in = self.stem_channels
         for blocks, width, stride, kernel, here in self._columns():
-            stage = stage_params(c_in, width, blocks, kernel, stride, self.skip_kernel, self.conv_bias, form)
+            stage = stage_params(c_in, width, blocks, kernel, stride, form)
             total = total + stage * here
             c_in = np.where(here, width, c_in)
         total += head_params(c_in, self.classes)
         return total
 
-    def _flops(self, image_size: tuple[int, int], form: BlockForm) -> Column:
-        pixels = np.array(pixels_by_level(image_size, self.cells.shape[1]), dtype=np.int64)
-        total: Column = stem_flops(self.in_channels, self.stem_channels, pixels[0])
-        c_in, level = self.stem_channels, np.zeros(len(self), dtype=np.int64)
-        for blocks, width, stride, kernel, here in self._columns():
-            before, level = pixels[level], level + (stride - 1) * here
-            stage = stage_flops(c_in, width, blocks, kernel, stride, self.skip_kernel, before, pixels[level], form)
+    def _flops(self, image_size: tuple[int, int], form: Form) -> Column:
+        _, of_stem, *areas = self.areas(image_size, form)
+        total: Column = stem_flops(self.in_channels, self.stem_channels, of_stem, form)
+        c_in, before = self.stem_channels, of_stem
+        for pixels, (blocks, width, stride, kernel, here) in zip(areas, self._columns(), strict=True):
+            stage = stage_flops(c_in, width, blocks, kernel, stride, before, pixels, form)
             total = total + stage * here
-            c_in = np.where(here, width, c_in)
+            c_in, before = np.where(here, width, c_in), pixels
         total += head_flops(c_in, self.classes)
         return total
 
-    def _activation_bytes(self, image_size: tuple[int, int], form: BlockForm) -> Column:
-        pixels = np.array(pixels_by_level(image_size, self.cells.shape[1]), dtype=np.int64)
-        level = np.zeros(len(self), dtype=np.int64)
-        widths, blocks, strides, areas = [], [], [], [pixels[level]]
-        for count, width, stride, _, here in self._columns():
-            level = level + (stride - 1) * here
-            widths.append(width)
-            blocks.append(count)
-            strides.append(stride)
-            areas.append(pixels[level])
+    def _activation_bytes(self, image_size: tuple[int, int], form: Form) -> Column:
+        blocks, widths, strides, _, _ = zip(*self._columns(), strict=True)
+        areas = self.areas(image_size, form)
         total: Column = activation_bytes(
-            self.in_channels, self.stem_channels, widths, blocks, strides, self.skip_kernel, self.classes, areas, form
+            self.in_channels, self.stem_channels, widths, blocks, strides, self.classes, areas, form
         )
         return total
+
+    def areas(self, image_size: tuple[int, int], form: Form) -> list[Column]:
+        """Pixels of the image, of the stem's output and of each stage's, for layouts of `form`, (N,) each."""
+        pixels = np.array(pixels_by_level(image_size, 1 + self.cells.shape[1]), dtype=np.int64)
+        first = np.full((len(self), 1), form.stem_stride - 1)
+        levels = np.cumsum(np.hstack([first, (self.strides - 1) * (self.blocks > 0)]), axis=1, dtype=np.int64)
+        return [np.full(len(self), pixels[0]), *pixels[levels].T]
 
     def select(self, places: NDArray[np.bool_] | NDArray[np.intp]) -> LayoutBatch:
         """The layouts where the mask (N,) is true, or those at the places (M,)."""
@@ -190,8 +182,6 @@ class LayoutBatch:
             stages=self.stages[places],
             cells=self.cells[places],
             stem_channels=self.stem_channels[places],
-            skip_kernel=self.skip_kernel[places],
-            conv_bias=self.conv_bias[places],
             form=self.form[places],
             params=self.params[places],
         )
@@ -220,8 +210,6 @@ def joined(batches: Sequence[LayoutBatch]) -> LayoutBatch:
             [np.pad(batch.cells, ((0, 0), (0, most - batch.cells.shape[1]), (0, 0))) for batch in batches]
         ),
         stem_channels=np.concatenate([batch.stem_channels for batch in batches]),
-        skip_kernel=np.concatenate([batch.skip_kernel for batch in batches]),
-        conv_bias=np.concatenate([batch.conv_bias for batch in batches]),
         form=np.concatenate([of_batch[batch.form] for of_batch, batch in zip(places, batches, strict=True)]),
         params=np.concatenate([batch.params for batch in batches]),
         forms=forms,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from model_zoo.complexity import head_flops, pixels_by_level, stem_flops
+from model_zoo.complexity import head_flops, stem_flops
 from model_zoo.memory import BYTES_PER_VALUE, head_peak, stem_saved, through_stages
 from search.layouts.batch import Column, LayoutBatch
 from search.layouts.filters import Filter
@@ -52,7 +52,8 @@ def figure_ends(index: LayoutIndex, window: Filter, image_size: Size) -> tuple[i
 def _front_ends(halves: JoinedHalves, figure: str, image_size: Size) -> tuple[Column, Column]:
     """For each front, the least and the most of a figure over its layouts inside the parameter window, (F,) each."""
     of_front, of_back = _HALVES[figure]
-    fronts = [(*of_front(it, image_size), (it.strides - 1).sum(axis=1)) for it in halves.front_batches()]
+    shrunk = halves.chain.form.stem_stride - 1
+    fronts = [(*of_front(it, image_size), shrunk + (it.strides - 1).sum(axis=1)) for it in halves.front_batches()]
     own, carried, levels = (np.concatenate(column) for column in zip(*fronts, strict=True))
     counts = np.diff(halves.ends, prepend=0)
     least, most = np.empty_like(own), np.empty_like(own)
@@ -83,7 +84,7 @@ def _front_depth(front: LayoutBatch, image_size: Size) -> tuple[Column, Column]:
 
 
 def _back_depth(back: LayoutBatch, image_size: Size) -> Column:
-    return back.depth - 2  # stem and linear layer are in the front's
+    return back.depth - 2  # a stem and the linear layer are in the front's
 
 
 def _front_flops(front: LayoutBatch, image_size: Size) -> tuple[Column, Column]:
@@ -98,8 +99,8 @@ def _back_flops(back: LayoutBatch, image_size: Size) -> Column:
 
 
 def _front_memory(front: LayoutBatch, image_size: Size) -> tuple[Column, Column]:
-    pixels = image_size[0] * image_size[1]
-    stem = stem_saved(front.in_channels, front.stem_channels, pixels, front.forms[0])
+    image, of_stem, *_ = front.areas(image_size, front.forms[0])
+    stem = stem_saved(front.in_channels, front.stem_channels, image, of_stem, front.forms[0])
     saved, peak, _ = _through(front, stem, image_size, to_end=False)
     return BYTES_PER_VALUE * (peak + front.classes + 2), BYTES_PER_VALUE * saved
 
@@ -111,12 +112,10 @@ def _back_memory(back: LayoutBatch, image_size: Size) -> Column:
 
 
 def _through(half: LayoutBatch, saved: Column, image_size: Size, *, to_end: bool) -> tuple[Column, Column, Column]:
-    pixels = np.array(pixels_by_level(image_size, half.cells.shape[1]), dtype=np.int64)
-    levels = np.cumsum(half.strides - 1, axis=1, dtype=np.int64)
-    areas = [np.full(len(half), pixels[0]), *(pixels[level] for level in levels.T)]
     widths, blocks, strides = (list(it.T.astype(np.int64)) for it in (half.channels, half.blocks, half.strides))
+    _, *areas = half.areas(image_size, half.forms[0])
     found: tuple[Column, Column, Column] = through_stages(
-        saved, half.stem_channels, widths, blocks, strides, half.skip_kernel, areas, half.forms[0], to_end=to_end
+        saved, half.stem_channels, widths, blocks, strides, areas, half.forms[0], to_end=to_end
     )
     return found
 

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.blocks import BlockForm
+from model_zoo.blocks import Form
 from model_zoo.complexity import head_params, stage_params, stem_params
 from model_zoo.widths import allows, allows_stem
 from search.errors import ConfigError
@@ -41,13 +41,11 @@ UNREACHABLE = 2**61
 
 @dataclass(frozen=True)
 class Chain:
-    """All layouts of `space` with `stages` stages, one skip kernel, one choice of biases and one form of blocks."""
+    """All layouts of `space` with `stages` stages and one form."""
 
     space: LayoutSpace
     stages: int
-    skip_kernel: int
-    conv_bias: bool
-    form: BlockForm
+    form: Form
 
     @cached_property
     def widths(self) -> NDArray[np.int64]:
@@ -101,9 +99,7 @@ class Chain:
     def stage_terms(self, stage: int, c_in: int) -> NDArray[np.int64]:
         """Parameters of each choice of a stage with `c_in` input channels, for every width, (W, C)."""
         blocks, stride, kernel = self.choices(stage).astype(np.int64)
-        terms: NDArray[np.int64] = stage_params(
-            c_in, self.widths[:, None], blocks, kernel, stride, self.skip_kernel, self.conv_bias, self.form
-        )
+        terms: NDArray[np.int64] = stage_params(c_in, self.widths[:, None], blocks, kernel, stride, self.form)
         return terms
 
     def terms_after(self, place: int) -> NDArray[np.int64]:
@@ -202,7 +198,7 @@ class Chain:
         largest = 0
         for place, width in enumerate(self.widths.tolist()):
             for stem in self.stems(width).values():  # all: a narrower stem may need a skip that the widest does not
-                most = stem_params(self.space.in_channels, stem, self.conv_bias)
+                most = stem_params(self.space.in_channels, stem, self.form)
                 most += self.stage_terms(0, stem)[place].max() + self.most_rest[1, place]
                 largest = max(largest, int(most))
         return min(self.space.max_params, largest)
@@ -233,8 +229,8 @@ class Chain:
 
 def chains(space: LayoutSpace) -> Iterator[Chain]:
     """The chains of a space that is not a list of layouts, without those that have no layout."""
-    for shared in itertools.product(space.stages, space.skip_kernels, space.conv_biases, space.forms):
-        chain = Chain(space, *shared)
+    for stages, form in itertools.product(space.stages, space.forms):
+        chain = Chain(space, stages, form)
         if chain.has_layouts:
             yield chain
 

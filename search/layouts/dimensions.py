@@ -7,14 +7,19 @@ multivariate samplers see one space. Choices are indices into their sorted lists
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import ResNetLayout
-from model_zoo.blocks import BlockForm
+from model_zoo.blocks import KINDS, Form, canonical
 from search.layouts.batch import LayoutBatch
+from search.layouts.lists import FORM_KEYS
 from search.layouts.space import LayoutSpace
+
+DIMENSIONS: Final[dict[str, str]] = {"skip_kernel": "skip", "conv_bias": "bias"}
+"""The dimensions of fields of a form that are not named as the field."""
 
 
 def layout_bounds(space: LayoutSpace) -> dict[str, tuple[int, int]]:
@@ -31,12 +36,8 @@ def layout_bounds(space: LayoutSpace) -> dict[str, tuple[int, int]]:
         bounds[f"stride_{i}"] = (0, len(space.first_strides if i == 1 else space.strides) - 1)
         bounds[f"kernel_{i}"] = (0, len(space.kernels) - 1)
     bounds["stem"] = (0, len(space.stem_channels) - 1)
-    bounds["skip"] = (0, len(space.skip_kernels) - 1)
-    bounds["bias"] = (0, len(space.conv_biases) - 1)
-    bounds["block"] = (0, len(space.block_types) - 1)
-    bounds["groups"] = (0, len(space.groups) - 1)
-    bounds["squeeze"] = (0, len(space.squeeze_ratios) - 1)
-    bounds["activation"] = (0, len(space.activations) - 1)
+    for name, key in FORM_KEYS.items():
+        bounds[DIMENSIONS.get(name, name)] = (0, len(getattr(space, key)) - 1)
     return {name: (low, high) for name, (low, high) in bounds.items() if low < high}
 
 
@@ -45,20 +46,21 @@ def layout_spans(space: LayoutSpace) -> dict[str, int]:
     return {name: high - low for name, (low, high) in layout_bounds(space).items()}
 
 
-def form_values(space: LayoutSpace, form: BlockForm) -> dict[str, int]:
-    """The values of the dimensions that describe the form of a layout's blocks."""
+def form_values(space: LayoutSpace, form: Form) -> dict[str, int]:
+    """The values of the dimensions that describe the form of a layout, without what its blocks do not read."""
+    unread = KINDS[form.block].unread
     return {
-        "block": space.block_types.index(form.block),
-        "groups": space.groups.index(form.groups),
-        "squeeze": space.squeeze_ratios.index(form.squeeze),
-        "activation": space.activations.index(form.activation),
+        DIMENSIONS.get(name, name): space.offered(key, form.block).index(getattr(form, name))
+        for name, key in FORM_KEYS.items()
+        if name not in unread
     }
 
 
 def encode_layout(space: LayoutSpace, layout: ResNetLayout) -> dict[str, int]:
     """The values of a layout that the space offers; `decode_layout` inverts it.
 
-    A missing stage gets the last width and the first stride and kernel, which have no effect.
+    A missing stage gets the last width and the first stride and kernel, which have no effect, as the first choice of
+    what its kind of block does not read has none.
     """
     optional = min(space.stages)
     values: dict[str, int] = {}
@@ -74,16 +76,14 @@ def encode_layout(space: LayoutSpace, layout: ResNetLayout) -> dict[str, int]:
     # A stem as wide as the first stage may be in the list twice, as 0 and by its width: the first place counts.
     stems = [stem or layout.channels[0] for stem in space.stem_channels]
     values["stem"] = stems.index(layout.stem_channels)
-    values["skip"] = space.skip_kernels.index(layout.skip_kernel)
-    values["bias"] = space.conv_biases.index(layout.conv_bias)
     values |= form_values(space, layout.form)
-    return {name: values[name] for name in layout_bounds(space)}
+    return {name: values.get(name, 0) for name in layout_bounds(space)}
 
 
 def encode_batch(space: LayoutSpace, batch: LayoutBatch) -> dict[str, NDArray[np.float64]]:
     """For each dimension, the values of a batch of layouts that the space offers, (N,), as `encode_layout` gives them.
 
-    The width, stride and kernel of a missing stage are NaN.
+    The width, stride and kernel of a missing stage are NaN, and so is what a kind of block does not read.
     """
     optional, stages = min(space.stages), batch.cells.shape[1]
     values: dict[str, NDArray[np.float64]] = {}
@@ -100,11 +100,9 @@ def encode_batch(space: LayoutSpace, batch: LayoutBatch) -> dict[str, NDArray[np
     stems = np.broadcast_to(np.array(space.stem_channels), (len(batch), len(space.stem_channels)))
     stems = np.where(stems > 0, stems, batch.channels[:, :1])
     values["stem"] = (stems == batch.stem_channels[:, None]).argmax(axis=1).astype(np.float64)
-    values["skip"] = np.searchsorted(space.skip_kernels, batch.skip_kernel).astype(np.float64)
-    values["bias"] = np.searchsorted(space.conv_biases, batch.conv_bias.astype(np.bool_)).astype(np.float64)
     of_forms = [form_values(space, form) for form in batch.forms]
-    for name in of_forms[0]:
-        values[name] = np.array([values_of[name] for values_of in of_forms], dtype=np.float64)[batch.form]
+    for name in (DIMENSIONS.get(name, name) for name in FORM_KEYS):
+        values[name] = np.array([of_form.get(name, np.nan) for of_form in of_forms], dtype=np.float64)[batch.form]
     return {name: values[name] for name in layout_bounds(space)}
 
 
@@ -123,18 +121,14 @@ def decode_layout(space: LayoutSpace, values: Mapping[str, int | float]) -> ResN
         return int(values.get(name, 0))
 
     channels = tuple(space.channels[chosen(f"width_{i}")] for i in numbers)
+    form = canonical(Form(*(getattr(space, key)[chosen(DIMENSIONS.get(n, n))] for n, key in FORM_KEYS.items())))
     return ResNetLayout(
         tuple(blocks + (lowest - 1 if i > optional else 0) for i, blocks in zip(numbers, present, strict=False)),
         channels,
         tuple((space.first_strides if i == 1 else space.strides)[chosen(f"stride_{i}")] for i in numbers),
         tuple(space.kernels[chosen(f"kernel_{i}")] for i in numbers),
         space.stem_channels[chosen("stem")] or channels[0],
-        space.skip_kernels[chosen("skip")],
-        space.conv_biases[chosen("bias")],
-        space.in_channels,
-        space.classes,
-        space.block_types[chosen("block")],
-        space.groups[chosen("groups")],
-        space.squeeze_ratios[chosen("squeeze")],
-        space.activations[chosen("activation")],
+        in_channels=space.in_channels,
+        classes=space.classes,
+        **form._asdict(),
     )

@@ -8,7 +8,8 @@ sample where the walk would take too long.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from search.layouts.bounds import walk_inside
 from search.layouts.chains import MAX_KEY_BITS, Chain, chains, require_countable
 from search.layouts.halves import back_keys, front_keys, matching_ranges
 from search.layouts.index import index_of_space, joined_halves
+from search.layouts.lists import FORM_KEYS
 from search.layouts.rejections import all_rejected
 from search.layouts.space import LayoutSpace
 
@@ -40,8 +42,7 @@ def count_combinations(space: LayoutSpace) -> int:
     """The number of layouts that keep the order of channels, whatever their parameters and the fit of their blocks."""
     if space.layouts:
         return len(space.listed_layouts)
-    names = ("block_types", "groups", "squeeze_ratios", "activations")
-    plain = space.model_copy(update={name: (choice,) for name, choice in zip(names, PLAIN, strict=True)})
+    plain = space.model_copy(update={key: (getattr(PLAIN, name),) for name, key in FORM_KEYS.items()})
     return len(space.forms) * count_total(plain)
 
 
@@ -50,11 +51,11 @@ def count_in_window(space: LayoutSpace) -> int:
     if space.layouts:
         return index_of_space(space).count
     total = 0
-    for chain in _chains_of_one_activation(space):
+    for chain, alike in _distinct_chains(space):
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
-            total += int(matching_ranges(chain, front, back)[1].sum())
-    return total * len(space.activations)
+            total += alike * int(matching_ranges(chain, front, back)[1].sum())
+    return total
 
 
 def count_up_to(space: LayoutSpace, edges: Sequence[int]) -> list[int]:
@@ -63,18 +64,24 @@ def count_up_to(space: LayoutSpace, edges: Sequence[int]) -> list[int]:
         params = np.concatenate([batch.params for batch in index_of_space(space).walk()] or [np.zeros(0, np.int64)])
         return [int((params <= edge).sum()) for edge in edges]
     totals = [0] * len(edges)
-    for chain in _chains_of_one_activation(space):
+    for chain, alike in _distinct_chains(space):
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
             for i, edge in enumerate(edges):
-                totals[i] += int(matching_ranges(chain, front, back, most=edge)[1].sum())
-    return [total * len(space.activations) for total in totals]
+                totals[i] += alike * int(matching_ranges(chain, front, back, most=edge)[1].sum())
+    return totals
 
 
-def _chains_of_one_activation(space: LayoutSpace) -> Iterator[Chain]:
-    """The chains with the first activation; other activations have the same parameters."""
+def _distinct_chains(space: LayoutSpace) -> list[tuple[Chain, int]]:
+    """One chain of each group whose layouts have the same parameters, with the number of chains in the group."""
     require_countable(space)
-    return chains(space.model_copy(update={"activations": space.activations[:1]}))
+    first: dict[Hashable, Chain] = {}
+    groups = Counter[Hashable]()
+    for chain in chains(space):
+        group = (chain.stages, chain.form.counted)
+        first.setdefault(group, chain)
+        groups[group] += 1
+    return [(chain, groups[group]) for group, chain in first.items()]
 
 
 def ends_in_window(space: LayoutSpace) -> tuple[ResNetLayout, ResNetLayout] | None:
@@ -147,7 +154,8 @@ def require_feasible(space: LayoutSpace) -> None:
         raise EmptySpaceError(all_rejected(space))
     if not count_total(space):
         raise EmptySpaceError(
-            f"block_types, groups, squeeze_ratios: no layout can be built ({_misfit(space)}); change them or channels"
+            "block_types, groups, squeeze_ratios, expansions, stem_depths: no layout can be built "
+            f"({_misfit(space)}); change them or channels"
         )
     below, above = (_nearest_outside(space, side) for side in ("below", "above"))
     if below is None:

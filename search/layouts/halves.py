@@ -17,7 +17,7 @@ def front_keys(chain: Chain) -> list[Keys]:
     partial: list[list[Partial]] = [[] for _ in chain.widths]
     for place, width in enumerate(chain.widths.tolist()):
         for stem_place, stem in chain.stems(width).items():
-            params = stem_params(chain.space.in_channels, stem, chain.conv_bias) + chain.stage_terms(0, stem)[place]
+            params = stem_params(chain.space.in_channels, stem, chain.form) + chain.stage_terms(0, stem)[place]
             codes = stem_place * chain.digits(0) + _digits_at(chain, 0, place)
             _keep(chain, partial[place], params, codes, chain.least_rest[1, place], chain.most_rest[1, place])
     for stage in range(1, chain.cut):

@@ -91,13 +91,16 @@ class JoinedHalves:
             yield _batch(self.chain, cells, self._codes(keys), np.zeros(len(keys), dtype=np.int64))
 
     def back_batches(self) -> Iterator[LayoutBatch]:
-        """The backs as layouts of their stages after a stem of the width where the halves meet, as `front_batches`."""
+        """The backs as layouts of their stages after a plain stem as wide as where the halves meet, as
+        `front_batches`.
+        """
         met = int(next(self.front_batches()).channels[0, -1])
+        forms = (self.chain.form._replace(stem_depth=1, stem_stride=1),)
         for start in range(0, len(self.back), BATCH):
             keys = self.back[start : start + BATCH]
             cells = self._decoded(keys, range(self.chain.cut, self.chain.stages))
             batch = _batch(self.chain, cells, np.zeros_like(keys), np.zeros(len(keys), dtype=np.int64))
-            yield dataclasses.replace(batch, stem_channels=np.full(len(keys), met, dtype=np.int64))
+            yield dataclasses.replace(batch, stem_channels=np.full(len(keys), met, dtype=np.int64), forms=forms)
 
     def codes(self, fronts: Column, backs: Column) -> tuple[Keys, Keys]:
         """The codes of the fronts and backs at these places, (N,) each."""
@@ -150,8 +153,6 @@ def _batch(chain: Chain, cells: NDArray[np.int32], fronts: Keys, params: Column)
         np.full(len(cells), cells.shape[1], dtype=np.int64),
         cells,
         np.where(stems > 0, stems, cells[:, 0, 1]),
-        np.full(len(cells), chain.skip_kernel, dtype=np.int64),
-        np.full(len(cells), int(chain.conv_bias), dtype=np.int64),
         np.zeros(len(cells), dtype=np.int64),
         params,
         (chain.form,),
@@ -175,16 +176,16 @@ def joined_halves(chain: Chain) -> Iterator[JoinedHalves]:
 class ChainIndex:
     """The numbered layouts of a space made of choices.
 
-    Their order: stages, skip kernel, biases, block, groups, squeeze, activation, the width in the middle, the front's
-    parameters, its choices, the layout's parameters, the back's choices.
+    Their order: stages, the fields of the form, the width in the middle, the front's parameters, its choices, the
+    layout's parameters, the back's choices.
     """
 
     def __init__(self, space: LayoutSpace) -> None:
         self.space = space
-        met: dict[Hashable, list[JoinedHalves]] = {}  # activations have no parameters, so their chains share halves
+        met: dict[Hashable, list[JoinedHalves]] = {}  # chains that differ in what has no parameters share halves
         self.joined_halves: list[JoinedHalves] = []
         for chain in chains(space):
-            shared = (chain.stages, chain.skip_kernel, chain.conv_bias, chain.form._replace(activation=""))
+            shared = (chain.stages, chain.form.counted)
             if shared not in met:
                 met[shared] = list(joined_halves(chain))
             self.joined_halves += [dataclasses.replace(meeting, chain=chain) for meeting in met[shared]]

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from model_zoo import PRESETS, LayoutError, ResNetLayout
 from model_zoo.blocks import ACTIVATIONS, KINDS
+
+FORM_KEYS: Final[dict[str, str]] = {
+    "skip_kernel": "skip_kernels",
+    "conv_bias": "conv_biases",
+    "block": "block_types",
+    "groups": "groups",
+    "squeeze": "squeeze_ratios",
+    "activation": "activations",
+    "expansion": "expansions",
+    "skip_pool": "skip_pools",
+    "stem_depth": "stem_depths",
+    "stem_stride": "stem_strides",
+}
+"""For each field of a form, the key of a space that lists its choices."""
 
 
 def read_layouts(given: Any) -> list[ResNetLayout]:
@@ -53,10 +68,11 @@ def hull(layouts: list[ResNetLayout]) -> dict[str, Any]:
         "stem_channels": sorted(
             {0 if layout.stem_channels == layout.channels[0] else layout.stem_channels for layout in layouts}
         ),
-        "skip_kernels": sorted({layout.skip_kernel for layout in layouts}),
-        "conv_biases": sorted({layout.conv_bias for layout in layouts}),
-        "block_types": [block for block in KINDS if any(layout.block == block for layout in layouts)],
-        "groups": sorted({layout.groups for layout in layouts}),
-        "squeeze_ratios": sorted({layout.squeeze for layout in layouts}),
-        "activations": [name for name in ACTIVATIONS if any(layout.activation == name for layout in layouts)],
+        **{key: in_order({getattr(layout, name) for layout in layouts}) for name, key in FORM_KEYS.items()},
     }
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """The distinct values, kinds of blocks and activations in the order of their tables, others ascending."""
+    named = [*KINDS, *ACTIVATIONS]
+    return sorted(set(values), key=lambda value: named.index(value) if value in named else value)

@@ -102,7 +102,7 @@ def make_report(space: LayoutSpace, samples: int, seed: int) -> SpaceReport:
     below = count_in_window(space.model_copy(update={"min_params": 0, "max_params": space.min_params - 1}))
     removed = [
         Removal(f"channel_order = {space.channel_order}", total - ordered, 0.0),
-        Removal("block_types, groups, squeeze_ratios that do not fit the widths", ordered - fitting, 0.0),
+        Removal("choices of blocks and stem that do not fit the widths", ordered - fitting, 0.0),
         Removal(f"min_params = {space.min_params:,}", below, 0.0),
         Removal(f"max_params = {space.max_params:,}", fitting - below - within, 0.0),
     ]

@@ -12,12 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ImportString
 from pydantic_core import PydanticKnownError
 
 from model_zoo import ResNetLayout, count_params
-from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, BlockForm
+from model_zoo.blocks import DEFAULT_KIND, KINDS, Form, canonical
 from model_zoo.layout import either
 from search.errors import PredicateError
 from search.layouts.batch import LayoutBatch
 from search.layouts.filters import Filter
-from search.layouts.lists import hull, read_layouts, read_list
+from search.layouts.lists import FORM_KEYS, hull, in_order, read_layouts, read_list
 from search.layouts.predicates import imported_predicate
 
 Count = Annotated[int, Field(ge=1)]
@@ -56,7 +56,7 @@ class LayoutSpace(BaseModel):
     """Strides a stage after the first may have."""
     first_strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (1,)
     """Strides the first stage may have."""
-    kernels: tuple[Literal[3, 5], ...] = (3,)
+    kernels: tuple[Literal[3, 5, 7], ...] = (3,)
     """Kernel sizes a stage may have."""
     stem_channels: tuple[Annotated[int, Field(ge=0, le=2**16)], ...] = (0,)
     """Widths the stem may have; 0 stands for the width of the first stage."""
@@ -74,6 +74,14 @@ class LayoutSpace(BaseModel):
     """Reduction ratios of squeeze-and-excitation, 0 for none; layouts with a width below the ratio are left out."""
     activations: tuple[Literal["relu", "silu", "gelu", "leaky-relu"], ...] = ("relu",)
     """Activation functions; a network uses the same one throughout."""
+    expansions: tuple[Annotated[int, Field(ge=0, le=64)], ...] = (0,)
+    """Ratios of wide to narrow channels inside bottleneck and inverted blocks; 0 for the kind's own, 4 and 6."""
+    skip_pools: tuple[bool, ...] = (False,)
+    """Whether a 2x2 average takes the stride of a skip convolution, as in ResNet-D."""
+    stem_depths: tuple[Literal[1, 2, 3], ...] = (1,)
+    """Numbers of 3x3 convolutions in the stem; all but the last have half of its channels, as in ResNet-C."""
+    stem_strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (1,)
+    """Strides the first convolution of the stem may have."""
     layouts: tuple[str, ...] = ()
     """Search only these layouts, in place of all the choices above: preset names, or ids such as 3-5-3x64-128-256.
     Their min_params is 0 by default."""
@@ -121,15 +129,13 @@ class LayoutSpace(BaseModel):
         return imported_predicate(given) if isinstance(given, str) else given
 
     @field_validator(
-        *("stages", "channels", "strides", "first_strides", "kernels", "stem_channels", "skip_kernels", "conv_biases"),
-        *("block_types", "groups", "squeeze_ratios", "activations"),
+        *("stages", "channels", "strides", "first_strides", "kernels", "stem_channels"), *FORM_KEYS.values()
     )
     @classmethod
     def _choices(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
             raise ValueError("the list is empty; give at least one value")
-        named = [*KINDS, *ACTIVATIONS]
-        return tuple(sorted(set(values), key=lambda value: named.index(value) if value in named else value))
+        return tuple(in_order(values))
 
     @model_validator(mode="after")
     def _windows(self) -> LayoutSpace:
@@ -155,10 +161,10 @@ class LayoutSpace(BaseModel):
         return tuple(read_list(self.layouts, self.in_channels, self.classes))
 
     @property
-    def forms(self) -> tuple[BlockForm, ...]:
-        """Every form that the blocks of a layout may have, whether it fits the widths or not."""
-        chosen = itertools.product(self.block_types, self.groups, self.squeeze_ratios, self.activations)
-        return tuple(itertools.starmap(BlockForm, chosen))
+    def forms(self) -> tuple[Form, ...]:
+        """Every form that a layout may have, once, whether it fits the widths or not."""
+        chosen = itertools.product(*(getattr(self, key) for key in FORM_KEYS.values()))
+        return tuple(dict.fromkeys(canonical(Form(*choices)) for choices in chosen))
 
     @property
     def filters(self) -> tuple[Filter, ...]:
@@ -201,13 +207,10 @@ class LayoutSpace(BaseModel):
             "strides": (set(layout.strides[1:]), self.strides),
             "kernels": (set(layout.kernels), self.kernels),
             "stem_channels": ({layout.stem_channels}, {stem or layout.channels[0] for stem in self.stem_channels}),
-            "skip_kernels": ({layout.skip_kernel}, self.skip_kernels),
-            "conv_biases": ({layout.conv_bias}, self.conv_biases),
-            "block_types": ({layout.block}, self.block_types),
-            "groups": ({layout.groups}, self.groups),
-            "squeeze_ratios": ({layout.squeeze}, self.squeeze_ratios),
-            "activations": ({layout.activation}, self.activations),
         }
+        for name, key in FORM_KEYS.items():
+            if name not in KINDS[layout.block].unread:
+                wanted[key] = {getattr(layout, name)}, self.offered(key, layout.block)
         for key, (needed, offered) in wanted.items():
             if lacking := needed.difference(offered):
                 yield f"add {', '.join(map(str, sorted(lacking))).lower()} to space.{key}"
@@ -216,6 +219,13 @@ class LayoutSpace(BaseModel):
             yield f"set space.blocks to [{min(lowest, *layout.blocks)}, {max(highest, *layout.blocks)}]"
         if not self._in_order(layout.channels):
             yield "set space.channel_order to free"
+
+    def offered(self, key: str, block: str) -> tuple[Any, ...]:
+        """The choices of a key of `FORM_KEYS` for a kind of block, whose own expansion 0 stands for."""
+        choices: tuple[Any, ...] = getattr(self, key)
+        if key != FORM_KEYS["expansion"]:
+            return choices
+        return tuple(choice or KINDS[block].expansion for choice in choices)
 
     def accepts(self, layout: ResNetLayout) -> bool:
         """Whether the predicate and all windows other than that of parameters accept `layout`."""

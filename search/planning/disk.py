@@ -9,13 +9,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from model_zoo import ResNetLayout
-from model_zoo.blocks import BlockForm
+from model_zoo.blocks import Form
 from model_zoo.complexity import (
     head_params,
     outer_param_tensors,
     stage_norms,
     stage_param_tensors,
     stage_params,
+    stem_norms,
     stem_params,
 )
 from results import RunState
@@ -95,7 +96,7 @@ def largest_checkpoint(config: RunConfig) -> int:
 
 
 def _corner(space: LayoutSpace) -> ResNetLayout:
-    """The layout with the largest value of every field, feasible or not; its blocks are plain."""
+    """The layout with the largest value of every field but those of its form, feasible or not."""
     stages, width = max(space.stages), max(space.channels)
     return ResNetLayout(
         (space.blocks[1],) * stages,
@@ -103,25 +104,23 @@ def _corner(space: LayoutSpace) -> ResNetLayout:
         (2,) * stages,  # so that each stage has a skip convolution
         (max(space.kernels),) * stages,
         max(width, *space.stem_channels),
-        max(space.skip_kernels),
-        max(space.conv_biases),
-        space.in_channels,
-        space.classes,
+        in_channels=space.in_channels,
+        classes=space.classes,
     )
 
 
-def _figures(corner: ResNetLayout, form: BlockForm, max_params: int) -> tuple[int, int, int, int]:
+def _figures(corner: ResNetLayout, form: Form, max_params: int) -> tuple[int, int, int, int]:
     """The most parameters, tensors of them, norms and channels of these that a layout of `form` in the budget has.
 
-    They are those of `corner` with its blocks in this form, whether they fit its widths or not.
+    They are those of `corner` in this form, whether its blocks fit its widths or not.
     """
-    c_in, bias = corner.stem_channels, corner.conv_bias
-    params = stem_params(corner.in_channels, c_in, bias) + head_params(corner.channels[-1], corner.classes)
-    tensors, norms, channels = outer_param_tensors(bias), 1, c_in
+    c_in = corner.stem_channels
+    params = stem_params(corner.in_channels, c_in, form) + head_params(corner.channels[-1], corner.classes)
+    tensors, (norms, channels) = outer_param_tensors(form), stem_norms(c_in, form)
     stages = zip(corner.channels, corner.blocks, corner.strides, corner.kernels, strict=True)
     for width, blocks, stride, kernel in stages:
-        params += stage_params(c_in, width, blocks, kernel, stride, corner.skip_kernel, bias, form)
-        tensors += stage_param_tensors(c_in, width, blocks, stride, bias, form)
+        params += stage_params(c_in, width, blocks, kernel, stride, form)
+        tensors += stage_param_tensors(c_in, width, blocks, stride, form)
         here, over = stage_norms(c_in, width, blocks, stride, form)
         norms, channels, c_in = norms + here, channels + over, width
     params = min(params, max_params)

@@ -62,7 +62,7 @@ class HalfDistances:
         self.space = space
         self.spans = layout_spans(space)
         self._kept: dict[int, Kept] = {}
-        """By the identity of the fronts, which chains that differ only in the activation share."""
+        """By the identity of the fronts, which chains that differ only in what has no parameters share."""
 
     def shared(self, index: ChainIndex, proposal: Proposal) -> list[tuple[float, int, JoinedHalves]]:
         """All joined halves with the squared distance that their layouts share and their chain's number, in order."""
@@ -120,12 +120,7 @@ class HalfDistances:
         """Squared distance along the dimensions in which all layouts of the chain are the same."""
         space = self.space
         absent = [f"blocks_{i}" for i in range(chain.stages + 1, max(space.stages) + 1)]
-        values = {
-            "skip": space.skip_kernels.index(chain.skip_kernel),
-            "bias": space.conv_biases.index(chain.conv_bias),
-            **form_values(space, chain.form),
-            **dict.fromkeys(absent, 0),
-        }
+        values = form_values(space, chain.form) | dict.fromkeys(absent, 0)
         return float(sum(self._away(name, np.array([value]), proposal)[0] for name, value in values.items()))
 
 

@@ -69,7 +69,7 @@ class Neighbours:
             limit = self._limit(measured, done, fronts)
             while waiting and waiting[0][0] <= limit + TIE:
                 shared, chain, halves = waiting.popleft()
-                key = id(halves.front)  # shared by chains that differ only in the activation
+                key = id(halves.front)  # shared by chains that differ only in what has no parameters
                 if key not in known:
                     known[key] = self._distances.of(halves, proposal)
                 front, back, nearest, least = known[key]

@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo import ResNetLayout, build, count_flops, count_params
 from model_zoo.blocks import ACTIVATIONS, KINDS
-from model_zoo.complexity import flops_by_part, params_by_part, sizes_by_part
+from model_zoo.complexity import count_norms, flops_by_part, params_by_part, sizes_by_part
 from tests.support.examples import examples, some_of
-from tests.support.zoo_fixtures import layouts
+from tests.support.zoo_fixtures import layouts, read_by
 
 IMAGE_SIZES = st.one_of(st.integers(1, 20), st.tuples(st.integers(1, 20), st.integers(1, 20)))
 
@@ -60,18 +60,30 @@ def test_each_part_has_the_parameters_and_the_size_of_its_module(
 
 
 FORMS = list(itertools.product(KINDS, (1, 2, 4), (0, 3, 16), ACTIVATIONS))
-REST = list(itertools.product((16, 24), (1, 2), (1, 3), (False, True)))
-"""Channels of the stem, stride of the first stage, kernel of a skip, whether convolutions have a bias."""
+REST = list(itertools.product((16, 24), (1, 2), (1, 3), (False, True), (0, 2), (1, 2, 3)))
+"""Channels of the stem, stride of the first stage, kernel of a skip, biases and averages, expansion, stem's depth."""
 
 
 @pytest.mark.parametrize(("block", "groups", "squeeze", "activation"), FORMS)
 def test_every_form_of_block_is_counted_as_built(block: str, groups: int, squeeze: int, activation: str) -> None:
-    for stem, stride, skip, bias in some_of(REST, FORMS.index((block, groups, squeeze, activation))):
+    for stem, stride, skip, flag, expansion, depth in some_of(REST, FORMS.index((block, groups, squeeze, activation))):
+        read = read_by(block, skip_kernel=skip, skip_pool=flag, groups=groups, expansion=expansion)
         layout = ResNetLayout(
-            (2, 1), (16, 32), (stride, 2), (3, 5), stem, skip, bias, 3, 10, block, groups, squeeze, activation
+            (2, 1),
+            (16, 32),
+            (stride, 2),
+            (3, 7),
+            stem,
+            conv_bias=flag,
+            squeeze=squeeze,
+            activation=activation,
+            stem_depth=depth,
+            stem_stride=stride,
+            **read,
         )
         network = build(layout)
         assert count_params(layout) == sum(p.numel() for p in network.parameters())
+        assert count_norms(layout)[0] == sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
         assert count_flops(layout, (5, 8)) == counted_flops(network, layout, 5, 8)
 
 
@@ -83,6 +95,26 @@ def test_resnet_50_and_its_squeeze_have_their_published_parameters(squeeze: int,
     )
     assert count_params(layout) == published - (7 * 7 - 3 * 3) * 3 * 64
     assert layout.depth == 50
+
+
+def test_resnext_50_has_its_published_parameters() -> None:
+    """ResNeXt-50 32x4d as in torchvision, but for the stem."""
+    layout = ResNetLayout(
+        *((3, 4, 6, 3), (256, 512, 1024, 2048)),
+        **{"stem_channels": 64, "classes": 1000, "block": "bottleneck", "groups": 32, "expansion": 2},
+    )
+    assert count_params(layout) == 25_028_904 - (7 * 7 - 3 * 3) * 3 * 64
+
+
+def test_resnet_50_d_has_its_published_parameters_and_depth() -> None:
+    """ResNet-50-D as in timm: a stem of 3x3 to 32, 32 and 64 channels, and averages in front of its skips."""
+    layout = ResNetLayout(
+        *((3, 4, 6, 3), (256, 512, 1024, 2048)),
+        **{"stem_channels": 64, "classes": 1000, "block": "bottleneck"},
+        **{"skip_pool": True, "stem_depth": 3, "stem_stride": 2},
+    )
+    assert count_params(layout) == 25_576_264
+    assert layout.depth == 52
 
 
 def test_the_default_image_is_32_by_32() -> None:

@@ -13,9 +13,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo import LayoutError, ResNetLayout, build, count_activation_bytes, count_flops, count_params
-from model_zoo.blocks import DEFAULT_KIND, KINDS, BlockForm
-from model_zoo.complexity import count_norms, count_param_tensors, stage_flops, stage_params
-from model_zoo.memory import BYTES_PER_VALUE, stage_peak, stage_saved
+from model_zoo.blocks import DEFAULT_KIND, KINDS, Form, canonical
+from model_zoo.complexity import (
+    count_norms,
+    count_param_tensors,
+    stage_flops,
+    stage_params,
+    stem_flops,
+    stem_params,
+)
+from model_zoo.memory import BYTES_PER_VALUE, stage_peak, stage_saved, stem_saved
 from model_zoo.widths import allows, allows_stem
 from tests.support.cli import ROOT
 from tests.support.memory_fixtures import IGNORED, measured_bytes, saved_bytes, saved_values
@@ -144,26 +151,29 @@ def test_columns_count_as_single_stages_do(block: str, activation: str) -> None:
     c_in, width = 8 * draw.integers(1, 20, (2, 50))
     c_in[::3] = width[::3]
     blocks, pixels = draw.integers(1, 9, 50), draw.integers(1, 300, 50)
-    stride, skip_kernel, kernel = draw.choice([1, 2], 50), draw.choice([1, 3], 50), draw.choice([3, 5], 50)
+    stride, kernel = draw.choice([1, 2], 50), draw.choice([3, 5, 7], 50)
     pixels_in = np.where(stride == 1, pixels, 3 * pixels)
-    form = BlockForm(block, 2, 4, activation)
+    form = canonical(Form(3, True, block, 2, 4, activation, skip_pool=True, stem_depth=3))
     last = draw.integers(0, 2, 50)
     for figure, columns in (
-        (stage_params, (c_in, width, blocks, kernel, stride, skip_kernel, last, form)),  # biases in half of them
-        (stage_flops, (c_in, width, blocks, kernel, stride, skip_kernel, pixels_in, pixels, form)),
-        (stage_saved, (c_in, width, blocks, stride, skip_kernel, pixels_in, pixels, form, last)),
-        (stage_peak, (c_in, width, blocks, stride, skip_kernel, pixels_in, pixels, form, last)),
+        (stem_params, (c_in, width, form)),
+        (stem_flops, (c_in, width, pixels, form)),
+        (stem_saved, (c_in, width, pixels_in, pixels, form)),
+        (stage_params, (c_in, width, blocks, kernel, stride, form)),
+        (stage_flops, (c_in, width, blocks, kernel, stride, pixels_in, pixels, form)),
+        (stage_saved, (c_in, width, blocks, stride, pixels_in, pixels, form, last)),
+        (stage_peak, (c_in, width, blocks, stride, pixels_in, pixels, form, last)),
     ):
         counted = figure(*columns)  # type: ignore[operator]
         assert counted.dtype == np.int64
-        rows = [[x if isinstance(x, BlockForm) else int(x[i]) for x in columns] for i in range(50)]  # type: ignore[index]
+        rows = [[x if isinstance(x, Form) else int(x[i]) for x in columns] for i in range(50)]  # type: ignore[index]
         assert counted.tolist() == [figure(*row) for row in rows]  # type: ignore[operator]
 
 
 def test_a_new_kind_says_which_widths_it_allows() -> None:
-    assert [allows(BlockForm("toy", groups=4), width) for width in (4, 6, 8)] == [True, False, True]
-    assert not allows_stem(BlockForm("toy", groups=4), 6)
-    assert allows(BlockForm("wide", groups=4), 6)
-    assert not allows(BlockForm("wide", squeeze=8), 6)
+    assert [allows(Form(block="toy", groups=4), width) for width in (4, 6, 8)] == [True, False, True]
+    assert not allows_stem(Form(block="toy", groups=4), 6)
+    assert allows(Form(block="wide", groups=4), 6)
+    assert not allows(Form(block="wide", squeeze=8), 6)
     with pytest.raises(LayoutError, match=r"^groups: 4 does not divide the 6 channels; use a divisor$"):
         ResNetLayout((1, 1), (6, 8), block="toy", groups=4)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ PER_STAGE_LIMITS = {
     "blocks": ([1, 0], "whole numbers of at least 1"),
     "channels": ([8, -8], "whole numbers of at least 1"),
     "strides": ([1, 3], "1 or 2"),
-    "kernels": ([3, 4], "3 or 5"),
+    "kernels": ([3, 4], "3, 5 or 7"),
 }
 SINGLE_LIMITS = {
     "stem_channels": (-1, "a whole number of at least 0"),
@@ -25,10 +26,14 @@ SINGLE_LIMITS = {
     "conv_bias": (1, "true or false"),
     "in_channels": (0, "a whole number of at least 1"),
     "classes": (1, "a whole number of at least 2"),
-    "block": ("wide", "basic, preactivation or bottleneck"),
+    "block": ("wide", "basic, preactivation, bottleneck, separable, blueprint or inverted"),
     "groups": (0, "a whole number of at least 1"),
     "squeeze": (-1, "a whole number of at least 0"),
     "activation": ("tanh", "relu, silu, gelu or leaky-relu"),
+    "expansion": (-1, "a whole number of at least 0"),
+    "skip_pool": (1, "true or false"),
+    "stem_depth": (4, "1, 2 or 3"),
+    "stem_stride": (3, "1 or 2"),
 }
 
 
@@ -53,8 +58,8 @@ def test_a_single_value_outside_its_range_is_named_with_its_limit(name: str, val
 @pytest.mark.parametrize("name", [*PER_STAGE_LIMITS, *SINGLE_LIMITS])
 @pytest.mark.parametrize("value", ["two", None, 1.0, True])
 def test_a_value_of_another_type_is_a_layout_error_in_every_field(name: str, value: object) -> None:
-    if name == "conv_bias" and value is True:
-        assert ResNetLayout.from_dict(fields(conv_bias=True)).conv_bias
+    if name in ("conv_bias", "skip_pool") and value is True:
+        assert getattr(ResNetLayout.from_dict(fields(**{name: True})), name)
         return
     for given_value in [value, [value, value]] if name in PER_STAGE_LIMITS else [value]:
         with pytest.raises(LayoutError, match=f"^{name}: .*{value!r}.*; use "):
@@ -76,7 +81,7 @@ def test_all_problems_are_listed_at_once_and_none_twice() -> None:
         "strides: 3 given",
         "use 1 or 2",
         "kernels: 4 given",
-        "use 3 or 5",
+        "use 3, 5 or 7",
         "stem_channels: -1 given",
         "use a whole number of at least 0",
         "skip_kernel: 2 given",
@@ -88,7 +93,7 @@ def test_all_problems_are_listed_at_once_and_none_twice() -> None:
         "classes: 1 given",
         "use a whole number of at least 2",
         "block: '' given",
-        "use basic, preactivation or bottleneck",
+        "use basic, preactivation, bottleneck, separable, blueprint or inverted",
         "groups: 0 given",
         "use a whole number of at least 1",
         "squeeze: -1 given",
@@ -102,6 +107,13 @@ def test_all_problems_are_listed_at_once_and_none_twice() -> None:
     ("changed", "problems"),
     [
         ({"groups": 3}, ["groups: 3 does not divide the 8 channels", "groups: 3 does not divide the 16 channels"]),
+        ({"expansion": 2}, ["expansion: 2 given; basic blocks have none, so use 0"]),
+        ({"block": "separable", "groups": 2}, ["groups: 2 given; separable blocks have none, so use 1"]),
+        ({"block": "inverted", "skip_kernel": 3}, ["skip_kernel: 3 given; inverted blocks have none, so use 1"]),
+        (
+            {"stem_depth": 3, "stem_channels": 1},
+            ["stem_channels: 1 given; a stem of 3 convolutions needs at least 2"],
+        ),
         ({"groups": 8, "stem_channels": 12}, ["groups: 8 does not divide the 12 channels of the stem"]),
         (
             {"groups": 4, "block": "bottleneck", "stem_channels": 6},
@@ -120,7 +132,7 @@ def test_fields_that_do_not_fit_each_other_are_all_named(changed: dict[str, Any]
         ResNetLayout.from_dict({"blocks": [1, 1], "channels": [8, 16]} | changed)
     for problem in problems:
         assert problem in str(caught.value)
-    assert sum(str(caught.value).count(f"{name}: ") for name in ("channels", "groups", "squeeze")) == len(problems)
+    assert len(re.findall(r"(?:^|; )\w+: ", str(caught.value))) == len(problems)
 
 
 def test_a_bottleneck_has_a_quarter_of_its_width_inside_and_counts_three_layers() -> None:
@@ -227,7 +239,7 @@ def test_a_part_that_is_none_of_an_identifier_is_refused(extra: str) -> None:
         ("1-1x8-8+kernel3", "kernels: 1 values for 2 stages; give one per stage"),
         ("1-1x8-8+bias2", "conv_bias: 2 given; use true or false"),
         ("1-1x8-8+skip2", "skip_kernel: 2 given; use 1 or 3"),
-        ("1-1x8-8+blockwide", "block: 'wide' given; use basic, preactivation or bottleneck"),
+        ("1-1x8-8+blockwide", f"block: 'wide' given; use {SINGLE_LIMITS['block'][1]}"),
         ("1-1x8-8+squeeze16", "squeeze: 16 exceeds the 8 channels of a stage; use at most 8"),
     ],
 )

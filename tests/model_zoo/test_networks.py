@@ -17,7 +17,7 @@ from model_zoo import ResNetLayout, build
 from model_zoo.blocks import ACTIVATIONS, KINDS
 from model_zoo.blocks.parts import SqueezeExcitation
 from tests.support.examples import examples
-from tests.support.zoo_fixtures import layouts
+from tests.support.zoo_fixtures import layouts, read_by
 
 TENSORS = ("weight", "bias")
 
@@ -37,7 +37,8 @@ def test_images_of_any_size_give_one_row_of_logits_each(
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("block", list(KINDS))
 def test_every_parameter_takes_part(block: str, activation: str, squeeze: int) -> None:
-    layout = ResNetLayout((2, 1), (4, 8), kernels=(3, 5), stem_channels=6, skip_kernel=3, block=block, squeeze=squeeze)
+    read = read_by(block, skip_kernel=3)
+    layout = ResNetLayout((2, 1), (8, 16), kernels=(3, 5), stem_channels=6, stem_depth=2, squeeze=squeeze, **read)
     network = build(dataclasses.replace(layout, activation=activation))
     network(torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))).square().sum().backward()
     for name, parameter in network.named_parameters():
@@ -94,6 +95,53 @@ def test_a_squeeze_is_that_of_torchvision(activation: str) -> None:
     torch.testing.assert_close(ours(images(2, 12, 5, 7)), theirs(images(2, 12, 5, 7)))
 
 
+@pytest.mark.parametrize(("block", "space"), [("separable", 0), ("blueprint", 1)])
+def test_a_separable_network_is_the_preactivation_one_with_its_convolutions_divided(block: str, space: int) -> None:
+    """Depthwise and then 1x1, or the other way round, in the place of each kxk convolution, nothing between."""
+    network = build(ResNetLayout((2, 1), (4, 8), kernels=(3, 5), block=block)).eval()
+    scale = 1 / math.sqrt(1 + 1e-5)  # of fresh norms
+    weights = {name: value for name, value in network.named_parameters() if value.dim() == 4}
+    x = images(2, 3, 8, 8)
+
+    with torch.inference_mode():
+        y = F.relu(scale * F.conv2d(x, weights["stem.conv.weight"], padding=1))
+        for place, stride in (("stages.0.0", 1), ("stages.0.1", 1), ("stages.1.0", 2)):
+            a = y if place == "stages.0.0" else F.relu(scale * y)
+            side = F.conv2d(a, weights[f"{place}.skip.conv.weight"], stride=stride) if stride == 2 else y
+            z = a
+            for number in (1, 2):
+                for half in (0, 1):
+                    weight, of_space = weights[f"{place}.conv{number}.{half}.weight"], half == space
+                    z = F.conv2d(
+                        z,
+                        weight,
+                        stride=stride if of_space and number == 1 else 1,
+                        padding=weight.shape[2] // 2,
+                        groups=len(weight) if of_space else 1,
+                    )
+                z = F.relu(scale * z) if number == 1 else z
+            y = z + side
+        expected = F.relu(scale * y).mean((2, 3)) @ network.head.weight.T
+        torch.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize(("width", "stride"), [(8, 1), (12, 1), (8, 2)])
+def test_an_inverted_block_is_that_of_torchvision(width: int, stride: int) -> None:
+    layout = ResNetLayout((1, 1), (width, 8), (stride, 1), stem_channels=8, block="inverted", expansion=3)
+    ours = build(layout).stages[0][0]
+    theirs = torchvision.models.mobilenetv2.InvertedResidual(8, width, stride, 3)
+    for path in (theirs.conv[0], theirs.conv[1]):
+        path[2] = nn.ReLU()  # in the place of ReLU6
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    torch.testing.assert_close(ours(images(2, 8, 9, 7)), theirs(images(2, 8, 9, 7)))
+
+
+def test_depthwise_filters_start_as_those_of_one_channel() -> None:
+    network = build(ResNetLayout((1, 1), (512, 512), kernels=(5, 3), block="inverted", expansion=4))
+    for block, kernel in ((network.stages[0][0], 5), (network.stages[1][0], 3)):
+        assert block.depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / kernel**2), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("activation", "function"), [("relu", F.relu), ("silu", F.silu), ("gelu", F.gelu), ("leaky-relu", F.leaky_relu)]
 )
@@ -124,7 +172,10 @@ def test_gradients_are_those_of_finite_differences(block: str, activation: str) 
     assert torch.autograd.gradcheck(network, (x,), eps=1e-7, atol=1e-4)
 
 
-@pytest.mark.parametrize(("block", "groups"), list(itertools.product(KINDS, (1, 2, 8))))
+@pytest.mark.parametrize(
+    ("block", "groups"),
+    [(block, groups) for block in KINDS for groups in (1, 2, 8) if groups == 1 or KINDS[block].grouped],
+)
 def test_grouped_gradients_are_the_same_in_either_memory_format(block: str, groups: int) -> None:
     widths = (32, 64) if block == "bottleneck" else (8, 16)
     network = build(ResNetLayout((2, 1), widths, block=block, groups=groups, squeeze=4))
@@ -180,5 +231,6 @@ def test_the_seed_decides_the_weights_and_the_global_generator_is_left_alone(lay
     torch.rand(3)
     again, other = build(layout, seed).state_dict(), build(layout, seed + 1).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["stem.conv.weight"], other["stem.conv.weight"])
+    stem = next(name for name in first if name.startswith("stem.") and name.endswith("conv.weight"))
+    assert not torch.equal(first[stem], other[stem])
     assert not torch.equal(first["head.weight"], other["head.weight"])

@@ -12,6 +12,7 @@ from results import rank_trials, read_record, write_tables
 from results.console import run_app
 from results.record.compacted_file import COMPACTED_NAME
 from results.record.record import Record
+from results.record.tables import SCHEMA_KEY, TRIALS_SCHEMA
 from results.record.trials_of_runs import TrialsOfRuns, compact, open_runs
 from results.runs import app
 from tests.results.test_tables import write_whole
@@ -80,5 +81,5 @@ def test_a_damaged_file_is_as_good_as_none(storage: Path, damage: str) -> None:
     elif damage == "one byte":
         path.write_bytes(content[:3000] + bytes([content[3000] ^ 255]) + content[3001:])
     else:
-        path.write_bytes(content.replace(b"trials-v3", b"trials-v2"))
+        path.write_bytes(content.replace(TRIALS_SCHEMA.metadata[SCHEMA_KEY], b"trials-v0"))
     assert rows(storage) == before

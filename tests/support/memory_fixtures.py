@@ -98,9 +98,9 @@ def saved_bytes(layout: ResNetLayout, size: Size, precision: torch.dtype = torch
 
 
 def stage_areas(layout: ResNetLayout, size: Size) -> list[int]:
-    """Pixels of the image and of each stage's output."""
-    levels = np.cumsum([0, *(stride - 1 for stride in layout.strides)])
-    return [pixels_by_level(size, layout.stages)[level] for level in levels]
+    """Pixels of the image, of the stem's output and of each stage's."""
+    levels = np.cumsum([0, *(stride - 1 for stride in (layout.stem_stride, *layout.strides))])
+    return [pixels_by_level(size, 1 + layout.stages)[level] for level in levels]
 
 
 def saved_values(layout: ResNetLayout, size: Size) -> int:

@@ -84,6 +84,10 @@ def suggestion(
         "groups": 1,
         "squeeze": 0,
         "activation": "relu",
+        "expansion": 0,
+        "skip_pool": False,
+        "stem_depth": 1,
+        "stem_stride": 1,
     }
     layout_id = "-".join(map(str, blocks)) + "x" + "-".join(map(str, channels)) + extras
     return {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from model_zoo.blocks import BlockForm, Convolution, Ints, Kind
+from model_zoo.blocks import Convolution, Form, Ints, Kind
 from model_zoo.blocks.kind import BlockClass, BlockShape, undivided
 
 EXPANSION: Final = 3
 """Inner channels of the wide kind for each of its inputs."""
 
 
-def _one(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
+def _one(c_in: Ints, width: Ints, kernel: Ints, form: Form) -> tuple[Convolution, ...]:
     return (Convolution(c_in, width, kernel, form.groups),)
 
 
@@ -25,9 +25,9 @@ def _toy_class() -> BlockClass:
     class ToyBlock(nn.Module):
         def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
-            c_in, c_out, kernel, stride, bias, form, _ = shape
+            c_in, c_out, kernel, stride, form, _ = shape
             self.activation = form.activation
-            self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=bias)
+            self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=form.groups, bias=form.conv_bias)
             self.norm = nn.BatchNorm2d(c_out)
             self.skip, self.squeeze = skip, squeeze(c_out, form)
             self.drop: nn.Module = nn.Identity()
@@ -48,7 +48,7 @@ _TOY: Final = Kind(
 )
 
 
-def _four(c_in: Ints, width: Ints, kernel: Ints, form: BlockForm) -> tuple[Convolution, ...]:
+def _four(c_in: Ints, width: Ints, kernel: Ints, form: Form) -> tuple[Convolution, ...]:
     inner = EXPANSION * c_in
     return (
         Convolution(c_in, inner, 1, before_stride=True),
@@ -67,14 +67,14 @@ def _wide_class() -> BlockClass:
     class WideBlock(nn.Module):
         def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
             super().__init__()
-            c_in, c_out, kernel, stride, bias, form, _ = shape
+            c_in, c_out, kernel, stride, form, _ = shape
             self.activation, inner = form.activation, EXPANSION * c_in
-            self.conv1 = nn.Conv2d(c_in, inner, 1, bias=bias)
+            self.conv1 = nn.Conv2d(c_in, inner, 1, bias=form.conv_bias)
             self.norm1 = nn.BatchNorm2d(inner)
-            self.conv2 = nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=inner, bias=bias)
+            self.conv2 = nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=inner, bias=form.conv_bias)
             self.norm2 = nn.BatchNorm2d(inner)
-            self.conv3 = nn.Conv2d(inner, inner, kernel, 1, kernel // 2, groups=inner, bias=bias)
-            self.conv4 = nn.Conv2d(inner, c_out, 1, bias=bias)
+            self.conv3 = nn.Conv2d(inner, inner, kernel, 1, kernel // 2, groups=inner, bias=form.conv_bias)
+            self.conv4 = nn.Conv2d(inner, c_out, 1, bias=form.conv_bias)
             self.norm4 = nn.BatchNorm2d(c_out)
             self.skip, self.squeeze = skip, squeeze(c_out, form)
             self.drop: nn.Module = nn.Identity()

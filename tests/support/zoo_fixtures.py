@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from model_zoo import PRESETS, LayoutError, ResNetLayout, count_flops, count_params
-from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, BlockForm
+from model_zoo.blocks import ACTIVATIONS, DEFAULT_KIND, KINDS, PLAIN, Form, canonical
 from model_zoo.memory import count_activation_bytes
 from model_zoo.widths import allows, allows_stem
 from search.layouts import LayoutSpace
+from search.layouts.lists import FORM_KEYS
 
 T = TypeVar("T")
 
@@ -30,17 +31,34 @@ FIGURES: dict[str, Callable[[ResNetLayout, tuple[int, int]], int]] = {
 """What a window bounds, for one layout and image size."""
 
 
+def read_by(block: str, **fields: Any) -> dict[str, Any]:
+    """The kind of block and those of the fields of a layout that it reads."""
+    return {"block": block} | {name: value for name, value in fields.items() if name not in KINDS[block].unread}
+
+
 @st.composite
 def layouts(draw: st.DrawFn, max_blocks: int = 2, max_channels: int = 6) -> ResNetLayout:
     """Layouts that vary in every field, small enough to be built in milliseconds."""
     stages = draw(st.integers(2, 6))
     block = draw(st.sampled_from([DEFAULT_KIND, *KINDS]))
     groups = draw(st.sampled_from([1, 1, 2, 3]))
-    form = BlockForm(block, groups)
+    form = canonical(
+        Form(
+            draw(st.sampled_from([1, 3])),
+            draw(st.booleans()),
+            block,
+            groups,
+            expansion=draw(st.sampled_from([0, 1, 2, 3])),
+            skip_pool=draw(st.booleans()),
+            stem_depth=draw(st.sampled_from([1, 1, 2, 3])),
+            stem_stride=draw(st.sampled_from([1, 1, 2])),
+        )
+    )
+    groups = form.groups
     least = next(width for width in itertools.count(1) if allows(form, width))
     most = max(max_channels, least * max(1, max_channels // groups))
     widths = [width for width in range(1, most + 1) if allows(form, width)]
-    stems = [width for width in range(1, max(max_channels, groups) + 1) if allows_stem(form, width)]
+    stems = [width for width in range(1, max(max_channels, 2, groups) + 1) if allows_stem(form, width)]
 
     def per_stage(values: st.SearchStrategy[int]) -> tuple[int, ...]:
         return tuple(draw(values) for _ in range(stages))
@@ -50,16 +68,14 @@ def layouts(draw: st.DrawFn, max_blocks: int = 2, max_channels: int = 6) -> ResN
         per_stage(st.integers(1, max_blocks)),
         channels,
         draw(st.sampled_from([(), per_stage(st.integers(1, 2))])),
-        draw(st.sampled_from([(), per_stage(st.sampled_from([3, 5]))])),
-        draw(st.sampled_from([0, *stems])),
-        draw(st.sampled_from([1, 3])),
-        draw(st.booleans()),
-        draw(st.integers(1, 4)),
-        draw(st.integers(2, 12)),
-        block,
-        groups,
-        draw(st.sampled_from([0, draw(st.integers(1, min(channels)))])),
-        draw(st.sampled_from(ACTIVATIONS)),
+        draw(st.sampled_from([(), per_stage(st.sampled_from([3, 5, 7]))])),
+        draw(st.sampled_from([0, *stems] if allows_stem(form, channels[0]) else stems)),
+        in_channels=draw(st.integers(1, 4)),
+        classes=draw(st.integers(2, 12)),
+        **form._replace(
+            squeeze=draw(st.sampled_from([0, draw(st.integers(1, min(channels)))])),
+            activation=draw(st.sampled_from(ACTIVATIONS)),
+        )._asdict(),
     )
 
 
@@ -99,7 +115,7 @@ def tables_of_choices(draw: st.DrawFn, max_stages: int) -> dict[str, Any]:
         "channel_order": draw(st.sampled_from(orders)),
         "strides": draw(choices([1, 2])),
         "first_strides": draw(choices([1, 2])),
-        "kernels": draw(choices([3, 5])),
+        "kernels": draw(choices([3, 5, 7])),
         "stem_channels": draw(choices([0, *channels, draw(st.integers(1, 9))])),
         "skip_kernels": draw(choices([1, 3])),
         "conv_biases": draw(st.sampled_from([[False], [True], [True, False]])),
@@ -107,9 +123,13 @@ def tables_of_choices(draw: st.DrawFn, max_stages: int) -> dict[str, Any]:
         "groups": draw(choices([1, 1, 2, 3, 4])),
         "squeeze_ratios": draw(choices([0, 0, 2, 5])),
         "activations": draw(choices(list(ACTIVATIONS))),
+        "expansions": draw(choices([0, 2, 4])),
+        "skip_pools": draw(choices([False, True])),
+        "stem_depths": draw(choices([1, 2, 3])),
+        "stem_strides": draw(choices([1, 2])),
     }
-    if draw(st.booleans()):
-        table |= {"block_types": [DEFAULT_KIND], "groups": [1], "squeeze_ratios": [0], "activations": ["relu"]}
+    plain = draw(st.sampled_from([[], ["stem_depths", "stem_strides", "skip_pools"], list(FORM_KEYS.values())]))
+    table |= {key: [getattr(PLAIN, name)] for name, key in FORM_KEYS.items() if key in plain}
     shortened = iter(draw(st.permutations(sorted(set(table) - {"stages", "channels", "channel_order"}))))
     while _combinations(table) > MOST_COMBINATIONS:
         name = next(shortened, None)
@@ -124,8 +144,7 @@ def _combinations(table: dict[str, Any]) -> int:
     """Combinations of a table's choices, those out of order included."""
     count = {name: len(set(values)) for name, values in table.items() if isinstance(values, list)}
     count["blocks"] = table["blocks"][1] - table["blocks"][0] + 1
-    shared = math.prod(count[name] for name in ("first_strides", "stem_channels", "skip_kernels", "conv_biases"))
-    shared *= math.prod(count[name] for name in ("block_types", "groups", "squeeze_ratios", "activations"))
+    shared = math.prod(count[name] for name in ("first_strides", "stem_channels", *FORM_KEYS.values()))
     a_stage = count["blocks"] * count["channels"] * count["kernels"]
     return sum(shared * a_stage**stages * count["strides"] ** (stages - 1) for stages in table["stages"])
 
@@ -190,7 +209,8 @@ def _of_list(space: LayoutSpace) -> Iterator[ResNetLayout]:
 def _of_choices(space: LayoutSpace) -> Iterator[ResNetLayout]:
     for fields in combinations(space):
         try:
-            yield ResNetLayout(*fields[:7], space.in_channels, space.classes, *fields[7:])
+            form = canonical(Form(*fields[5:]))
+            yield ResNetLayout(*fields[:5], in_channels=space.in_channels, classes=space.classes, **form._asdict())
         except LayoutError:  # the blocks do not fit the widths
             continue
 
@@ -206,11 +226,6 @@ def combinations(space: LayoutSpace) -> Iterator[tuple[Any, ...]]:
             itertools.product(space.first_strides, *[space.strides] * (stages - 1)),
             itertools.product(space.kernels, repeat=stages),
             space.stem_channels,
-            space.skip_kernels,
-            space.conv_biases,
-            space.block_types,
-            space.groups,
-            space.squeeze_ratios,
-            space.activations,
+            *(getattr(space, key) for key in FORM_KEYS.values()),
         )
         yield from (f for f in everything if all(in_order(a, b) for a, b in itertools.pairwise(f[1])))

@@ -92,7 +92,7 @@ def test_what_a_checkpoint_is_taken_up_under_shares_its_past(tmp_path: Path) -> 
 def test_a_checkpoint_older_than_a_field_of_the_layout_is_that_of_its_default() -> None:
     trainer = small_trainer(small_recipe())
     whole = identity(trainer.layout, trainer.recipe, trainer.rungs, trainer.seed, trainer.data)
-    younger = ("block", "groups", "squeeze", "activation")
+    younger = ("block", "groups", "squeeze", "activation", "expansion", "skip_pool", "stem_depth", "stem_stride")
     older = whole | {"layout": {name: value for name, value in trainer.layout.to_dict().items() if name not in younger}}
     assert past(older, 1) == past(whole, 1)
     other = replace(trainer.layout, activation="silu")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
 from itertools import pairwise
 from typing import Any
 
-from model_zoo import ResNetLayout
+from model_zoo import LayoutError, ResNetLayout
 from trainables.recipe import Recipe
 
 
@@ -43,5 +42,8 @@ def past(identity: dict[str, Any], epoch: int) -> dict[str, Any]:
     else:
         rungs = []
     of_recipe = {name: field.default for name, field in Recipe.model_fields.items()}
-    of_layout = {field.name: field.default for field in fields(ResNetLayout) if field.default is not MISSING}
-    return identity | {"layout": of_layout | layout, "recipe": of_recipe | recipe, "rungs": rungs}
+    try:
+        of_layout = ResNetLayout.from_dict(layout).to_dict()
+    except LayoutError:
+        return identity  # damaged, so it equals no other
+    return identity | {"layout": of_layout, "recipe": of_recipe | recipe, "rungs": rungs}

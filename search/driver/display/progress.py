@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ def expected(state: RunState, ladder: Ladder, budgets: Budgets) -> Expectation:
         inside = [trained for trained in at_work if before <= trained < rung]
         epochs += coming * (rung - before) + sum(rung - trained for trained in inside)
         arriving = coming + len(inside)
-        coming = _passing(sum(trial.epochs >= rung for trial in trials), arriving, ladder.reduction_factor)
+        coming = ladder.passing(sum(trial.epochs >= rung for trial in trials), arriving)
         shares.append(coming / arriving if arriving else 0.0)
         before = rung
     longest = max((_left(trained, ladder, shares) for trained in starts), default=0.0)
@@ -42,20 +41,6 @@ def expected(state: RunState, ladder: Ladder, budgets: Budgets) -> Expectation:
         within = float(max(0, budgets.epochs - state.epochs))
         epochs, longest = min(epochs, within), min(longest, within)
     return Expectation(epochs, longest)
-
-
-def _passing(there: int, arriving: float, reduction_factor: int) -> float:
-    """How many of `arriving` trials pass a rung that `there` others have reached, on average, if all are equally good.
-
-    The first one passes, and of m + 1 trials the last passes with probability (m - q (m - 1)) / (m + 1), where q is the
-    quantile: its place among them is any with the same probability. The sum over m is taken by harmonic numbers.
-    """
-    if not arriving:
-        return 0.0
-    share = 1 / reduction_factor
-    early = (1 - 2 * share) * math.log((there + arriving + 0.5) / (there + 0.5))
-    first = 0.0 if there else share * min(1.0, arriving)
-    return min(arriving, share * arriving + early + first)
 
 
 def _left(epochs: int, ladder: Ladder, shares: Sequence[float]) -> float:

@@ -73,7 +73,7 @@ def test_a_page_that_is_not_current_is_one_line_and_is_written_anew(tmp_path: Pa
         ("space.max_params", "--max-params", "whole number, 1 to 2^62", None),
         ("space.blocks", "", "list of 2 whole numbers, each at least 1", None),
         ("space.stages", "", "list of whole numbers, each 2 to 6", "[3, 4]; digits: [2, 3]"),
-        ("space.kernels", "", "list, each one of 3, 5", "[3]"),
+        ("space.kernels", "", "list, each one of 3, 5, 7", "[3]"),
         ("space.conv_biases", "", "list of true or false", "[false]"),
         ("space.predicate", "", "import path of a function", "not set"),
         ("recipe.momentum", "", "number, at least 0 and less than 1", "0.9"),

@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_left_out_and_counted() -> None:
     # 6 pairs of widths in order, 4 of blocks; 27 forms.
     assert report.total == count_combinations(space.model_copy(update={"channel_order": "free"})) == 9 * 4 * 27
     removed = {removal.by: removal.layouts for removal in report.removed}
-    misfits = removed["block_types, groups, squeeze_ratios that do not fit the widths"]
+    misfits = removed["choices of blocks and stem that do not fit the widths"]
     assert misfits == 6 * 4 * 27 - len(feasible) > 0
     assert report.feasible == count_total(space) == len(feasible)
 

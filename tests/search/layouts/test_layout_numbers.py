@@ -142,7 +142,7 @@ def by_parameters(space: LayoutSpace) -> NDArray[np.int64]:
     blocks = np.arange(space.blocks[0], space.blocks[1] + 1)
 
     def terms(c_in: int, width: int, stride: int) -> list[int]:
-        found = stage_params(c_in, width, blocks, 3, stride, 1, False)
+        found = stage_params(c_in, width, blocks, 3, stride)
         assert not (found % UNIT).any()
         return [int(term) // UNIT for term in found]
 
@@ -153,7 +153,7 @@ def by_parameters(space: LayoutSpace) -> NDArray[np.int64]:
     one[0] = 1
     ending = {
         width: sum(
-            shifted(one, term + stem_params(space.in_channels, width, False) // UNIT) for term in terms(width, width, 1)
+            shifted(one, term + stem_params(space.in_channels, width) // UNIT) for term in terms(width, width, 1)
         )
         for width in space.channels
     }

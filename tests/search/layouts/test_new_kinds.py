@@ -106,7 +106,7 @@ def test_an_unknown_kind_is_refused_with_the_names_of_the_table(given: object) -
     assert (error["type"], error["loc"], error["input"]) == ("literal_error", ("block_types", 1), given)
     with pytest.raises(ConfigError) as refused:
         compose(None, None, {}, ["space.block_types=[basic,wild]"])
-    kinds = "basic, preactivation, bottleneck, toy or wide"
+    kinds = "basic, preactivation, bottleneck, separable, blueprint, inverted, toy or wide"
     assert str(refused.value) == f"space.block_types.1: 'wild' given; use {kinds}"
 
 

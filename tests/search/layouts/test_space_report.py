@@ -13,6 +13,7 @@ from hypothesis import given
 from rich.console import Console
 
 from model_zoo import LayoutError, ResNetLayout, count_params
+from model_zoo.blocks import Form, canonical
 from search.errors import EmptySpaceError
 from search.layouts import LayoutSpace
 from search.layouts.report import BINS, SpaceReport, make_report
@@ -46,11 +47,11 @@ def misfitting(space: LayoutSpace) -> set[tuple[Any, ...]]:
     """The combinations of choices that cannot be built, stems by their channels."""
     found = set()
     for fields in combinations(space):
-        stem = fields[4] or fields[1][0]
+        stem, form = fields[4] or fields[1][0], canonical(Form(*fields[5:]))
         try:
-            ResNetLayout(*fields[:7], space.in_channels, space.classes, *fields[7:])
+            ResNetLayout(*fields[:5], **form._asdict())
         except LayoutError:
-            found.add((*fields[:4], stem, *fields[5:]))
+            found.add((*fields[:4], stem, form))
     return found
 
 
@@ -68,7 +69,7 @@ def test_an_exact_report_is_that_of_brute_force_and_its_removals_sum_up(space: L
     assert report.total == len(set(brute_force(anything))) + misfits
     in_order = 0 if space.layouts else len(misfitting(space))
     removed = {removal.by: removal.layouts for removal in report.removed}
-    assert removed.get("block_types, groups, squeeze_ratios that do not fit the widths", 0) == in_order
+    assert removed.get("choices of blocks and stem that do not fit the widths", 0) == in_order
     assert report.feasible == sum(report.counts) == len(feasible)
     assert report.total - sum(removal.layouts for removal in report.removed) == report.feasible
     assert {report.standard_error, *(removal.standard_error for removal in report.removed)} == {0.0}

@@ -148,6 +148,9 @@ def test_a_plan_says_what_would_be_trained(run: Path, capfd: pytest.CaptureFixtu
     both = [*arguments, "--time-budget=1h"]
     assert run_app(search.refit.app, both, user_errors=(TrainablesError,)) == 2
     assert "use one at a time" in capfd.readouterr().err
+    taken = ["a", "--storage", str(run.parent), "--name=a", "--time-budget=1h"]
+    assert run_app(search.refit.app, taken, user_errors=(TrainablesError,)) == 2
+    assert capfd.readouterr().err.startswith("error: name: ")  # before anything is said or measured
 
 
 def test_the_rows_of_a_refit_name_its_trial_and_are_means_over_seeds(run: Path) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from optuna.distributions import IntDistribution
 
 from model_zoo import PRESETS, ResNetLayout
+from model_zoo.blocks import KINDS
 from search.layouts import LayoutSpace, enumerate_layouts, sample_uniform
-from search.layouts.dimensions import decode_layout, encode_layout, layout_bounds
+from search.layouts.dimensions import DIMENSIONS, decode_layout, encode_layout, layout_bounds
 from search.layouts.index import index_of_space
 from search.sampling.joint_space import layout_dimensions
 from search.sampling.neighbours import TIE, Neighbours
@@ -41,9 +42,11 @@ def proposals(space: LayoutSpace) -> st.SearchStrategy[dict[str, int]]:
 def distance(space: LayoutSpace, proposal: Mapping[str, float], layout: ResNetLayout) -> float:
     """The squared distance that `search.sampling.neighbours` defines, from one layout's dimensions."""
     total, values = 0.0, encode_layout(space, layout)
+    unread = {DIMENSIONS.get(field, field) for field in KINDS[layout.block].unread}
     for name, (low, high) in layout_bounds(space).items():
-        kind, _, stage = name.partition("_")
-        if name in proposal and (kind == "blocks" or not stage or int(stage) <= layout.stages):
+        kind, _, stage = name.rpartition("_")
+        missing = kind in ("width", "stride", "kernel") and int(stage) > layout.stages
+        if name in proposal and not missing and name not in unread:
             total += ((proposal[name] - values[name]) / (high - low)) ** 2
     return total
 
