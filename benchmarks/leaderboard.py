@@ -7,8 +7,9 @@ Makes two storages in the folder, unless it holds them: few runs with many trial
 recipe in which five fields differ, answers for 1,000 validation images, and records of the length that their tables
 name, which hold nothing. Then four processes alternate over each storage, each in a process of its own: an interpreter
 that does nothing, the leaderboard, DuckDB and pandas with the same question, the 20 best trials by the ranking rule.
-The time after start is without that of the interpreter that does nothing. The last line is one JSON object: medians in
-seconds and the largest peak of memory in MiB.
+The runs of the second storage are then copied to one file by `results.runs --compact`, and measured again. The time
+after start is without that of the interpreter that does nothing. The last line is one JSON object: medians in seconds,
+the largest peak of memory in MiB, and the median of the ratios of the leaderboard's processor time to each.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ import os, subprocess, sys, time
 started = time.perf_counter()
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(process.pid, 0)
-print(time.perf_counter() - started, usage.ru_maxrss)
+print(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 """A small process starts a command, because the system counts the memory of the one that forks as the command's."""
@@ -192,35 +193,36 @@ def make_storage(storage: Path, runs: int, trials: int, epochs: int) -> None:
     unfinished.rename(storage)
 
 
-def measured(command: Sequence[str]) -> tuple[float, float]:
-    """The seconds that a command takes, and its peak of memory in MiB."""
+def measured(command: Sequence[str]) -> tuple[float, float, float]:
+    """The seconds that a command takes, its processor seconds, and its peak of memory in MiB."""
     line = [sys.executable, "-c", MEASURE, *command]
     environment = os.environ | {"COLUMNS": "160"}
     outcome = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
     if outcome.returncode:
         raise RuntimeError(outcome.stderr)
-    seconds, kib = outcome.stdout.split()
-    return float(seconds), int(kib) / 1024
+    seconds, processor_s, kib = outcome.stdout.split()
+    return float(seconds), float(processor_s), int(kib) / 1024
 
 
 def compared(storage: Path, rounds: int) -> dict[str, dict[str, float]]:
     """The medians of each command over the storage, measured in alternation, by its name."""
     lines = commands(storage)
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in lines}
+    figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name in lines}
     for _ in range(rounds):
         for name, line in lines.items():
             figures[name].append(measured(line))
-    start_s = statistics.median(seconds for seconds, _ in figures["start"])
-    board = [seconds for seconds, _ in figures["leaderboard"]]
+    start_s = statistics.median(seconds for seconds, *_ in figures["start"])
+    board = [processor_s for _, processor_s, _ in figures["leaderboard"]]
     found = {}
-    for name, pairs in figures.items():
-        whole = statistics.median(seconds for seconds, _ in pairs)
-        ratios = [mine / other for mine, (other, _) in zip(board, pairs, strict=True)]
+    for name, rounds_of_it in figures.items():
+        whole = statistics.median(seconds for seconds, *_ in rounds_of_it)
+        ratios = [mine / max(other, 0.01) for mine, (_, other, _) in zip(board, rounds_of_it, strict=True)]
         found[name] = {
             "whole_s": round(whole, 3),
             "after_start_s": round(whole - start_s, 3),
-            "fastest_s": round(min(seconds for seconds, _ in pairs), 3),
-            "peak_mib": round(max(peak for _, peak in pairs), 1),
+            "fastest_s": round(min(seconds for seconds, *_ in rounds_of_it), 3),
+            "processor_s": round(statistics.median(processor_s for _, processor_s, _ in rounds_of_it), 3),
+            "peak_mib": round(max(peak for *_, peak in rounds_of_it), 1),
             "leaderboard_takes_times": round(statistics.median(ratios), 2),
         }
     return found
@@ -246,6 +248,8 @@ def main() -> dict[str, Any]:
         make_storage(storage, *sizes_of_storage)
         found[name] = dict(zip(("runs", "trials", "epochs"), sizes_of_storage, strict=True))
         found[name] |= compared(storage, given.rounds)
+    measured([sys.executable, "-m", "results.runs", "--storage", str(storage), "--compact"])
+    found["many runs, compacted"] = compared(storage, given.rounds)
     return found
 
 

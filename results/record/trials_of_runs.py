@@ -226,10 +226,11 @@ class TrialsOfRuns:
         return False
 
     def driver_notes(self) -> list[str]:
-        """A sentence for each run whose driver died while trials were running."""
+        """A sentence for each run whose driver died while trials were running, if it is not in `notes`."""
         running = pc.equal(self.columns(["status"])["status"], arrow_scalar("running", pa.string()))
         folders = [part.folder for part, _ in self._split(numpy_numbers(pc.indices_nonzero(running)))]
-        return [note for folder in folders if folder is not None and (note := driver_note(folder)) is not None]
+        found = [driver_note(folder) for folder in folders if folder is not None]
+        return [note for note in found if note is not None and note not in self.notes]
 
     def _split(self, places: np.ndarray[Any, Any]) -> Iterator[tuple[_AnyPart, np.ndarray[Any, Any]]]:
         """The parts that have some of `places`, which ascend, with the places counted in the part."""
