@@ -118,10 +118,10 @@ def leaderboard_command(
             **({"RUN": runs} if compare else {}),
         },
     )
+    _require_files(output, curves, force=force)
     output_format = given_format or format_of(output)
     if watch and (output or curves or output_format is not OutputFormat.table):
         raise ResultsError("--watch shows a table; leave --output, --curves and --format out")
-    _require_files(output, curves, force=force)
     require_library(output_format)
 
     def show() -> None:
@@ -210,12 +210,12 @@ def _require_files(output: Path | None, curves: Path | None, *, force: bool) -> 
     files = {name: path for name, path in (("output", output), ("curves", curves)) if path is not None}
     if force and not files:
         raise ResultsError("--force is for --output and --curves; leave it out")
-    if curves is not None and curves.suffix.lower() not in ("", ".csv"):
-        raise ResultsError(f"curves: {curves.suffix} given, but the file is CSV; use .csv")
     for name, path in files.items():
         if is_run(path.resolve().parent):
             raise ResultsError(f"{name}: {path} is in the folder of a run; name a file in another folder")
         require_writable(name, path, force=force)
+    if curves is not None and curves.suffix.lower() not in ("", ".csv"):
+        raise ResultsError(f"curves: {curves.suffix} given, but the file is CSV; use .csv")
 
 
 def main() -> int:

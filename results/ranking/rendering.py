@@ -108,12 +108,12 @@ def render_board(board: Board, kind: OutputFormat) -> bytes:
 
 
 def _csv(board: Board) -> str:
-    from results.ranking.board import LIST_COLUMNS
     from results.ranking.short_columns import dashed
 
     flat = board.frame()
-    for name in LIST_COLUMNS & set(flat.columns):
-        flat[name] = [dashed(values) for values in flat[name]]
+    for field, values in zip(board.written.schema, board.written.columns, strict=True):
+        if hasattr(field.type, "value_type"):
+            flat[field.name] = [None if value is None else dashed(value) for value in values.to_pylist()]
     return flat.to_csv(index=False, lineterminator="\n")
 
 
