@@ -128,4 +128,4 @@ def test_a_part_of_a_board_knows_what_differs_in_all_of_it(storage: Path, where:
     part = make_board(trials, where=where, top=1, columns=["rank", "trial"])
     by_values = Board.of(whole.table)
     assert (part.total, part.differing) == (whole.total, whole.differing) == (by_values.total, by_values.differing)
-    assert set(part.table.schema.names) == {"rank", "trial", *part.differing}
+    assert set(part.table.schema.names) == {"rank", "trial", "run", "dataset", "data", *part.differing}

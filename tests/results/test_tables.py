@@ -23,7 +23,6 @@ from results.record.reading import read_run
 from results.record.record import Record, read_record
 from results.record.tables import (
     EPOCHS_SCHEMA,
-    SCHEMA_KEY,
     TRIALS_SCHEMA,
     TableWriter,
     epochs_table,
