@@ -31,8 +31,9 @@ ENVIRONMENT: Final = {
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
 """The environment variable with torch's folder of compiled code."""
 
-BLOCK_SHAPES: Final = 64
-"""Compilations that torch keeps per function: one per shape of a block in training, in evaluation, in a last batch."""
+BLOCK_SHAPES: Final = 128
+"""Compilations that torch keeps per function: one per shape of a block in training, in evaluation, in a last batch, and
+for each size of the images under progressive resizing."""
 
 
 def environment() -> dict[str, str]:
@@ -51,7 +52,8 @@ def prepare_process(threads: int, device: torch.device) -> None:
         trim(0)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # memory of an earlier trial, which others on the same GPU may need
-        # All batches of a training have one shape, so trying cuDNN's algorithms once should pay off. Not yet measured.
+        # The batches of a training have one to five shapes, so trying cuDNN's algorithms once per shape should pay off.
+        # Not yet measured.
         torch.backends.cudnn.benchmark = True
 
 

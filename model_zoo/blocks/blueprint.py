@@ -11,7 +11,7 @@ import functools
 from typing import Final
 
 from model_zoo.blocks.form import Form
-from model_zoo.blocks.kind import BlockClass, BlockShape, Convolution, Ints, Kind
+from model_zoo.blocks.kind import BlockClass, Convolution, Ints, Kind
 
 
 def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: Form) -> tuple[Convolution, ...]:
@@ -27,32 +27,15 @@ def convolutions(c_in: Ints, width: Ints, kernel: Ints, form: Form) -> tuple[Con
 @functools.cache
 def block_class() -> BlockClass:
     """The torch module, in a function because counting must not import torch."""
-    from torch import Tensor, nn
+    from torch import nn
 
-    from model_zoo.blocks.parts import Depthwise, activated, squeeze
+    from model_zoo.blocks.parts import Depthwise, Preactivated
 
-    class BlueprintBlock(nn.Module):
-        def __init__(self, shape: BlockShape, skip: nn.Module) -> None:
-            super().__init__()
-            c_in, c_out, kernel, stride, form, first = shape
-            self.activation = form.activation
-            self.norm1 = None if first else nn.BatchNorm2d(c_in)
-            self.conv1 = nn.Conv2d(c_in, c_out, 1, bias=form.conv_bias)
-            self.depthwise1 = Depthwise(c_out, kernel, stride, form.conv_bias)
-            self.norm2 = nn.BatchNorm2d(c_out)
-            self.conv2 = nn.Conv2d(c_out, c_out, 1, bias=form.conv_bias)
-            self.depthwise2 = Depthwise(c_out, kernel, 1, form.conv_bias)
-            self.skip, self.squeeze = skip, squeeze(c_out, form)
-            self.drop: nn.Module = nn.Identity()  # where a recipe puts stochastic depth
+    def convolution(c_in: int, c_out: int, kernel: int, stride: int, form: Form) -> nn.Module:
+        of_channels = nn.Conv2d(c_in, c_out, 1, bias=form.conv_bias)
+        return nn.Sequential(of_channels, Depthwise(c_out, kernel, stride, form.conv_bias))
 
-        def forward(self, x: Tensor) -> Tensor:
-            before = x if self.norm1 is None else activated(self.norm1(x), self.activation)
-            y = activated(self.norm2(self.depthwise1(self.conv1(before))), self.activation)
-            y = self.drop(self.squeeze(self.depthwise2(self.conv2(y))))
-            z: Tensor = y + (x if isinstance(self.skip, nn.Identity) else self.skip(before))
-            return z
-
-    return BlueprintBlock
+    return functools.partial(Preactivated, convolution)
 
 
 KIND: Final = Kind(

@@ -130,3 +130,31 @@ def skip(shape: BlockShape, kind: Kind) -> nn.Module:
 def squeeze(channels: int, form: Form) -> nn.Module:
     """The squeeze-and-excitation of a block with `channels` outputs; the identity where `form` has none."""
     return SqueezeExcitation(channels, form.squeeze, form.activation) if form.squeeze else nn.Identity()
+
+
+class Preactivated(nn.Module):
+    """A block of two convolutions, each behind its norm and activation, and a skip that nothing follows.
+
+    `convolution` makes one of them from channels in and out, kernel, stride and form. A projection reads what the first
+    one reads. The first block's input has been through its norm and activation.
+    """
+
+    def __init__(
+        self, convolution: Callable[[int, int, int, int, Form], nn.Module], shape: BlockShape, skip: nn.Module
+    ) -> None:
+        super().__init__()
+        c_in, c_out, kernel, stride, form, first = shape
+        self.activation = form.activation
+        self.norm1 = None if first else nn.BatchNorm2d(c_in)
+        self.conv1 = convolution(c_in, c_out, kernel, stride, form)
+        self.norm2 = nn.BatchNorm2d(c_out)
+        self.conv2 = convolution(c_out, c_out, kernel, 1, form)
+        self.skip, self.squeeze = skip, squeeze(c_out, form)
+        self.drop: nn.Module = nn.Identity()  # where a recipe puts stochastic depth
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = x if self.norm1 is None else activated(self.norm1(x), self.activation)
+        y = activated(self.norm2(self.conv1(before)), self.activation)
+        y = self.drop(self.squeeze(self.conv2(y)))
+        z: Tensor = y + (x if isinstance(self.skip, nn.Identity) else self.skip(before))
+        return z

@@ -16,7 +16,6 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from results.pages.comparison import differing_settings, run_table, verdict
 from results.pages.network_drawing import drawing
 from results.pages.plot import FIDELITIES, Plot, shade
 from results.pages.run_facts import PageFacts, RunOnPage, TrialOnPage
@@ -121,9 +120,6 @@ class Report:
                 details={it.key: [it.ending, _show(run, it)] for run in self.facts.runs for it in run.trials},
                 searched={run.name: _shown_fields(run) for run in self.facts.runs},
                 several=several,
-                table=run_table(self.facts) if several else [],
-                differing=differing_settings(self.facts) if several else [],
-                verdict=verdict(self.facts) if several else "",
                 script=Markup(script),  # ours, from the package
                 style=Markup(_source("report.css") + _figure_style(_ON_PAGE)),
                 digest=digest,

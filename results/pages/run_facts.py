@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from results.errors import ResultsError, RunNotFoundError
 from results.pages.searched_fields import SearchedField, searched_fields
+from results.ranking.board import Board
+from results.ranking.comparison import compared
 from results.ranking.query import rank_table
 from results.record.folders import RUN_FILE, find_runs
 from results.record.lock import dead_holder
@@ -81,7 +83,8 @@ class RunOnPage:
     """The leaderboard over seeds, if the run's trials are compared by means; otherwise empty."""
     winner: TrialFacts | None
     """The best trial; None before one has a rank."""
-    driver_died: bool
+    alive: bool
+    """Whether a driver is at work on it."""
 
     @property
     def budget(self) -> int | None:
@@ -116,6 +119,8 @@ class PageFacts:
     """The epochs at which trials were compared, ascending."""
     notes: list[str]
     """Sentences on damaged files."""
+    comparisons: list[Board]
+    """The first run beside each of the others."""
 
 
 def page_facts(storage: Path, names: list[str]) -> PageFacts:
@@ -145,7 +150,9 @@ def page_facts(storage: Path, names: list[str]) -> PageFacts:
     trials.sort(key=lambda trial: places[trial.run, trial.row["trial"]])
     runs = [_run(run, folder, trials, stored[run], means, notes) for run, folder in found.items()]
     fidelities = sorted({rung.epoch for trial in trials for rung in trial.rungs})
-    return PageFacts(runs, trials, fidelities, list(dict.fromkeys(notes)))
+    first, *others = found.values()
+    comparisons = [compared(storage, str(first), str(other))[0] for other in others]
+    return PageFacts(runs, trials, fidelities, list(dict.fromkeys(notes)), comparisons)
 
 
 def _leaderboard(trials: pa.Table) -> tuple[list[Row], list[Row]]:
@@ -207,7 +214,7 @@ def _run(
         fields=searched_fields([trial.row for trial in own], stored.get("config", {})),
         means=[row for row in means if row["run"] == run],
         winner=winner,
-        driver_died=dead_holder(folder) is not None,
+        alive=(folder / "lock").exists() and dead_holder(folder) is None,
     )
 
 

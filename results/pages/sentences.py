@@ -57,7 +57,7 @@ def state_text(run: RunOnPage) -> str:
     reason = sessions[max(sessions)].reason
     if reason is not None:
         return _REASONS.get(reason, reason)
-    return "interrupted: its driver has died" if run.driver_died else "running"
+    return "running" if run.alive else "interrupted"
 
 
 def winner_sentence(run: RunOnPage) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from results import ResultsError, RunState, read_record
+from model_zoo import ResNetLayout, count_flops
+from results import ResultsError, RunState, TrialState, read_record
 from results.record.folders import RUN_FILE
 from search.config import RunConfig
 from search.errors import ConfigError, ResourceError, SearchError
@@ -18,9 +21,12 @@ from search.planning.resources import check_local_resources
 from search.runs import read_config
 from search.runs.folder import began_on_this_hardware
 from trainables.errors import TrainablesError
+from trainables.image_sizes import Size, sizes_of_training
 
 COST_SAMPLES: Final = 200
 """Layouts drawn from the space to estimate its mean FLOPs."""
+RESIZING: Final = ("first_image_size", "resizing_share")
+"""The fields of a recipe that make its training images smaller."""
 
 
 def training_cost(
@@ -46,8 +52,11 @@ def training_cost(
     this machine's, with the same number of CPUs per trial, and with GPUs if and only if this one uses them.
     """
     draw = np.random.default_rng(config.seed)
-    forward = sample_uniform(config.space, COST_SAMPLES, draw).flops(config.space.image_size).astype(np.float64)
-    per_epoch = float(forward.mean()) * passes_per_epoch(config)
+    sample, full = sample_uniform(config.space, COST_SAMPLES, draw), config.space.image_size
+    forward = sample.flops(full).astype(np.float64)
+    trained, validated = passes_per_epoch(config)
+    per_epoch = trained * _mean_flops(_sizes(config), lambda size: float(sample.flops(size).mean()))
+    per_epoch += validated * float(forward.mean())
     at_a_time, pace, why = _pace(config, storage, max(trials, confirmed))
     epoch_s = 0.0 if pace is None else per_epoch * pace.seconds_per_flop
     found = replayed(
@@ -79,8 +88,8 @@ def training_cost(
     }
 
 
-def passes_per_epoch(config: RunConfig) -> int:
-    """The cost of an epoch in forward passes of one image."""
+def passes_per_epoch(config: RunConfig) -> tuple[int, int]:
+    """The cost of an epoch in forward passes of one image: of training, and of validation, which is at full size."""
     info = config.dataset_facts
     validation = info.val_images or round(config.validation_share * info.train_images)
     if config.all_data:
@@ -90,7 +99,28 @@ def passes_per_epoch(config: RunConfig) -> int:
     if training > there:
         raise ConfigError(f"train_images: {training:,} given, {config.dataset} has about {there:,}; lower it")
     twice = all(radius > 0 for radius in config.recipe.values_of("sam_radius"))  # a second pass at every step
-    return TRAINING_PASSES * (2 if twice else 1) * training + validation
+    return TRAINING_PASSES * (2 if twice else 1) * training, validation
+
+
+def mean_flops(layout: ResNetLayout, first: int, share: float, image_size: Size) -> float:
+    """The FLOPs of a forward pass on one training image, the mean over a training that ends at `image_size`.
+
+    Its images begin with `first` pixels and grow during `share` of it, see `trainables.image_sizes`. Under
+    rung-annealed this is the mean between any two rungs too.
+    """
+    return _mean_flops(sizes_of_training(first, share, image_size), lambda size: count_flops(layout, size))
+
+
+def _mean_flops(sizes: Iterable[tuple[Size, float]], flops: Callable[[Size], float]) -> float:
+    return sum(share * flops(size) for size, share in sizes)
+
+
+def _sizes(config: RunConfig) -> list[tuple[Size, float]]:
+    """The sizes of training images with their shares of the steps, the mean over choices and the ends of ranges."""
+    firsts, shares = (config.recipe.values_of(name) for name in RESIZING)
+    pairs = list(itertools.product(firsts, shares))
+    found = [sizes_of_training(first, share, config.space.image_size) for first, share in pairs]
+    return [(size, share / len(pairs)) for sizes in found for size, share in sizes]
 
 
 class _Pace(NamedTuple):
@@ -125,7 +155,7 @@ def _pace(config: RunConfig, storage: Path, trials: int) -> tuple[int, _Pace | N
         if trained:
             used.append(file.parent.name)
             seconds += sum(trial.train_time_s + trial.eval_time_s for trial in trained)
-            flops += passes_per_epoch(earlier) * sum(trial.flops * trial.epochs for trial in trained)
+            flops += sum(trial.epochs * _epoch_flops(earlier, trial) for trial in trained)
             of_trials += _trial_starts(state)
             of_sessions += _session_starts(state)
     if not used:
@@ -134,6 +164,15 @@ def _pace(config: RunConfig, storage: Path, trials: int) -> tuple[int, _Pace | N
     more = f" and {len(used) - 3} more" if len(used) > 3 else ""
     why = f"{at_a_time} at a time, at the speed of {', '.join(used[:3])}{more}"
     return at_a_time, _Pace(seconds / flops, _mean(of_trials), _mean(of_sessions)), why
+
+
+def _epoch_flops(config: RunConfig, trial: TrialState) -> float:
+    """The FLOPs of a mean epoch of a recorded trial, in training and validation."""
+    trained, validated = passes_per_epoch(config)
+    training, (first, share) = float(trial.flops), (trial.recipe[name] for name in RESIZING)
+    if first:
+        training = mean_flops(ResNetLayout.from_dict(trial.layout), first, share, config.space.image_size)
+    return trained * training + validated * trial.flops
 
 
 def _trial_starts(state: RunState) -> list[float]:

@@ -34,7 +34,7 @@ PARTS = {
         *("keys", "cli"),
     ),
     "trainables": (
-        *("errors", "recipe", "schedule", "plateau"),
+        *("errors", "recipe", "schedule", "plateau", "image_sizes"),
         *("data", "augmentation", "optimization", "checkpoints"),
         *("devices", "process_settings", "network_setup"),
         *("evaluation", "training", "ray_trainable"),
@@ -42,7 +42,7 @@ PARTS = {
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
     "results": (
         *("errors", "wording", "streams", "console", "record", "ranking", "trial_page", "pages"),
-        *("leaderboard", "show", "report"),
+        *("leaderboard", "runs", "show", "report"),
     ),
 }
 """The parts of a package, each of which imports earlier ones alone."""
@@ -144,9 +144,10 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
     [
         ("search.run", {"torch", "ray", "pandas", "optuna", "duckdb", "results.record.events"}),
         ("results.leaderboard", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic"}),
+        ("results.runs", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
         ("results.show", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
         ("results.report", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow", "jinja2"}),
-        ("results.trial_page.text", {"torch", "ray", "optuna", "duckdb"}),
+        ("results.trial_page.text", {"torch", "ray", "optuna", "pandas"}),
         ("search.space", {"torch", "ray", "pandas", "optuna"}),
         ("search.export", {"torch", "ray", "pandas", "optuna"}),
         ("search.keys", {"torch", "ray", "pandas", "optuna"}),

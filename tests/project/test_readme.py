@@ -16,6 +16,7 @@ from PIL import Image
 
 import results.leaderboard
 import results.report
+import results.runs
 import results.show
 import search.cli
 import search.evaluate
@@ -48,6 +49,7 @@ APPS = {
     "search.export": search.export.app,
     "results.leaderboard": results.leaderboard.app,
     "results.report": results.report.app,
+    "results.runs": results.runs.app,
     "results.show": results.show.app,
 }
 MOST_LINES = 120
