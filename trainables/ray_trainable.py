@@ -45,14 +45,14 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         try:
             return self._epoch()
         except DivergedError as error:
-            return self._ending("diverged", str(error))
+            outcome, text = "diverged", str(error)
         except Exception as error:  # whatever a layout, recipe or device raises belongs in the trial's row
-            if type(error).__name__ == "AcceleratorError":  # torch's; everything fails in a broken CUDA context
-                raise
-            from trainables.devices import is_out_of_memory
+            from trainables.devices import is_device_lost, is_out_of_memory
 
-            outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
-            return self._ending(outcome, traceback.format_exc())
+            if is_device_lost(error):
+                raise
+            outcome, text = "out-of-memory" if is_out_of_memory(error) else "failed", traceback.format_exc()
+        return self._ending(outcome, text)  # here, where the exception no longer holds the tensors of its frames
 
     def _epoch(self) -> dict[str, Any]:
         checkpoint = Path(self._config["checkpoint"])
@@ -99,5 +99,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     def _ending(self, outcome: str, error: str) -> dict[str, Any]:
         # Ray requires the metric in every result; 0.0 at the last finished epoch reaches no new rung.
         epoch = self._trainer.epoch if self._trainer is not None else 0
-        self._trainer = None  # frees its memory for the next trial
+        self._trainer = None
+        from trainables.process_settings import release_memory
+
+        release_memory()  # which others on the same GPU may need before the next trial begins here
         return {"epoch": epoch, "val_accuracy": 0.0, "done": True, "outcome": outcome, "error": error}

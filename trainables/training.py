@@ -24,7 +24,7 @@ from trainables.evaluation import answers
 from trainables.network_setup import Dropping, starting_network
 from trainables.optimization.update import Update
 from trainables.plateau import Plateau
-from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles
+from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles, uncompiled
 from trainables.recipe import Recipe
 
 
@@ -114,7 +114,8 @@ class Trainer:
         self.dropping = Dropping(self.network, recipe, device)
         self.update = Update(self.network, recipe, device, self.steps_per_epoch, self.rungs)
         self.optimizer = self.update.optimizer
-        if compiles(compile, device):
+        self.compiled = compiles(compile, device)
+        if self.compiled:
             compile_blocks(self.network, compile_cache())
 
     @property
@@ -160,9 +161,10 @@ class Trainer:
         given = None
         val_accuracy = val_loss = math.nan
         if len(self.val_indices):
-            given = answers(
-                self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
-            )
+            with uncompiled(self.compiled):
+                given = answers(
+                    self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
+                )
             val_accuracy, val_loss = given.accuracy, given.loss
             self._require_finite(val_loss)
         self.epoch += 1

@@ -16,8 +16,10 @@ import numpy as np
 from model_zoo import PRESETS, count_activation_bytes, count_flops, count_params
 from search.config import RunConfig
 from search.errors import ResourceError
+from search.gpus import Gpu, gpus
 from search.layouts import sample_uniform
 from search.machine import available_cpus
+from search.planning.resources import gpu_share
 from trainables.data.known_datasets import DatasetInfo
 
 MOST_AT_ONCE: Final = 8
@@ -27,7 +29,7 @@ CONTEXT_BYTES: Final = 700 * 2**20
 ROUNDING: Final = 1.25
 """Memory that the allocator reserves, as a multiple of the tensors' bytes; not yet measured."""
 HELD: Final = 0.9
-"""Share of a GPU's memory that its trials may take together."""
+"""Share of a GPU's free memory that its trials may take together."""
 BFLOAT16_SHARE: Final = 0.511
 """Activations under bfloat16 autocast over those in float32, the highest of five presets (`count_activation_bytes`)."""
 KERNELS_PER_LAYER: Final = 20
@@ -44,17 +46,6 @@ STATES: Final = {"sgd": 1, "nesterov": 1}
 """Tensors that an optimizer keeps per parameter; two for optimizers that are not listed."""
 SAMPLES: Final = 200
 """Layouts drawn from the space to estimate its median and its largest layout."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """The properties of a GPU that the rule uses."""
-
-    memory_bytes: int
-    processors: int
-    """Multiprocessors."""
-    bfloat16: bool
-    """Whether it computes bfloat16 natively."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +94,26 @@ def trials_at_once(needs: TrialNeeds, gpu: Gpu, cpu_slots: int) -> int:
     kernels = needs.layers * KERNELS_PER_LAYER
     at_work_s = kernels * KERNEL_S + needs.flops_per_step / (gpu.processors * FLOPS_PER_PROCESSOR_S)
     useful = math.ceil(kernels * LAUNCH_S / at_work_s)
-    fitting = int(HELD * gpu.memory_bytes // needs.memory_bytes)
+    fitting = int(HELD * gpu.free_bytes // needs.memory_bytes)
     return max(1, min(useful, fitting, cpu_slots, MOST_AT_ONCE))
 
 
-def gpu_share(trials: int) -> float:
-    """The share of a GPU that `trials` trials get each, rounded down to the ten-thousandths in which Ray counts."""
-    return math.floor(10_000 / trials) / 10_000
-
-
 def with_share(config: RunConfig, address: str | None = None) -> RunConfig:
-    """`config` with `gpus_per_trial = auto` replaced by a number that suits this machine's first GPU, 0 without one.
+    """`config` with `gpus_per_trial = auto` replaced by a number that suits this machine's fullest GPU, 0 without one.
 
     Raises:
-        ResourceError: it is `auto` for a cluster, whose GPUs this process cannot see.
+        ResourceError: it is `auto` for a cluster, whose GPUs this process cannot see, or torch cannot use the GPUs.
     """
     if config.gpus_per_trial != "auto":
         return config
     if address is not None:
         raise ResourceError(f"gpus_per_trial: auto given for the cluster at {address}; give the share as a number")
-    import torch
-
-    share, count = 0.0, torch.cuda.device_count()
-    if count:
-        facts = torch.cuda.get_device_properties(0)
-        gpu = Gpu(facts.total_memory, facts.multi_processor_count, (facts.major, facts.minor) >= (8, 0))
-        slots = available_cpus() // config.cpus_per_trial // count
+    share, found = 0.0, gpus()
+    if found.present and not found.count:
+        raise ResourceError(found.refusal)
+    if found.usable:
+        gpu = min(found.usable, key=lambda one: one.free_bytes)
+        slots = available_cpus() // config.cpus_per_trial // found.count
         share = gpu_share(trials_at_once(needs_of(config, gpu.bfloat16), gpu, slots))
     return config.model_copy(update={"gpus_per_trial": share})
 

@@ -22,7 +22,7 @@ ALLOWED = {
 }
 PARTS = {
     "search": (
-        *("errors", "text", "machine", "process"),
+        *("errors", "text", "gpus", "machine", "process"),
         *("layouts", "recipes"),
         *("config", "sampling"),
         "runs",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from queue import Queue
 from threading import Barrier
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,31 +16,34 @@ from benchmarks import concurrency
 from model_zoo import PRESETS, ResNetLayout, build, count_activation_bytes, count_params
 from search.config import RunConfig, compose
 from search.errors import ConfigError, ResourceError
+from search.gpus import Gpu, Gpus
 from search.planning.gpu_sharing import (
     CONTEXT_BYTES,
     MOST_AT_ONCE,
-    Gpu,
     TrialNeeds,
-    gpu_share,
     needs_of,
     training_bytes,
     trials_at_once,
     with_share,
 )
-from search.planning.resources import fitting_concurrency
+from search.planning.resources import fitting_concurrency, gpu_share
 from tests.support.training_fixtures import CPU, small_recipe
 from trainables.optimization.optimizers import make_optimizer
 from trainables.recipe import Recipe
 
-BIG = Gpu(memory_bytes=80 * 10**9, processors=132, bfloat16=True)
+BIG = Gpu("H", 80 * 10**9, 80 * 10**9, 132, bfloat16=True)
 IDLE = TrialNeeds(memory_bytes=10**9, flops_per_step=0.0, layers=14)
+
+
+def gpu_of(free: int, processors: int = 132) -> Gpu:
+    """A GPU of which so much memory is free."""
+    return Gpu("H", 2 * free, free, processors, bfloat16=True)
 
 
 def settled(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, memory: int, gpus: int = 1) -> RunConfig:
     """`with_share` on a machine with such GPUs and 64 cores."""
-    facts = SimpleNamespace(total_memory=memory, multi_processor_count=132, major=9, minor=0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
+    found = Gpus(usable=(gpu_of(memory),) * gpus, present=gpus)
+    monkeypatch.setattr("search.planning.gpu_sharing.gpus", lambda: found)
     monkeypatch.setattr("search.planning.gpu_sharing.available_cpus", lambda: 64)
     return with_share(compose(None, None, {"dataset": "cifar10", "gpus_per_trial": "auto", **given}, []))
 
@@ -55,7 +57,7 @@ def test_a_gpu_that_waits_for_its_host_is_shared_until_it_does_not() -> None:
 def test_memory_and_cores_bound_the_number() -> None:
     assert trials_at_once(IDLE, BIG, 2) == 2
     for memory, expected in ((10**10, 4), (2 * 10**9, 1), (23 * 10**8, 2), (10**8, 1)):
-        assert trials_at_once(IDLE, Gpu(memory, 132, True), 64) == expected
+        assert trials_at_once(IDLE, gpu_of(memory), 64) == expected
 
 
 @given(st.floats(1e6, 1e12), st.floats(0, 1e16), st.integers(4, 400), st.integers(10**9, 10**12), st.integers(0, 64))
@@ -63,25 +65,25 @@ def test_it_is_never_beyond_a_bound_and_a_larger_gpu_holds_no_fewer(
     memory: float, flops: float, layers: int, device: int, slots: int
 ) -> None:
     needs = TrialNeeds(memory, flops, layers)
-    number = trials_at_once(needs, Gpu(device, 80, True), slots)
+    number = trials_at_once(needs, gpu_of(device, 80), slots)
     assert 1 <= number <= MOST_AT_ONCE
     assert number == 1 or (number * memory <= 0.9 * device and number <= slots)
-    assert trials_at_once(needs, Gpu(2 * device, 80, True), slots) >= number
-    assert trials_at_once(needs, Gpu(device, 160, True), slots) >= number
-    assert trials_at_once(TrialNeeds(memory, 2 * flops, layers), Gpu(device, 80, True), slots) <= number
+    assert trials_at_once(needs, gpu_of(2 * device, 80), slots) >= number
+    assert trials_at_once(needs, gpu_of(device, 160), slots) >= number
+    assert trials_at_once(TrialNeeds(memory, 2 * flops, layers), gpu_of(device, 80), slots) <= number
 
 
 @pytest.mark.parametrize("number", range(1, MOST_AT_ONCE + 1))
 def test_ray_gives_a_gpu_to_as_many_trials_as_the_share_was_made_for(number: int) -> None:
     config = compose(None, None, {"dataset": "cifar10", "gpus_per_trial": gpu_share(number)}, [])
     assert number * round(config.resources.gpus, 4) <= 1  # Ray counts in ten-thousandths
-    assert fitting_concurrency(config.resources, 1000, 3, "here") == 3 * number
+    assert fitting_concurrency(config.resources, [(1000, 3)], "here") == 3 * number
 
 
 @pytest.mark.parametrize("number", [3, 5, 6, 7, 10, 49])
 def test_a_share_that_is_written_out_is_as_many_trials_as_it_says(number: int) -> None:
     config = compose(None, None, {"dataset": "cifar10", "gpus_per_trial": 1 / number}, [])
-    assert fitting_concurrency(config.resources, 1000, 1, "here") == number
+    assert fitting_concurrency(config.resources, [(1000, 1)], "here") == number
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw", "adadelta"])
@@ -135,8 +137,8 @@ def test_a_number_stays_and_a_cluster_needs_one() -> None:
         with_share(asked, "head:6379")
     with pytest.raises(ValueError, match="auto is not a number yet"):
         _ = asked.resources
-    for wrong in ("half", -1, "nan", True):
-        with pytest.raises(ConfigError, match=r"gpus_per_trial: .* given; use a number of at least 0, or auto"):
+    for wrong in ("half", -1, "nan", True, 2, 1.5, "inf"):
+        with pytest.raises(ConfigError, match=r"gpus_per_trial: .* given; use 0 to 1, which is the share"):
             compose(None, None, {"gpus_per_trial": wrong}, [])
     assert compose(None, None, {"gpus_per_trial": "0.5"}, []).gpus_per_trial == 0.5
 
