@@ -106,7 +106,8 @@ def uncompiled(compiled: bool) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
     import torch
 
-    return torch.compiler.set_stance("force_eager")
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def compile_cache() -> Path:
