@@ -75,7 +75,7 @@ def run_command(
     min_params: Annotated[str | None, config_flag("space.min_params", metavar="N")] = None,
     space: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with keys of the space.")] = None,
     confirm: Annotated[str | None, config_flag("confirm", metavar="K")] = None,
-    sampler: Annotated[str | None, config_flag("sampler", metavar="tpe|random|grid")] = None,
+    sampler: Annotated[str | None, config_flag("sampler", metavar="tpe|gp|random|grid|optuna:NAME")] = None,
     seed: Annotated[str | None, config_flag("seed", metavar="N")] = None,
     concurrency: Annotated[str | None, config_flag("concurrency", metavar="N")] = None,
     cpus_per_trial: Annotated[str | None, config_flag("cpus_per_trial", metavar="N")] = None,

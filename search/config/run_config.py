@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticKnownError
 
 from results.ranking.intervals import wilson_interval
 from results.record.trial_state import Limits
@@ -28,7 +30,15 @@ from trainables.schedule import rung_epochs
 FEW_VAL_IMAGES: Final = 1_000
 """Below this many validation images the 95% interval of an accuracy of 95% is wider than 2.7 points."""
 
-SamplerName = Literal["tpe", "random", "grid"]
+
+def _known_sampler(given: Any) -> Any:
+    # Optuna is imported in search.sampling alone, where the names of its samplers are checked.
+    if not isinstance(given, str) or not re.fullmatch(r"tpe|gp|random|grid|optuna:\w+", given):
+        raise PydanticKnownError("literal_error", {"expected": "tpe, gp, random, grid or optuna:NAME"})
+    return given
+
+
+SamplerName = Annotated[Literal["tpe", "gp", "random", "grid"] | str, BeforeValidator(_known_sampler)]
 
 
 def _read_share(value: Any) -> Any:
@@ -95,8 +105,8 @@ class RunConfig(BaseModel):
     earlier_max_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Other values that max_epochs has had in this run, ascending; each stays a rung."""
     sampler: SamplerName = "tpe"
-    """How trials are proposed: tpe learns from earlier ones, random draws uniformly, grid takes every combination in
-    order."""
+    """How trials are proposed: tpe and gp learn from earlier ones, gp by a Gaussian process, random draws uniformly,
+    grid takes every combination in order, and optuna:NAME is one of Optuna's samplers, such as optuna:CmaEsSampler."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the sampler and of every training."""
     concurrency: Annotated[int, Field(ge=1)] | None = None

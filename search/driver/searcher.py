@@ -74,7 +74,15 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Whether every feasible candidate has been tried."""
         self._retry_rules = retry_rules
         candidates = JointSpace(config.space, config.recipe)
-        self.study = RunStudy(candidates, config.sampler, config.seed, record.state, config.replicates, prepared.first)
+        self.study = RunStudy(
+            candidates,
+            config.sampler,
+            config.seed,
+            record.state,
+            config.replicates,
+            prepared.first,
+            confirmation.images,
+        )
         self._confirmation = confirmation
         self._leaders = Leaders(record.state, config.keep_checkpoints, confirmation)
         self._open = deque(record.state.open_trials)

@@ -19,6 +19,7 @@ from search.planning.resources import available_concurrency
 from search.runs.reuse import sources_of
 from search.runs.warm_start import first_candidates, stored_candidates
 from search.sampling import Candidate
+from search.sampling.samplers import require_sampler
 
 Say = Callable[[str], None]
 
@@ -62,10 +63,11 @@ def prepare(
     again. With `only_plan`, missing resources are only a note, since a search for a larger machine may be planned here.
 
     Raises:
-        SearchError: the space is empty, resources are missing, a named run does not exist, or no layout of the warm
-            start can be tried.
+        SearchError: Optuna has no such sampler, the space is empty, resources are missing, a named run does not exist,
+            or no layout of the warm start can be tried.
     """
     config = with_share(config, address)
+    require_sampler(config.sampler)
     require_feasible(config.space)
     reused = _reused(config, storage, lenient=keeps_reuse, say=say)
     concurrency = config.concurrency or 1

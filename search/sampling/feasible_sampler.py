@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -193,16 +193,3 @@ class _UsedUp(Container[Any]):
 
 def _finished(study: Study) -> int:
     return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
-
-
-def _tpe(seed: int) -> BaseSampler:
-    # Multivariate, because univariate TPE settles on one mode and does no better than random (docs/measurements.md).
-    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
-
-
-def make_sampler(name: str, candidates: CandidateSpace[C], seed: int, replicates: int = 1) -> FeasibleSampler[C]:
-    """The sampler called `name` over `candidates`; its proposals depend only on `seed` and the study."""
-    if name == "grid":
-        return InOrder(candidates, replicates=replicates)
-    base = SeededAnew(_tpe, seed) if name == "tpe" else None
-    return FeasibleSampler(base, candidates, seed=seed, uniform_share=UNIFORM_SHARE, replicates=replicates)

@@ -15,8 +15,10 @@ from model_zoo import ResNetLayout
 from results import RunState
 from results.record.trial_state import TrialState as RecordedTrial
 from search.recipes.dimensions import Values
-from search.sampling.feasible_sampler import SpaceExhausted, make_sampler
+from search.sampling.evidence import NO_FAULT
+from search.sampling.feasible_sampler import SpaceExhausted
 from search.sampling.joint_space import Candidate, JointSpace
+from search.sampling.samplers import make_sampler
 from trainables.recipe import Recipe
 
 _STATES = {
@@ -24,6 +26,9 @@ _STATES = {
     "stopped": TrialState.PRUNED,
     **dict.fromkeys(("diverged", "out-of-memory", "lost", "failed"), TrialState.FAIL),
 }
+
+_NO_FAULTS = ("lost", "completed")
+"""Statuses of trials that end as FAIL in the study and yet say nothing against their candidate."""
 
 
 class Asked(NamedTuple):
@@ -41,7 +46,8 @@ class RunStudy:
     """An in-memory Optuna study that mirrors a run's record; trial numbers are the same in both.
 
     Only accuracies at rungs are reported to the study, since those between rungs are not annealed. The candidates
-    `first` are tried before the sampler proposes any; `candidates` must be able to encode them.
+    `first` are tried before the sampler proposes any; `candidates` must be able to encode them. Accuracies are on
+    `images` validation images, if that is known.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class RunStudy:
         state: RunState,
         replicates: int = 1,
         first: Sequence[Candidate] = (),
+        images: int | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.candidates, self.replicates, self._seed = candidates, replicates, seed
@@ -65,7 +72,7 @@ class RunStudy:
                 self._replay(state, state.trials[number])
             else:  # its line in the record is damaged; a placeholder keeps the numbers of the next trials
                 self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
-        self._sampler = self.study.sampler = make_sampler(sampler, candidates, seed, replicates)
+        self._sampler = self.study.sampler = make_sampler(sampler, candidates, seed, replicates, images)
 
     def ask(self) -> Asked:
         """Proposes a new trial.
@@ -106,6 +113,8 @@ class RunStudy:
         if status == "completed" and val_accuracy is not None:
             self.study.tell(trial, val_accuracy)
         else:  # without an accuracy, which a training on all images has not, there is nothing to learn
+            if status in _NO_FAULTS:
+                trial.set_user_attr(NO_FAULT, True)
             self.study.tell(trial, state=TrialState.FAIL if status == "completed" else _STATES[status])
 
     def _enqueue_first(self) -> Candidate | None:
@@ -143,6 +152,7 @@ class RunStudy:
                     params=proposal or {},
                     distributions={name: self.candidates.dimensions[name] for name in proposal or {}},
                     intermediate_values=at_rungs,
+                    user_attrs={NO_FAULT: True} if status is TrialState.FAIL and recorded.status in _NO_FAULTS else {},
                 )
             )
             return

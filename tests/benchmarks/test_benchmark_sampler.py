@@ -36,7 +36,7 @@ from model_zoo import ResNetLayout
 from search.layouts import LayoutSpace, enumerate_layouts
 from search.layouts.enumeration import enumerate_batches
 from search.sampling import FeasibleSampler
-from search.sampling.feasible_sampler import make_sampler
+from search.sampling.samplers import make_sampler
 
 CELLS = ["".join(cell) for cell in itertools.product("0123", repeat=EDGES)]
 BUDGET = sorted(map(cell_params, CELLS))[len(CELLS) // 3]

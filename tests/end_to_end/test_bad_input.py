@@ -27,6 +27,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "not a number": (["--trials=many"], ["many"]),
     "unknown data set": (["--dataset=cifar11"], ["cifar11", "did you mean 'cifar10'?"]),
     "unknown sampler": (["--sampler=best"], ["sampler", "best", "tpe"]),
+    "unknown sampler of Optuna": (["--sampler=optuna:Best"], ["sampler: optuna:Best", "use optuna:CmaEsSampler, "]),
     "too many cores": (["--cpus-per-trial=4096"], ["4096 requested", "this machine has", "lower --cpus-per-trial"]),
     "too many at a time": (["--concurrency=4096"], ["concurrency: 4096", "room for", "lower --concurrency"]),
     "nothing fits the budget": (["--max-params=100", "--min-params=0"], ["max_params", "smallest", "budget of 100"]),

@@ -69,7 +69,7 @@ def test_a_page_that_is_not_current_is_one_line_and_is_written_anew(tmp_path: Pa
         ("gpus_per_trial", "--gpus-per-trial", "number, 0 to 1, or auto", "0"),
         ("seed", "--seed", "whole number, 0 to 2,147,483,647", "0"),
         ("reuse", "--reuse", "list of strings", "none"),
-        ("sampler", "--sampler", "one of tpe, random, grid", "tpe"),
+        ("sampler", "--sampler", "one of tpe, gp, random, grid, or string", "tpe"),
         ("space.max_params", "--max-params", "whole number, 1 to 2^62", None),
         ("space.blocks", "", "list of 2 whole numbers, each at least 1", None),
         ("space.stages", "", "list of whole numbers, each 2 to 6", "[3, 4]; digits: [2, 3]"),

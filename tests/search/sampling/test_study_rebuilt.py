@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ from optuna.study import Study
 
 from model_zoo import count_flops, count_params
 from results import Record, read_record
-from search.config.run_config import SamplerName
 from search.layouts import LayoutSpace
 from search.layouts.index import index_of_space
 from search.recipes import RecipeSpace
@@ -26,7 +25,8 @@ SPACE = LayoutSpace.model_validate(
 )
 RECIPES = space_of({"optimizer": ["sgd", "adam"], "momentum": [0.5, 0.9]})
 RUNGS = (2, 4, 8)
-SAMPLERS = get_args(SamplerName)
+SAMPLERS = ("tpe", "gp", "random", "grid", "optuna:TPESampler")
+IMAGES = 150
 OPEN = 3
 """Trials at a time."""
 
@@ -49,7 +49,10 @@ def suggested(record: Record, asked: Asked) -> None:
 
 def contents(study: Study) -> list[tuple[Any, ...]]:
     """What a sampler can see of a study's trials."""
-    return [(t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values) for t in study.get_trials()]
+    return [
+        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.user_attrs)
+        for t in study.get_trials()
+    ]
 
 
 class Driver:
@@ -79,7 +82,7 @@ class Driver:
         outcomes = np.random.default_rng(5)
         with Record(self.folder) as record:
             start_session(record)
-            study = RunStudy(self.candidates, self.sampler, 7, record.state, **self.options)
+            study = RunStudy(self.candidates, self.sampler, 7, record.state, images=IMAGES, **self.options)
             while len(self.asked) < self.trials:
                 open_trials = [number for number, trial in record.state.trials.items() if not trial.ended]
                 if len(open_trials) < OPEN:
@@ -89,14 +92,15 @@ class Driver:
                     self._advance(record, study, open_trials[int(outcomes.integers(OPEN))], outcomes)
                 self.steps += 1
                 if self.restarts and self.steps % 7 == 0:
-                    again = RunStudy(self.candidates, self.sampler, 7, read_record(self.folder), **self.options)
+                    state = read_record(self.folder)
+                    again = RunStudy(self.candidates, self.sampler, 7, state, images=IMAGES, **self.options)
                     assert contents(again.study) == contents(study.study)
                     study, self.rebuilt = again, self.rebuilt + 1
         return self
 
     def _advance(self, record: Record, study: RunStudy, number: int, outcomes: np.random.Generator) -> None:
         trial = record.state.trials[number]
-        ending = str(outcomes.choice(["stopped", "diverged", "failed", "none"], p=[0.1, 0.05, 0.05, 0.8]))
+        ending = str(outcomes.choice(["stopped", "diverged", "failed", "lost", "none"], p=[0.1, 0.04, 0.03, 0.03, 0.8]))
         if ending == "stopped" and trial.epochs not in RUNGS:
             ending = "none"
         if ending == "none":
@@ -131,13 +135,14 @@ def test_a_rebuilt_study_proposes_what_the_uninterrupted_one_does(
     assert statuses.count("completed") + statuses.count("stopped") > 12  # TPE's model starts at 10
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
 def test_recipes_with_ranges_are_rebuilt_to_the_same_proposals(sampler: str, tmp_path: Path) -> None:
     recipes = space_of(INFINITE)
     whole = Driver(tmp_path / "whole", sampler, 24, recipes=recipes).run()
     pieces = Driver(tmp_path / "pieces", sampler, 24, recipes=recipes, restarts=True).run()
     assert pieces.ran == whole.ran
-    assert len({recipe.learning_rate for (_, recipe), _ in whole.ran}) == 24
+    # The neighbours of a candidate have its learning rate, unless that is what was moved.
+    assert len({recipe.learning_rate for (_, recipe), _ in whole.ran}) > (15 if sampler == "gp" else 23)
 
 
 def test_records_from_before_recipes_had_all_their_fields_are_rebuilt_with_the_defaults(tmp_path: Path) -> None:
