@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainables.augmentation.batch import normalise
 from trainables.devices import autocast, heuristic_cudnn
+from trainables.host_images import HostImages
 
 EVAL_BATCH: Final = 512
 """Most images of an evaluation's batch."""
@@ -52,7 +53,7 @@ def equal_batches(indices: Tensor) -> tuple[Tensor, ...]:
 @torch.inference_mode()
 def answers(
     network: nn.Module,
-    images: Tensor,
+    images: Tensor | HostImages,
     labels: Tensor,
     indices: Tensor,
     mean: Tensor,

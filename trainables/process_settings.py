@@ -52,6 +52,11 @@ def prepare_process(threads: int, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
 
 
+def room_for_images(memory_bytes: int, share: float) -> int:
+    """The most bytes of images that a trial with this `share` of a GPU's memory keeps there: a third of its share."""
+    return int(memory_bytes * share / 3)
+
+
 def release_memory() -> None:
     """Returns the memory of an earlier trial, on the host and on the GPU, to the system."""
     import torch

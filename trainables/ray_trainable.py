@@ -18,9 +18,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     """Trains the trial in its configuration and reports every epoch.
 
     The configuration has `trial`, `layout` and `recipe` as dicts, `seed`, `rungs`, `data` (the arguments of
-    `load_training_set`), `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator` and `compile`. A result has
-    the fields of `EpochReport`, `done`, `outcome` (None, or at the end completed, stopped by the recipe's patience,
-    diverged, out-of-memory or failed) and `error`.
+    `load_training_set`), `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`, `compile` and `resources`.
+    A result has the fields of `EpochReport`, `done`, `outcome` (None, or at the end completed, stopped by the recipe's
+    patience, diverged, out-of-memory or failed) and `error`.
 
     An exception in the training becomes a result with outcome `failed`. Only the death of the process or of its device
     reaches Ray, and the searcher then restarts the trial from its checkpoint in a new process.
@@ -68,14 +68,17 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
 
     def _begin(self, checkpoint: Path) -> Any:
         from trainables.data import load_training_set
-        from trainables.devices import pick_device
-        from trainables.process_settings import prepare_process
+        from trainables.devices import memory_bytes, pick_device
+        from trainables.process_settings import prepare_process, room_for_images
         from trainables.training import Trainer
 
         device = pick_device(self._config["accelerator"])
         prepare_process(self._config["threads"], device)
         if self._images is None:
             self._images = load_training_set(**self._config["data"])
+        room = None
+        if device.type == "cuda":
+            room = room_for_images(memory_bytes(device), self._config["resources"]["gpu"])
         trainer = Trainer(
             ResNetLayout.from_dict(self._config["layout"]),
             Recipe(**self._config["recipe"]),
@@ -85,6 +88,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             seed=self._config["seed"],
             rungs=tuple(self._config["rungs"]),
             compile=self._config["compile"],
+            room=room,
         )
         if checkpoint.exists():
             trainer.load(checkpoint)

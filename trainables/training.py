@@ -21,6 +21,7 @@ from trainables.data import TrainingSet
 from trainables.devices import autocast, resolve_precision
 from trainables.errors import CheckpointError, DivergedError
 from trainables.evaluation import answers
+from trainables.host_images import HostImages
 from trainables.network_setup import Dropping, starting_network
 from trainables.optimization.update import Update
 from trainables.plateau import Plateau
@@ -65,7 +66,7 @@ class Trainer:
     Order, augmentation and initial weights depend only on `seed` and the epoch's number, so a trainer that loads a
     checkpoint continues exactly like the one that saved it, to the last bit on a CPU with the same number of threads.
     `rungs` are the epochs at which the schedule anneals; by default only the last one. `compile` changes the speed and
-    the last bits.
+    the last bits. Images of more than `room` bytes stay on the host, and each batch is copied to the device.
 
     Without validation images it reports no accuracy.
 
@@ -84,6 +85,7 @@ class Trainer:
         seed: int = 0,
         rungs: tuple[int, ...] = (),
         compile: Compile = "auto",
+        room: int | None = None,
     ) -> None:
         self.layout, self.recipe, self.device, self.epochs, self.seed = layout, recipe, device, epochs, seed
         self.rungs = rungs or (epochs,)
@@ -100,16 +102,22 @@ class Trainer:
         """The weights and buffers that were validated in the best epoch, for a recipe that keeps them."""
         self.data = data.identity
         self.precision = resolve_precision(recipe, device)
-        # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
-        self.images = torch.from_numpy(data.images).to(device)
-        self.labels = torch.from_numpy(data.labels).to(device, torch.int64)
-        self.train_indices = torch.from_numpy(data.train_indices).to(device)
-        self.val_indices = torch.from_numpy(data.val_indices).to(device)
+        # On the CPU the images stay in the shared memory map; elsewhere those of the splits are moved once, as uint8.
+        self.images: Tensor | HostImages = torch.from_numpy(data.images)
+        places, used = np.arange(len(data.images)), data.used
+        if room is not None and len(used) * data.images[0].nbytes > room:
+            self.images = HostImages(self.images, device)
+        elif device.type != "cpu":
+            places = used if len(used) < len(places) else places
+            self.images = torch.from_numpy(data.images[used]).to(device) if places is used else self.images.to(device)
+        self.labels = torch.from_numpy(data.labels[places]).to(device, torch.int64)
+        self.train_indices = torch.from_numpy(np.searchsorted(places, data.train_indices)).to(device)
+        self.val_indices = torch.from_numpy(np.searchsorted(places, data.val_indices)).to(device)
         self.mean = torch.tensor(data.mean, device=device)
         self.std = torch.tensor(data.std, device=device)
         self.first_flips: Tensor | None = None
         if recipe.flip_order == "alternating":
-            self.first_flips = first_flips(len(data.images), seed).to(device)
+            self.first_flips = first_flips(len(data.images), seed)[torch.from_numpy(places)].to(device)
         self.network = starting_network(layout, recipe, seed).to(device).to(memory_format=torch.channels_last)
         self.dropping = Dropping(self.network, recipe, device)
         self.update = Update(self.network, recipe, device, self.steps_per_epoch, self.rungs)
@@ -149,6 +157,8 @@ class Trainer:
         self.network.train()
         totals = torch.zeros(2, device=self.device)  # summed loss, correct
         rate = 0.0
+        if isinstance(self.images, HostImages):
+            self.images.begin(order[: self.steps_per_epoch * self.recipe.batch_size], self.recipe.batch_size)
         for i in range(self.steps_per_epoch):
             step = self.epoch * self.steps_per_epoch + i
             rate = self.update.prepare(step, self.plateau.drops)
@@ -196,7 +206,10 @@ class Trainer:
         """Takes one step; returns its summed loss and number of correct predictions, (2,), on the device."""
         recipe = self.recipe
         flipped = None if self.first_flips is None else self.first_flips[index] ^ bool(self.epoch % 2)
-        x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw, host_draw, flipped)
+        images, places = self.images, index
+        if isinstance(images, HostImages):
+            images, places = images[index], torch.arange(len(index), device=self.device)
+        x = augmented_batch(images, places, recipe, self.mean, self.std, draw, host_draw, flipped)
         x, labels = mixed_batch(x, self.labels[index], recipe, draw, host_draw)
         self.dropping.draw(len(index), draw)
 

@@ -93,12 +93,12 @@ def training_cost(
 
 def passes_per_epoch(config: RunConfig) -> int:
     """The cost of an epoch in forward passes of one image."""
-    training, validation = _epoch_images(config)
+    training, validation = epoch_images(config)
     twice = all(radius > 0 for radius in config.recipe.values_of("sam_radius"))  # a second pass at every step
     return TRAINING_PASSES * (2 if twice else 1) * training + validation
 
 
-def _epoch_images(config: RunConfig) -> tuple[int, int]:
+def epoch_images(config: RunConfig) -> tuple[int, int]:
     """The images that an epoch trains on, and those that it validates on."""
     info = config.dataset_facts
     validation = info.val_images or round(config.validation_share * info.train_images)
@@ -126,7 +126,7 @@ def _work(
     if gpu is None:
         return flops * passes_per_epoch(config)
     step = Step.of(values_of, gpu.bfloat16)
-    return _epoch_images(config)[0] / step.batch * step.seconds(count_norms(layout)[0], flops, gpu)
+    return epoch_images(config)[0] / step.batch * step.seconds(count_norms(layout)[0], flops, gpu)
 
 
 class _Pace(NamedTuple):

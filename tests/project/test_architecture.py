@@ -36,7 +36,7 @@ PARTS = {
     "trainables": (
         *("errors", "recipe", "schedule", "plateau"),
         *("data", "augmentation", "optimization", "checkpoints"),
-        *("devices", "process_settings", "network_setup"),
+        *("devices", "process_settings", "network_setup", "host_images"),
         *("evaluation", "training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),

@@ -137,6 +137,7 @@ def steps(networks: list[nn.Module], changes: dict[str, Any], layout: ResNetLayo
     """A trainer after two of its steps, which came to sums on the GPU."""
     trainer = Trainer(layout, small_recipe(**changes), small_set(64, 8, SHAPE), GPU, epochs=3)
     networks.append(trainer.network)
+    assert (trainer.images.device, len(trainer.images)) == (GPU, 72)  # one image is in neither split
     follow_arithmetic(trainer)
     draw, host_draw = torch.Generator(GPU).manual_seed(0), np.random.default_rng(0)
     trainer.network.train()

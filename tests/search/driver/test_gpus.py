@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
+import torch
+from rich.console import Console
 
+from benchmarks.flatness.zero_work import ZeroWork
+from results import read_record
+from search.config import compose
 from search.config.views import Resources
+from search.driver.disk_watch import PatientRecord
+from search.driver.display import SilentDisplay
 from search.driver.ray_session import ray_session, roomier
+from search.driver.session import run_session
 from search.errors import ResourceError
 from search.gpus import Gpu, Gpus, gpus, seen_by_torch
+from search.planning.preparation import Prepared
 from search.planning.resources import available_concurrency, spread
+from search.runs.folder import write_run_file
+from search.runs.reuse import ReusableResults
 from tests.support.cli import run
 
 TWO = Gpus(usable=(Gpu("A", 10**10, 10**10, 80, bfloat16=True),) * 2, present=2)
@@ -49,6 +63,47 @@ def test_ray_places_shares_on_different_gpus(monkeypatch: pytest.MonkeyPatch) ->
     assert roomier(Resources(cpus=1, gpus=1.0, concurrency=2), 2) is None
 
 
+class Breaking(ZeroWork):  # type: ignore[misc]  # Ray ships no types
+    """Breaks its CUDA context at the first step of trial 0, and notes its process and its GPUs at every step."""
+
+    def step(self) -> dict[str, Any]:
+        """The report of one epoch."""
+        notes = Path(self._config["checkpoint"]).parents[1] / "notes"
+        first = not notes.exists() or all(json.loads(line)[0] for line in notes.read_text().splitlines())
+        with notes.open("a") as file:
+            file.write(json.dumps([self._config["trial"], os.getpid(), ray.get_gpu_ids()]) + "\n")
+        if self._config["trial"] == 0 and first:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        return dict(super().step())
+
+
+@pytest.mark.search
+def test_a_broken_context_ends_its_process_and_the_trial_is_tried_again_on_a_fresh_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("machine", "planning.resources"):
+        monkeypatch.setattr(f"search.{module}.gpus", lambda: TWO)
+    monkeypatch.setattr("search.planning.resources.available_cpus", lambda: 2)
+    monkeypatch.setattr("search.driver.ray_session.available_cpus", lambda: 2)
+    given = {"trials": 4, "concurrency": 2, "gpus_per_trial": 0.5, "max_epochs": 2, "grace_epochs": 2, "confirm": 0}
+    config, folder = compose(None, None, given, []), tmp_path / "broken"
+    write_run_file(folder, config)
+    with PatientRecord(folder) as record:
+        prepared, reusable = Prepared(config, folder, 2, [], [], {}), ReusableResults(config, {}, {})
+        display = SilentDisplay(Console(stderr=True))
+        end = run_session(prepared, record, None, reusable, display, pytest.fail, Breaking)
+    assert end.reason == "done"
+    state = read_record(folder)
+    assert {trial.status for trial in state.trials.values()} == {"completed"}
+    assert {number: trial.retried for number, trial in state.trials.items() if trial.retried} == {0: {"lost": 1}}
+    notes = [json.loads(line) for line in (folder / "notes").read_text().splitlines()]
+    broken, *again = [pid for trial, pid, _ in notes if trial == 0]
+    assert broken not in again
+    assert [pid for _, pid, _ in notes].count(broken) == 1  # nor does another trial reuse it
+    assert {str(places) for _, _, places in notes} >= {"[0]", "[1]"}
+    assert [session.resources["gpu"] for session in state.sessions.values()] == [1.0]
+
+
 class Holder:
     """An actor that holds its share until the session ends."""
 
@@ -78,8 +133,6 @@ def test_a_gpu_that_the_driver_lists_counts_only_if_torch_starts_on_it(monkeypat
 
 @pytest.mark.search
 def test_this_process_has_no_cuda_context_after_it_asked_for_gpus() -> None:
-    import torch
-
     found = gpus()
     assert found.present == torch.cuda.device_count()
     assert (found.refusal == "") == bool(found.usable)
