@@ -32,8 +32,9 @@ ENVIRONMENT: Final = {
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
 """The environment variable with torch's folder of compiled code."""
 
-BLOCK_SHAPES: Final = 64
-"""Compilations that torch keeps per function: one per shape of a block, in full batches and in a last one."""
+BLOCK_SHAPES: Final = 128
+"""Compilations that torch keeps per function: one per shape of a block, in full batches and in a last one, for each
+size of the images under progressive resizing."""
 
 
 def environment() -> dict[str, str]:
@@ -48,7 +49,8 @@ def prepare_process(threads: int, device: torch.device) -> None:
     torch.set_num_threads(threads)
     release_memory()
     if device.type == "cuda":
-        # All batches of a training have one shape, so trying cuDNN's algorithms once should pay off. Not yet measured.
+        # The batches of a training have one to five shapes, so trying cuDNN's algorithms once per shape should pay off.
+        # Not yet measured.
         torch.backends.cudnn.benchmark = True
 
 

@@ -57,6 +57,8 @@ READ_WITH: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "plateau_epochs": (("schedule",), ("plateau",)),
     "plateau_metric": (("schedule",), ("plateau",)),
     "mix_probability": (MIXES, ()),
+    "mix_strength": (MIXES, ()),
+    "resizing_share": (("first_image_size",), ()),
     "padding_mode": (("crop_padding",), ()),
     "policy_operations": (("policy",), ("randaugment",)),
     "policy_magnitude": (("policy",), ("randaugment",)),
@@ -154,6 +156,12 @@ class Recipe(BaseModel):
     """Epochs without an improvement that are accepted; the next one drops the learning rate."""
     plateau_metric: Literal["loss", "accuracy"] = "loss"
     """The validation result that has to improve, by at least 1/10,000 of its best value so far."""
+    first_image_size: Annotated[int, Field(ge=0)] = 0
+    """Progressive resizing: shorter side in pixels of the images in the first steps of the training, after each rung
+    again under rung-annealed; 0 trains on images of full size throughout. Validation is at full size."""
+    resizing_share: Share = 0.5
+    """Share of the training, or of the epochs between two rungs under rung-annealed, in which images grow to full
+    size, in up to four sizes."""
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
     """Pixels by which an image is padded before a random crop to its original size; 0 turns cropping off."""
     padding_mode: Literal["zeros", "reflect"] = "reflect"
@@ -170,6 +178,9 @@ class Recipe(BaseModel):
     """CutMix: both parameters of the Beta distribution of the area that an image keeps; 0 turns it off."""
     mix_probability: Factor = 1.0
     """Probability that a batch is mixed at all."""
+    mix_strength: Literal["constant", "growing", "fading"] = "constant"
+    """How strongly images are mixed over the training: constant, growing linearly from 0 to the full strength, or
+    fading from it to 0; under rung-annealed from one rung to the next."""
     resized_crop: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Random resized crop: least share of the image's area that a rectangle of 3:4 to 4:3 shows, which is scaled to the
     size of the image; 0 turns it off."""
@@ -248,6 +259,14 @@ class Recipe(BaseModel):
             return []
         share = f"of which cooldown_share {self.cooldown_share:g} leaves {left:g}"
         return [f"warmup_epochs: {self.warmup_epochs:g} given for {epochs} epochs, {share}; lower one of them"]
+
+    def problems_on(self, image_size: tuple[int, int]) -> list[str]:
+        """Sentences on what contradicts a training on images of `image_size` (height, width) in pixels."""
+        first, full = self.first_image_size, min(image_size)
+        if first < full:
+            return []
+        size = "x".join(map(str, image_size))
+        return [f"first_image_size: {first} given, the images have {size} pixels; use less than {full}, or 0"]
 
     @model_validator(mode="after")
     def _sense(self) -> Recipe:

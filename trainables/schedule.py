@@ -50,6 +50,22 @@ def rung_epochs(
     return tuple(rungs[: rungs.index(max_epochs) + 1])
 
 
+def ends_of_schedule(recipe: Recipe, rungs: tuple[int, ...]) -> tuple[int, ...]:
+    """The epochs at whose end the schedule is complete: under rung-annealed all `rungs`, under others the last one."""
+    return rungs if recipe.schedule == "rung-annealed" else rungs[-1:]
+
+
+def progress(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[int, ...]) -> float:
+    """The share of the schedule that is behind the middle of step `step`, in (0, 1); it starts again when complete.
+
+    What grows or fades over a training follows this. A trial that is stopped at a rung is then a complete short
+    training, and the steps before a rung do not depend on the rungs after it.
+    """
+    spans = pairwise((0, *ends_of_schedule(recipe, rungs)))
+    start, end = next((start, end) for start, end in spans if step < end * steps_per_epoch)
+    return (step + 0.5 - start * steps_per_epoch) / ((end - start) * steps_per_epoch)
+
+
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, rungs: tuple[int, ...], drops: int = 0) -> float:
     """The learning rate of step `step`, counted from 0 over the whole training; `rungs` ends with the last epoch.
 

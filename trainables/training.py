@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from model_zoo import ResNetLayout
-from trainables.augmentation.batch import augmented_batch, first_flips
-from trainables.augmentation.mixing import mixed_batch
+from trainables.augmentation.batch import augmented_batch, first_flips, resized
+from trainables.augmentation.mixing import mixed_batch, mixing_strength
 from trainables.checkpoints import files as checkpoints
 from trainables.checkpoints.identity import identity, past
 from trainables.data import TrainingSet
@@ -22,11 +22,13 @@ from trainables.devices import autocast, resolve_precision
 from trainables.errors import CheckpointError, DivergedError
 from trainables.evaluation import answers
 from trainables.host_images import HostImages
+from trainables.image_sizes import size_at, sizes_of_training
 from trainables.network_setup import Dropping, starting_network
 from trainables.optimization.update import Update
 from trainables.plateau import Plateau
 from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles, uncompiled
 from trainables.recipe import Recipe
+from trainables.schedule import progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Trainer:
     Without validation images it reports no accuracy.
 
     Raises:
-        ValueError: the rungs do not ascend to `epochs`, or the recipe needs validation images and there are none.
+        ValueError: the rungs do not ascend to `epochs`, the recipe needs validation images and there are none, or it
+            starts with images that are not smaller than those of the data set.
     """
 
     def __init__(
@@ -95,6 +98,11 @@ class Trainer:
             raise ValueError(f"rungs: {self.rungs} given; use ascending epochs from 1 that end with {epochs}")
         if not len(data.val_indices) and (fields := recipe.judged_by):
             raise ValueError(f"{fields[0]}: needs validation images, but all images are trained on")
+        height, width = data.images.shape[1:3]
+        if problems := recipe.problems_on((height, width)):
+            raise ValueError(problems[0])
+        self.sizes = sizes_of_training(recipe.first_image_size, recipe.resizing_share, (height, width))
+        """The sizes of the images over the training, each with its share of the steps."""
         self.epoch = 0
         self.last_report: EpochReport | None = None
         self.plateau = Plateau()
@@ -210,7 +218,10 @@ class Trainer:
         if isinstance(images, HostImages):
             images, places = images[index], torch.arange(len(index), device=self.device)
         x = augmented_batch(images, places, recipe, self.mean, self.std, draw, host_draw, flipped)
-        x, labels = mixed_batch(x, self.labels[index], recipe, draw, host_draw)
+        done = progress(recipe, step, self.steps_per_epoch, self.rungs)
+        x = resized(x, size_at(self.sizes, done))
+        strength = mixing_strength(recipe, done)
+        x, labels = mixed_batch(x, self.labels[index], recipe, draw, host_draw, strength)
         self.dropping.draw(len(index), draw)
 
         def answers() -> Tensor:

@@ -118,6 +118,8 @@ class RecipeFields(_Fields):
     exponential_factor: Number | None
     plateau_epochs: Whole | None
     plateau_metric: str | None
+    first_image_size: Whole | None
+    resizing_share: Number | None
     crop_padding: Whole | None
     padding_mode: str | None
     flip: bool | None
@@ -126,6 +128,7 @@ class RecipeFields(_Fields):
     mixup_alpha: Number | None
     cutmix_alpha: Number | None
     mix_probability: Number | None
+    mix_strength: str | None
     resized_crop: Number | None
     jitter_brightness: Number | None
     jitter_contrast: Number | None

@@ -48,7 +48,7 @@ TRIALS_SCHEMA: Final = pa.schema(
         ("within_limits", _FLAG),
         ("answers", _TEXT),
     ],
-    metadata={SCHEMA_KEY: b"trials-v4"},
+    metadata={SCHEMA_KEY: b"trials-v5"},
 )
 """One row a trial."""
 

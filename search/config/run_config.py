@@ -164,7 +164,10 @@ class RunConfig(BaseModel):
         problems += [f"space.{problem}" for problem in size_problems(self.space)]
         problems += [
             f"recipe.{problem}" if problem.split(":")[0].isidentifier() else f"recipe: {problem}"
-            for problem in self.recipe.problems_over(self.max_epochs)
+            for problem in [
+                *self.recipe.problems_over(self.max_epochs),
+                *self.recipe.problems_on(self.space.image_size),
+            ]
         ]
         problems += [
             f"recipe.families.{name}: the name is taken by a dimension of the layout; choose another name"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from model_zoo import ResNetLayout
+from model_zoo import ResNetLayout, count_flops
 from model_zoo.complexity import count_norms
 from results import ResultsError, RunState, TrialState, read_record
 from results.record.folders import RUN_FILE
@@ -23,10 +24,13 @@ from search.planning.resources import check_local_resources, local_gpus, spread
 from search.runs import read_config
 from search.runs.folder import began_on_this_hardware
 from trainables.errors import TrainablesError
+from trainables.image_sizes import Size, sizes_of_training
 from trainables.recipe import Recipe
 
 COST_SAMPLES: Final = 200
 """Layouts drawn from the space to estimate its mean FLOPs."""
+RESIZING: Final = ("first_image_size", "resizing_share")
+"""The fields of a recipe that make its training images smaller."""
 
 
 def training_cost(
@@ -51,15 +55,17 @@ def training_cost(
     `hours` is None if no run in `storage` is comparable: on the same data set and image size, started on hardware like
     this machine's, with the same number of CPUs per trial and the same share of a GPU.
     """
-    drawn = sample_uniform(config.space, COST_SAMPLES, np.random.default_rng(config.seed))
-    forward = drawn.flops(config.space.image_size).astype(np.float64)
-    per_epoch = float(forward.mean()) * passes_per_epoch(config)
+    draw = np.random.default_rng(config.seed)
+    sample, full = sample_uniform(config.space, COST_SAMPLES, draw), config.space.image_size
+    forward = sample.flops(full).astype(np.float64)
+    training = np.sum([share * sample.flops(size) for size, share in _sizes(config)], axis=0)
+    trained, validated = passes_per_epoch(config)
+    per_epoch = trained * float(training.mean()) + validated * float(forward.mean())
     at_a_time, pace, why = _pace(config, storage, max(trials, confirmed))
     gpu = _gpu(config)
     values_of = config.recipe.values_of
-    works = np.array(
-        [_work(config, gpu, values_of, layout, flops) for layout, flops in zip(drawn, forward.tolist(), strict=True)]
-    )
+    rows = zip(sample, training.tolist(), forward.tolist(), strict=True)
+    works = np.array([_work(config, gpu, values_of, *row) for row in rows])
     work = float(works.mean())
     epoch_s = 0.0 if pace is None else work * pace.seconds_per_work
     found = replayed(
@@ -74,7 +80,7 @@ def training_cost(
     )
     if config.epoch_budget is not None:
         further = min(further, max(0.0, config.epoch_budget - spent - found.epochs.median))
-    epochs, trained = found.epochs.scaled(1.0, further - known), found.work.scaled(1.0, further - known)
+    epochs, in_means = found.epochs.scaled(1.0, further - known), found.work.scaled(1.0, further - known)
     shorter = (found.epochs.median - known) / max(1.0, found.epochs.median)
     confirming_s = further * epoch_s / max(1, min(at_a_time, confirmed))
     hours = None
@@ -84,18 +90,18 @@ def training_cost(
         "expected_epochs": max(0.0, epochs.median),
         "epochs_range": [max(0.0, epochs.low), max(0.0, epochs.high)],
         "flops_per_epoch": per_epoch,
-        "training_flops": per_epoch * max(0.0, trained.median),
+        "training_flops": per_epoch * max(0.0, in_means.median),
         "hours": None if hours is None else hours.median,
         "hours_range": None if hours is None else [hours.low, hours.high],
         "hours_why": why,
     }
 
 
-def passes_per_epoch(config: RunConfig) -> int:
-    """The cost of an epoch in forward passes of one image."""
+def passes_per_epoch(config: RunConfig) -> tuple[int, int]:
+    """The cost of an epoch in forward passes of one image: of training, and of validation, which is at full size."""
     training, validation = epoch_images(config)
     twice = all(radius > 0 for radius in config.recipe.values_of("sam_radius"))  # a second pass at every step
-    return TRAINING_PASSES * (2 if twice else 1) * training + validation
+    return TRAINING_PASSES * (2 if twice else 1) * training, validation
 
 
 def epoch_images(config: RunConfig) -> tuple[int, int]:
@@ -117,16 +123,44 @@ def _gpu(config: RunConfig) -> Gpu | None:
 
 
 def _work(
-    config: RunConfig, gpu: Gpu | None, values_of: Callable[[str], Sequence[Any]], layout: ResNetLayout, flops: float
+    config: RunConfig,
+    gpu: Gpu | None,
+    values_of: Callable[[str], Sequence[Any]],
+    layout: ResNetLayout,
+    training: float,
+    full: float,
 ) -> float:
     """What the time of an epoch is proportional to: FLOPs on a CPU; on a GPU, which waits for its host, modelled time.
 
-    `values_of` gives a recipe's values by field, and `flops` are those of one forward pass.
+    `values_of` gives a recipe's values by field; `training` and `full` are the FLOPs of a forward pass on one image,
+    the mean over a training and at full size.
     """
     if gpu is None:
-        return flops * passes_per_epoch(config)
+        trained, validated = passes_per_epoch(config)
+        return trained * training + validated * full
     step = Step.of(values_of, gpu.bfloat16)
-    return epoch_images(config)[0] / step.batch * step.seconds(count_norms(layout)[0], flops, gpu)
+    return epoch_images(config)[0] / step.batch * step.seconds(count_norms(layout)[0], training, gpu)
+
+
+def mean_flops(layout: ResNetLayout, first: int, share: float, image_size: Size) -> float:
+    """The FLOPs of a forward pass on one training image, the mean over a training that ends at `image_size`.
+
+    Its images begin with `first` pixels and grow during `share` of it, see `trainables.image_sizes`. Under
+    rung-annealed this is the mean between any two rungs too.
+    """
+    return _mean_flops(sizes_of_training(first, share, image_size), lambda size: count_flops(layout, size))
+
+
+def _mean_flops(sizes: Iterable[tuple[Size, float]], flops: Callable[[Size], float]) -> float:
+    return sum(share * flops(size) for size, share in sizes)
+
+
+def _sizes(config: RunConfig) -> list[tuple[Size, float]]:
+    """The sizes of training images with their shares of the steps, the mean over choices and the ends of ranges."""
+    firsts, shares = (config.recipe.values_of(name) for name in RESIZING)
+    pairs = list(itertools.product(firsts, shares))
+    found = [sizes_of_training(first, share, config.space.image_size) for first, share in pairs]
+    return [(size, share / len(pairs)) for sizes in found for size, share in sizes]
 
 
 class _Pace(NamedTuple):
@@ -176,9 +210,12 @@ def _pace(config: RunConfig, storage: Path, trials: int) -> tuple[int, _Pace | N
 
 
 def _trial_work(config: RunConfig, gpu: Gpu | None, trial: TrialState) -> float:
-    """The work of an epoch of `trial` of an earlier run."""
-    recipe = Recipe(**trial.settings)
-    return _work(config, gpu, lambda name: [getattr(recipe, name)], ResNetLayout.from_dict(trial.layout), trial.flops)
+    """The work of a mean epoch of `trial` of an earlier run."""
+    layout, recipe, full = ResNetLayout.from_dict(trial.layout), Recipe(**trial.settings), float(trial.flops)
+    training = full
+    if recipe.first_image_size:
+        training = mean_flops(layout, recipe.first_image_size, recipe.resizing_share, config.space.image_size)
+    return _work(config, gpu, lambda name: [getattr(recipe, name)], layout, training, full)
 
 
 def _trial_starts(state: RunState) -> list[float]:

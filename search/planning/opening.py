@@ -49,6 +49,7 @@ def _images(config: RunConfig, info: DatasetInfo) -> str:
     )
     flips = any(config.recipe.values_of("flip"))
     crop, cutout, turn = (max(config.recipe.values_of(key)) for key in ("crop_padding", "cutout", "rotation_degrees"))
+    first = max(config.recipe.values_of("first_image_size"))
     policies = [f"by the policy {name}" for name in config.recipe.values_of("policy") if name != "none"]
     done = [
         f"shifted by up to {crop} pixels" if crop else "",
@@ -56,6 +57,7 @@ def _images(config: RunConfig, info: DatasetInfo) -> str:
         "mirrored half of the time (--set recipe.flip=false turns it off)" if flips else "",
         f"without a square of {cutout} pixels (recipe.cutout)" if cutout else "",
         f"changed {' or '.join(policies)}" if policies else "",
+        f"of {first} pixels at first (recipe.first_image_size)" if first else "",
     ]
     training = ", ".join(filter(None, done)) or "unchanged"
     mirrored = "" if flips else "; not mirrored (--set recipe.flip=true turns it on)"

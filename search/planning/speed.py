@@ -7,8 +7,9 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any, Final
 
-from model_zoo import ResNetLayout
+from model_zoo import ResNetLayout, count_flops
 from search.config import RunConfig
+from search.planning.cost import mean_flops
 from trainables.recipe import Recipe
 
 WARM_STEPS: Final = 3
@@ -24,12 +25,16 @@ RESERVE: Final = 0.9
 def epoch_time_s(config: RunConfig, layout: ResNetLayout, recipe: Recipe, at_once: int) -> float:
     """Seconds of an epoch with its validation when `at_once` trainings run at a time; the slowest of them.
 
+    Images of full size are measured. Where training begins with smaller ones, the time is taken to be as the FLOPs.
+
     Raises:
         TrainablesError: the data set or the device cannot be used.
     """
+    full = config.space.image_size
     arguments = (
         layout.to_dict(),
-        recipe.model_dump(),
+        recipe.model_dump() | {"first_image_size": 0},
+        mean_flops(layout, recipe.first_image_size, recipe.resizing_share, full) / count_flops(layout, full),
         config.data_arguments,
         config.cpus_per_trial,
         config.resources.gpus,
@@ -44,13 +49,13 @@ def epochs_within(budget_s: float, epoch_s: float, rounds: int) -> int:
     return max(0, int(RESERVE * (budget_s - START_S) / (epoch_s * rounds)))
 
 
-def _measure(arguments: tuple[dict[str, Any], dict[str, Any], dict[str, Any], int, float, Any]) -> float:
+def _measure(arguments: tuple[dict[str, Any], dict[str, Any], float, dict[str, Any], int, float, Any]) -> float:
     from trainables.data import load_training_set
     from trainables.devices import memory_bytes, pick_device
     from trainables.process_settings import prepare_process, room_for_images
     from trainables.training import Trainer
 
-    layout, recipe, data_arguments, threads, share, compile = arguments
+    layout, recipe, part_of_step, data_arguments, threads, share, compile = arguments
     device = pick_device(share > 0)
     prepare_process(threads, device)
     room = room_for_images(memory_bytes(device), share) if device.type == "cuda" else None
@@ -67,4 +72,4 @@ def _measure(arguments: tuple[dict[str, Any], dict[str, Any], dict[str, Any], in
 
     step_s, _ = timed(min(WARM_STEPS, steps))
     step_s, validation_s = timed(min(steps, max(WARM_STEPS, int(MEASURED_S / 2 / step_s))))
-    return step_s * steps + validation_s
+    return part_of_step * step_s * steps + validation_s

@@ -63,6 +63,10 @@ class RecipeSpace(BaseModel):
         """One sentence for each contradiction between recipes of the space and a training of `epochs` epochs."""
         return contradictions(self.searched, lambda values: self.decode(values).problems_over(epochs))
 
+    def problems_on(self, image_size: tuple[int, int]) -> list[str]:
+        """One sentence for each recipe, or combination, that contradicts images of `image_size` (height, width)."""
+        return contradictions(self.searched, lambda values: self.decode(values).problems_on(image_size))
+
     @model_serializer(mode="plain")
     def _table(self) -> dict[str, Any]:
         table: dict[str, Any] = {}

@@ -123,7 +123,8 @@ def _own(candidates: JointSpace, fields: dict[str, Any], epochs: int) -> tuple[R
         recipe = Recipe(**fields).canonical()
     except ValidationError as error:  # written by a version that allowed it
         return None, error.errors()[0]["msg"].removeprefix("Value error, ")
-    why = next(iter(recipe.problems_over(epochs)), None) or candidates.recipes.why_not(recipe)
+    problems = [*recipe.problems_over(epochs), *recipe.problems_on(candidates.space.image_size)]
+    why = next(iter(problems), None) or candidates.recipes.why_not(recipe)
     return (None, why) if why else (recipe, None)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import digits_speed, small_cifar10
+from benchmarks import digits_speed, recipe_ablation, small_cifar10
 from benchmarks.fixed_recipes import CONFIGS, Curve, only_training, train
 from model_zoo import PRESETS, count_params
 from search.config import compose
@@ -96,6 +97,60 @@ def test_the_digits_are_trained_seed_by_seed(capsys: pytest.CaptureFixture[str])
     assert figures["val_images"] == 144
     assert [training["seed"] for training in figures["trainings"]] == [0, 1]
     assert [row["last_accuracy"] for row in figures["seeds"]] == [t["val_accuracy"][-1] for t in figures["trainings"]]
+
+
+def test_each_row_of_the_ablation_changes_what_it_says_of_the_shipped_recipe() -> None:
+    rows = list(recipe_ablation.ROWS)
+    wanted = recipe_ablation.trainings(rows, 2, 20, {"dataset": "cifar10"})
+    shipped = only_training("x", CONFIGS / "recipes" / "small-200k.toml", {})
+    assert [(row, what.seed) for row, what in wanted] == [(row, seed) for seed in (0, 1) for row in rows]
+    for row, what in wanted:
+        assert what.layout == shipped.layout
+        assert (what.epochs, what.data["train_images"]) == (20, None)
+        usual, own = shipped.recipe.model_dump(), what.recipe.model_dump()
+        changed = {name: value for name, value in own.items() if value != usual[name]}
+        expected = recipe_ablation.ROWS[row]
+        if row == "progressive resizing":
+            expected = {"first_image_size": 16}
+        assert changed == expected
+        assert what.recipe.unread.isdisjoint(changed)
+
+
+@pytest.mark.search
+def test_the_ablation_trains_what_its_store_lacks_and_compares_with_the_baseline_of_the_same_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "new" / "store.jsonl"
+    usual = ["--epochs", "1", "--dataset", "digits", "--train-images", "128", "--store", str(store)]
+
+    def rows_of(*arguments: str) -> tuple[list[str], dict[str, Any]]:
+        recipe_ablation.main([*usual, *arguments])
+        *shown, last = capsys.readouterr().out.splitlines()
+        return shown, json.loads(last)
+
+    shown, figures = rows_of("--only", "cutout", "--seeds", "1")
+    assert [row["row"] for row in figures["rows"]] == ["baseline", "cutout"]
+    assert [line.split()[0] for line in shown[1:]] == ["baseline", "cutout"]
+    assert (figures["train_images"], figures["val_images"]) == (128, 144)
+    kept = store.read_text()
+    assert len(kept.splitlines()) == 2
+    what = recipe_ablation.trainings(["cutout"], 1, 1, {"dataset": "digits", "train_images": 128})[0][1]
+    assert figures["rows"][1]["accuracies"] == [round(100 * train(what, 1).val_accuracy[-1], 2)]
+    store.write_text(kept + '{"row": "cut o')  # killed while it wrote
+    _, figures = rows_of("--only", "cutout", "--only", "progressive resizing", "--seeds", "2")
+    lines = recipe_ablation.read_store(store)
+    assert store.read_text().startswith(kept)
+    assert sorted((line["row"], line["seed"]) for line in lines) == sorted(
+        (row, seed) for row in ("baseline", "cutout", "progressive resizing") for seed in (0, 1)
+    )
+    last = {(line["row"], line["seed"]): 100 * line["val_accuracy"][-1] for line in lines}
+    for row in figures["rows"]:
+        ahead = [last[row["row"], seed] - last["baseline", seed] for seed in (0, 1)]
+        assert row["ahead_points"] == pytest.approx(ahead, abs=0.01)
+        assert row["mean_ahead_points"] == pytest.approx(sum(ahead) / 2, abs=0.01)
+    again = store.read_text()
+    assert rows_of("--only", "cutout", "--only", "progressive resizing")[1]["rows"] == figures["rows"]
+    assert store.read_text() == again
 
 
 def test_the_recipes_folder_is_where_the_benchmarks_look() -> None:

@@ -34,7 +34,7 @@ PARTS = {
         *("keys", "cli"),
     ),
     "trainables": (
-        *("errors", "recipe", "schedule", "plateau"),
+        *("errors", "recipe", "schedule", "plateau", "image_sizes"),
         *("data", "augmentation", "optimization", "checkpoints"),
         *("devices", "process_settings", "network_setup", "host_images"),
         *("evaluation", "training", "ray_trainable"),

@@ -22,6 +22,7 @@ from results.record.reading import read_run, read_runs
 from results.record.record import Record, read_record
 from results.record.tables import (
     EPOCHS_SCHEMA,
+    SCHEMA_KEY,
     TRIALS_SCHEMA,
     TableWriter,
     epochs_table,
@@ -48,7 +49,8 @@ def write_whole(folder: Path) -> Path:
 TRIALS_COLUMNS = """
 run:string trial:int64 status:string layout_id:string
 blocks:list channels:list strides:list kernels:list stem_channels:int64 skip_kernel:int64 conv_bias:bool
-in_channels:int64 classes:int64 block:string groups:int64 squeeze:int64 activation:string
+in_channels:int64 classes:int64 block:string groups:int64 squeeze:int64 activation:string expansion:int64
+skip_pool:bool stem_depth:int64 stem_stride:int64
 params:int64 flops:int64 depth:int64
 recipe_optimizer:string recipe_learning_rate:double recipe_weight_decay:double recipe_momentum:double
 recipe_adaptive_clipping:double recipe_batch_size:int64 recipe_keep_last_batch:bool
@@ -59,9 +61,9 @@ recipe_muon_rate_factor:double recipe_lookahead_steps:int64 recipe_lookahead_sha
 recipe_ema_decay:double recipe_stochastic_depth:double recipe_dropout:double recipe_restart_epochs:int64
 recipe_restart_factor:int64 recipe_cooldown_share:double recipe_milestones:string
 recipe_exponential_factor:double recipe_plateau_epochs:int64 recipe_plateau_metric:string
-recipe_crop_padding:int64 recipe_padding_mode:string
+recipe_first_image_size:int64 recipe_resizing_share:double recipe_crop_padding:int64 recipe_padding_mode:string
 recipe_flip:bool recipe_cutout:int64 recipe_rotation_degrees:double recipe_mixup_alpha:double
-recipe_cutmix_alpha:double recipe_mix_probability:double recipe_resized_crop:double
+recipe_cutmix_alpha:double recipe_mix_probability:double recipe_mix_strength:string recipe_resized_crop:double
 recipe_jitter_brightness:double recipe_jitter_contrast:double recipe_jitter_saturation:double recipe_jitter_hue:double
 recipe_flip_order:string recipe_policy:string recipe_policy_operations:int64
 recipe_policy_magnitude:int64 recipe_erasing:double recipe_ricap_beta:double recipe_precision:string
@@ -164,7 +166,9 @@ def test_a_damaged_or_foreign_table_is_noted_and_rebuilt(run: Path, name: str, d
     elif damage == "no version":
         pq.write_table(table.replace_schema_metadata(None), path)
     elif damage == "next version":
-        pq.write_table(table.replace_schema_metadata({b"parambudget.schema": b"trials-v4"}), path)
+        kind, _, number = TRIALS_SCHEMA.metadata[SCHEMA_KEY].decode().partition("-v")
+        following = f"{kind}-v{int(number) + 1}"
+        pq.write_table(table.replace_schema_metadata({SCHEMA_KEY: following.encode()}), path)
     else:
         path.mkdir()
     tables = read_run(run)

@@ -32,6 +32,9 @@ DIMENSIONS: list[dict[str, Any]] = [
     {"families": {"border": {"none": {"crop_padding": 0}, "black": {"padding_mode": "zeros"}, "mirror": {}}}},
     {"batch_size": {"low": 2, "high": 5, "log": True}},
     {"flip": [True, False]},
+    {"first_image_size": {"low": 0, "high": 16, "step": 8}},
+    {"resizing_share": [0.3, 0.8]},
+    {"mix_strength": ["constant", "growing", "fading"]},
     {"families": {"augmentation": {"cutout": {"cutout": 8}, "mixup": {"cutout": 0, "mixup_alpha": 0.5}}}},
 ]
 """Tables of a dimension each; those that set the same fields exclude each other."""

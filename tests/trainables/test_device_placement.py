@@ -61,6 +61,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"cutmix_alpha": 1.0},
     {"ricap_beta": 0.3},
     {"cutmix_alpha": 1.0, "mix_probability": 0.5},
+    {"mixup_alpha": 0.3, "mix_strength": "growing"},
+    {"first_image_size": 4},
     {"resized_crop": 0.3},
     {"jitter_brightness": 0.4, "jitter_contrast": 0.4, "jitter_saturation": 0.4, "jitter_hue": 0.1},
     {"keep_last_batch": True},

@@ -83,7 +83,7 @@ def test_activations_and_gradients_stay_channels_last_through_the_network(
     [
         {},
         {"adaptive_clipping": 0.01, "mixup_alpha": 0.5},
-        {"cutmix_alpha": 1.0, "flip_order": "alternating"},
+        {"cutmix_alpha": 1.0, "flip_order": "alternating", "first_image_size": 4, "mix_strength": "growing"},
         {"ricap_beta": 0.3, "erasing": 0.5, "policy": "autoaugment"},
         {"policy": "randaugment", "policy_operations": 16},
         {"cutmix_alpha": 1.0, "gradient_clipping": 1.0, "lookahead_steps": 1, "ema_decay": 0.9},

@@ -40,7 +40,8 @@ from torch._dynamo.utils import counters
 import trainables.training as training
 training.compile_cache = lambda: Path(sys.argv[1])
 layout = ResNetLayout((3, 3), (16, 16), (1, 1), classes=4)
-recipe, given = small_recipe(**AUGMENTED), {"data": small_set(train=64, val=8, shape=(8, 8, 3)), "layout": layout}
+recipe = small_recipe(**AUGMENTED, first_image_size=4)
+given = {"data": small_set(train=64, val=8, shape=(8, 8, 3)), "layout": layout}
 losses = {}
 for name in ("off", "blocks"):
     trainer = small_trainer(recipe, epochs=2, compile=name, **given)
@@ -76,7 +77,7 @@ def test_compiled_blocks_train_like_eager_ones_share_their_compilation_and_resum
     for eager, compiled in zip(*found["losses"].values(), strict=True):
         assert eager == pytest.approx(compiled, rel=1e-3)
     assert found["resumed"] == found["losses"]["blocks"][-1][1]
-    assert found["graphs"] == 2  # six blocks of one shape in each of two networks; no evaluation compiles
+    assert found["graphs"] == 4  # one shape on small and on full images, in two networks; no evaluation compiles
     assert found["same_names"]
     assert any((tmp_path / "compiled").iterdir())
 

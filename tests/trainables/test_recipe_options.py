@@ -48,6 +48,8 @@ EVERYTHING: dict[str, Any] = {
 COMBINATIONS: list[dict[str, Any]] = [
     {"optimizer": "sgd", "schedule": "one-cycle", "mixup_alpha": 0.5, "mix_probability": 0.5, "policy": "autoaugment"},
     {"optimizer": "nesterov", "schedule": "cosine-step", "cosine_epochs": 2, "step_epochs": 3, "cutmix_alpha": 1.0},
+    {"optimizer": "sgd", "schedule": "linear", "first_image_size": 4, "cutmix_alpha": 1.0, "mix_strength": "growing"},
+    {"patience_epochs": 0, "first_image_size": 3, "resizing_share": 0.8, "mixup_alpha": 1.0, "mix_strength": "fading"},
     {"optimizer": "sgd", "schedule": "milestones", "milestones": "2,4", "conv_init": "torch", "head_init": "torch"},
     {"optimizer": "sgd", "schedule": "exponential", "exponential_factor": 0.5, "cutmix_alpha": 1.0, "policy": "none"},
     {"optimizer": "sgd", "schedule": "plateau", "plateau_epochs": 0, "plateau_metric": "accuracy"},

@@ -27,6 +27,9 @@ WRONG: dict[str, list[Any]] = {
     "conv_init": ["orthogonal"],
     "head_init": ["orthogonal"],
     "mix_probability": [0, 1.1, math.nan],
+    "mix_strength": ["swelling"],
+    "first_image_size": [-1, 16.5],
+    "resizing_share": [0, 1, math.nan],
     "resized_crop": [-0.1, 1, math.nan],
     "jitter_brightness": [-0.1, math.inf, math.nan],
     "jitter_contrast": [-0.1, math.inf, math.nan],
@@ -191,6 +194,14 @@ def test_a_warmup_ends_before_the_cooldown_begins() -> None:
         [],
         ["warmup_epochs: 6.5 given for 8 epochs, of which cooldown_share 0.25 leaves 6; lower one of them"],
     ]
+
+
+@pytest.mark.parametrize(("size", "text"), [((32, 32), "32x32"), ((40, 32), "40x32"), ((32, 40), "32x40")])
+def test_the_first_images_are_smaller_than_the_others(size: tuple[int, int], text: str) -> None:
+    assert [Recipe(first_image_size=first).problems_on(size) for first in (0, 1, 31)] == [[], [], []]
+    for first in (32, 40):
+        message = f"first_image_size: {first} given, the images have {text} pixels; use less than 32, or 0"
+        assert Recipe(first_image_size=first).problems_on(size) == [message]
 
 
 @pytest.mark.parametrize("optimizer", ["nesterov", "muon"])

@@ -33,6 +33,7 @@ from trainables.training import epoch_seed
 NEWEST = (
     *("milestones", "exponential_factor", "plateau_epochs", "plateau_metric", "keep_last_batch", "conv_init"),
     *("mix_probability", "resized_crop", "jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"),
+    *("mix_strength", "first_image_size", "resizing_share"),
 )
 """Fields of a recipe that checkpoints from before 2026-11-29 lack."""
 
@@ -57,7 +58,8 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_last_bit(
 
 
 def test_a_training_that_goes_on_under_a_longer_ladder_is_the_one_that_had_it_from_the_start(tmp_path: Path) -> None:
-    recipe = small_recipe(**AUGMENTED)
+    growing = {"first_image_size": 4, "mixup_alpha": 1.0, "mix_strength": "growing", "ema_decay": 0.9}
+    recipe = small_recipe(**AUGMENTED, **growing)
     trained(small_trainer(recipe, epochs=9, rungs=(3, 9)), tmp_path)
     whole = small_trainer(recipe, epochs=27, rungs=(3, 9, 27))
     reports = [timeless(report) for report in trained(whole)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.schedule_fixtures import rates
+from trainables.image_sizes import sizes_of_training
 from trainables.optimization.optimizers import make_optimizer
 from trainables.plateau import Plateau
 from trainables.recipe import Optimizer, Policy, Recipe, Schedule
@@ -40,6 +42,9 @@ VALUES: dict[str, list[Any]] = {
     "mixup_alpha": [0.0, 0.4],
     "cutmix_alpha": [0.0],
     "mix_probability": [0.5, 1.0],
+    "mix_strength": ["constant", "growing", "fading"],
+    "first_image_size": [0, 4],
+    "resizing_share": [0.3, 0.5],
     "policy": list(get_args(Policy)),
     "policy_operations": [1, 2],
     "policy_magnitude": [5, 9],
@@ -63,13 +68,24 @@ def acts(recipe: Recipe) -> tuple[Any, ...]:
     import torch
 
     from trainables.augmentation.batch import crop_and_flip
+    from trainables.augmentation.mixing import mixed_batch, mixing_strength
 
     params = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1,), (2, 2, 1, 1))]
     moved = make_optimizer(params, recipe, torch.device("cpu"))
     groups = [{name: value for name, value in g.items() if name != "params"} for g in moved.param_groups]
     images = torch.arange(36, dtype=torch.uint8).reshape(1, 6, 6, 1)
     crops = crop_and_flip(images, torch.zeros(50, dtype=torch.int64), recipe, torch.Generator().manual_seed(1))
+    found, _ = mixed_batch(
+        torch.arange(64.0).reshape(4, 1, 4, 4),
+        torch.arange(4),
+        recipe,
+        torch.Generator().manual_seed(1),
+        np.random.default_rng(1),
+        mixing_strength(recipe, 0.25),
+    )
     return (
+        found.flatten().tolist(),
+        sizes_of_training(recipe.first_image_size, recipe.resizing_share, (6, 6)),
         type(moved).__name__,
         groups,
         rates(recipe, 3, 1, EPOCHS),
@@ -142,6 +158,8 @@ def test_momentum_is_read_by_those_that_have_it(optimizer: str) -> None:
         ("muon_rate_factor", 0.2, {"optimizer": "muon"}),
         ("lookahead_share", 0.8, {"lookahead_steps": 5}),
         *(("mix_probability", 0.5, {mix: 1.0}) for mix in ("mixup_alpha", "cutmix_alpha", "ricap_beta")),
+        *(("mix_strength", "fading", {mix: 1.0}) for mix in ("mixup_alpha", "cutmix_alpha", "ricap_beta")),
+        ("resizing_share", 0.3, {"first_image_size": 4}),
     ],
 )
 def test_an_option_of_an_option_is_read_with_it_alone(name: str, value: Any, reader: dict[str, Any]) -> None:

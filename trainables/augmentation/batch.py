@@ -70,6 +70,18 @@ def normalise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return torch.addcmul(-mean / std, x.float(), scale).permute(0, 3, 1, 2)
 
 
+def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (B, C, H, W) scaled down to `size`, bilinear with antialiasing, channels-last; `x` itself if it fits.
+
+    This comes after the augmentation, whose paddings, squares and translations are in pixels of the full size, and
+    before mixing, which is cheaper on small images.
+    """
+    if x.shape[2:] == size:
+        return x
+    small = F.interpolate(x, size, mode="bilinear", antialias=True)
+    return small.contiguous(memory_format=torch.channels_last)
+
+
 def first_flips(images: int, seed: int) -> Tensor:
     """The half of `images` images, (N,), that a training of `seed` with alternating flips mirrors in its first epoch.
 

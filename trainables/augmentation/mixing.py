@@ -48,8 +48,24 @@ class Patches:
         return tuple(area / sum(areas) for area in areas)
 
 
-def draw_mix(recipe: Recipe, height: int, width: int, draw: np.random.Generator) -> Mix | Patches | None:
+def mixing_strength(recipe: Recipe, progress: float) -> float:
+    """How strongly `recipe` mixes after `progress` in [0, 1] of the training, in [0, 1]."""
+    match recipe.mix_strength:
+        case "constant":
+            return 1.0
+        case "growing":
+            return progress
+        case "fading":
+            return 1 - progress
+
+
+def draw_mix(
+    recipe: Recipe, height: int, width: int, draw: np.random.Generator, strength: float = 1.0
+) -> Mix | Patches | None:
     """The mix of one batch of images of `height` x `width` pixels; None if the recipe does not mix, or not this batch.
+
+    `strength` in [0, 1] scales the smaller weight of mixup, the area of CutMix's box before it is clipped, and the
+    distances of RICAP's boundary from the nearer edges. The draws are the same at every strength.
 
     A recipe that mixes no batch or every batch draws nothing for that question.
 
@@ -61,18 +77,24 @@ def draw_mix(recipe: Recipe, height: int, width: int, draw: np.random.Generator)
     if recipe.mix_probability < 1 and draw.random() >= recipe.mix_probability:
         return None
     if recipe.mixup_alpha:
-        return Mix(float(draw.beta(recipe.mixup_alpha, recipe.mixup_alpha)), None)
+        return Mix(_towards_end(float(draw.beta(recipe.mixup_alpha, recipe.mixup_alpha)), strength), None)
     if recipe.cutmix_alpha:
         kept = float(draw.beta(recipe.cutmix_alpha, recipe.cutmix_alpha))
+        kept += (1 - strength) * (1 - kept)
         return mix_of_box(kept, int(draw.integers(height)), int(draw.integers(width)), height, width)
-    row = round(height * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
-    column = round(width * float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)))
+    row = round(height * _towards_end(float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)), strength))
+    column = round(width * _towards_end(float(draw.beta(recipe.ricap_beta, recipe.ricap_beta)), strength))
     boxes = ((0, 0, row, column), (0, column, row, width), (row, 0, height, column), (row, column, height, width))
     corners = [
         (int(draw.integers(height - (bottom - top) + 1)), int(draw.integers(width - (right - left) + 1)))
         for top, left, bottom, right in boxes
     ]
     return Patches(boxes, tuple(corners))
+
+
+def _towards_end(share: float, strength: float) -> float:
+    """`share` in [0, 1] with its distance from the nearer end multiplied by `strength`; the same bits at 1."""
+    return share + (1 - strength) * (round(share) - share)
 
 
 def mix_of_box(kept: float, row: int, column: int, height: int, width: int) -> Mix:
@@ -137,10 +159,18 @@ class Labels:
 
 
 def mixed_batch(
-    x: Tensor, y: Tensor, recipe: Recipe, draw: torch.Generator, host_draw: np.random.Generator
+    x: Tensor,
+    y: Tensor,
+    recipe: Recipe,
+    draw: torch.Generator,
+    host_draw: np.random.Generator,
+    strength: float = 1.0,
 ) -> tuple[Tensor, Labels]:
-    """The images (B, C, H, W) and labels of one batch as `recipe` mixes them; unchanged if it does not mix."""
-    mix = draw_mix(recipe, x.shape[2], x.shape[3], host_draw)
+    """The images (B, C, H, W) and labels of one batch as `recipe` mixes them with `strength` in [0, 1].
+
+    They are unchanged if it does not mix.
+    """
+    mix = draw_mix(recipe, x.shape[2], x.shape[3], host_draw, strength)
     if mix is None:
         return x, Labels(((y, 1.0),))
     if isinstance(mix, Patches):

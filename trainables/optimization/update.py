@@ -14,7 +14,7 @@ from trainables.optimization.lookahead import Lookahead
 from trainables.optimization.optimizers import make_optimizer, set_step
 from trainables.optimization.sam import ascended
 from trainables.recipe import Recipe
-from trainables.schedule import learning_rate, momentum
+from trainables.schedule import ends_of_schedule, learning_rate, momentum
 
 
 class Update:
@@ -33,8 +33,7 @@ class Update:
         if recipe.lookahead_steps:
             self._lookahead = Lookahead(params, recipe.lookahead_steps, recipe.lookahead_share)
         if recipe.ema_decay:
-            starts_anew = rungs if recipe.schedule == "rung-annealed" else rungs[-1:]
-            self._average = WeightAverage(network, recipe.ema_decay, starts_anew)
+            self._average = WeightAverage(network, recipe.ema_decay, ends_of_schedule(recipe, rungs))
 
     @property
     def result(self) -> torch.nn.Module:

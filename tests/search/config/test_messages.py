@@ -52,6 +52,21 @@ SETS = {
     "max_epochs=0": "max_epochs: 0 given; use at least 1",
     "max_epochs=-3": "max_epochs: -3 given; use at least 1",
     "data_dir=3": "data_dir: 3 given; use a string",
+    "recipe.first_image_size=16": (
+        "recipe.first_image_size: 16 given, the images have 16x16 pixels; use less than 16, or 0"
+    ),
+    "recipe.first_image_size=[0,8,24]": (
+        "recipe.first_image_size: 24 given, the images have 16x16 pixels; use less than 16, or 0"
+    ),
+    "recipe.first_image_size={low=8,high=20,step=4}": (
+        "recipe.first_image_size: 20 given, the images have 16x16 pixels; use less than 16, or 0"
+    ),
+    "recipe.families.size={small={first_image_size=32},full={}}": (
+        "recipe.first_image_size: 32 given, the images have 16x16 pixels; use less than 16, or 0"
+    ),
+    "recipe.mix_strength=growing,fading": (
+        "recipe.mix_strength: 'growing,fading' given; use constant, growing or fading"
+    ),
 }
 PREDICATES = {
     "no_such_module.even": "there is no module 'no_such_module'; run the command where it is, or set PYTHONPATH",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from model_zoo import PRESETS, ResNetLayout
+from model_zoo import PRESETS, ResNetLayout, count_flops
 from model_zoo.complexity import count_norms
 from results import Record, RunState
 from search.config import RunConfig, compose
@@ -229,6 +229,49 @@ def test_a_plan_refuses_what_the_run_would(tmp_path: Path, flag: str, message: s
 def test_a_second_pass_at_every_step_costs_twice_the_training(tmp_path: Path) -> None:
     plain, sam = (planned(compose(None, None, {}, sets), tmp_path) for sets in ([], ["recipe.sam_radius=0.05"]))
     assert 1.8 < sam["training_flops"] / plain["training_flops"] < 2
+
+
+NARROW = ["space.layouts=[1-1x8-16]"]
+"""A space of one layout, whose FLOPs at a size are known exactly."""
+
+
+@pytest.mark.parametrize(
+    ("sets", "parts"),
+    [
+        ([], {16: 1.0}),
+        (["recipe.first_image_size=8"], {8: 0.25, 12: 0.25, 16: 0.5}),
+        (["recipe.first_image_size=12", "recipe.resizing_share=0.9"], {12: 0.9, 16: 0.1}),
+        (["recipe.first_image_size=[0,8]", "recipe.resizing_share=0.8"], {8: 0.2, 12: 0.2, 16: 0.6}),
+    ],
+)
+def test_small_images_cost_their_flops_and_validation_those_of_the_full_size(
+    sets: list[str], parts: dict[int, float], tmp_path: Path
+) -> None:
+    config = compose(None, None, {"train_images": 1_000}, [*NARROW, *sets])
+    (layout,) = config.space.listed_layouts
+    training = 3 * 1_000 * sum(part * count_flops(layout, side) for side, part in parts.items())
+    plan = planned(config, tmp_path)
+    assert plan["flops_per_epoch"] == pytest.approx(training + 144 * count_flops(layout, 16))
+    assert plan["training_flops"] == pytest.approx(plan["flops_per_epoch"] * plan["expected_epochs"])
+
+
+def test_the_speed_of_an_earlier_run_is_by_the_flops_of_its_small_images(tmp_path: Path) -> None:
+    config = compose(None, None, {"trials": 1, "concurrency": 1}, NARROW)
+    (layout,) = config.space.listed_layouts
+    write_run_file(tmp_path / "earlier", compose(None, None, {"train_images": 100, "trials": 1}, NARROW))
+    recipe = suggestion(0)["recipe"] | {"first_image_size": 8, "resizing_share": 0.5}
+    own = {"layout": layout.to_dict(), "flops": count_flops(layout, 16), "recipe": recipe}
+    with Record(tmp_path / "earlier") as record:
+        start_session(record)
+        record.append("suggested", **suggestion(0) | own)
+        record.append("started", trial=0, session=1)
+        record.append("report", **report(0, 3, 1) | {"train_time_s": 7.0, "eval_time_s": 0.5})
+        record.append("ended", trial=0, status="completed", error=None)
+    flops = {side: count_flops(layout, side) for side in (8, 12, 16)}
+    training = 3 * 100 * (0.25 * flops[8] + 0.25 * flops[12] + 0.5 * flops[16])
+    pace = 3 * (training + 144 * flops[16]) / 7.5
+    plan = planned(config, tmp_path)
+    assert plan["hours"] == pytest.approx(plan["training_flops"] / pace / 3600, rel=1e-3)
 
 
 def test_a_dry_run_refuses_a_run_to_reuse_that_is_not_there(tmp_path: Path) -> None:

@@ -147,6 +147,14 @@ def test_a_recipe_that_contradicts_the_epochs_of_now_is_the_usual_one(tmp_path: 
     assert sentence.endswith("its own cannot be used: warmup_epochs: 10 given for 8 epochs; use less than 8")
 
 
+def test_a_recipe_that_contradicts_the_images_of_now_is_the_usual_one(tmp_path: Path) -> None:
+    (layout,) = write(tmp_path / "earlier", {(1, 2): 0.5}, first_image_size=40, resizing_share=0.5)
+    composed = config(RUN, "earlier")
+    points, (sentence,) = first_candidates(composed, tmp_path)
+    assert points == [(layout, composed.recipe.decode({}))]
+    assert sentence.endswith("first_image_size: 40 given, the images have 32x32 pixels; use less than 32, or 0")
+
+
 def test_infeasible_trials_are_left_out_by_their_numbers(tmp_path: Path) -> None:
     write(tmp_path / "earlier", FIVE)
     points, left_out = first_candidates(config(RUN | {"stages": [2]}, "earlier"), tmp_path)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from tests.support.training_fixtures import small_recipe, small_set, small_trainer, trained
+from trainables.augmentation.batch import normalise
 from trainables.augmentation.mixing import (
     Labels,
     Mix,
@@ -27,8 +28,10 @@ from trainables.augmentation.mixing import (
     mix_images,
     mix_of_box,
     mixed_batch,
+    mixing_strength,
     patch_images,
 )
+from trainables.schedule import progress
 from trainables.training import epoch_seed
 
 CLASSES = 4
@@ -214,6 +217,97 @@ def test_a_batch_is_mixed_by_the_draws_of_its_two_generators(options: dict[str, 
     assert torch.equal(found, again)
     following, _ = mixed_batch(x, y, recipe, draw, host_draw)
     assert not torch.equal(found, following)
+
+
+def test_the_strength_grows_and_fades_linearly_over_the_training_and_between_rungs() -> None:
+    growing, fading, annealed = (
+        [
+            mixing_strength(recipe, progress(recipe, step, 2, (1, 3)))
+            for recipe in [small_recipe(mixup_alpha=1.0, mix_strength=name, schedule=schedule)]
+            for step in range(6)
+        ]
+        for name, schedule in (("growing", "linear"), ("fading", "linear"), ("growing", "rung-annealed"))
+    )
+    assert growing == pytest.approx([1 / 12, 3 / 12, 5 / 12, 7 / 12, 9 / 12, 11 / 12])
+    assert fading == pytest.approx(growing[::-1])
+    assert annealed == pytest.approx([1 / 4, 3 / 4, 1 / 8, 3 / 8, 5 / 8, 7 / 8])
+    assert mixing_strength(small_recipe(mixup_alpha=1.0), 0.3) == 1.0
+
+
+@pytest.mark.parametrize("options", MIXES)
+def test_at_full_strength_the_mix_is_the_usual_one_and_the_draws_are_always_the_same(options: dict[str, Any]) -> None:
+    recipe = small_recipe(**options)
+    for seed in range(200):
+        usual, full, weak = (np.random.default_rng(seed) for _ in range(3))
+        assert draw_mix(recipe, 8, 10, usual) == draw_mix(recipe, 8, 10, full, 1.0)
+        draw_mix(recipe, 8, 10, weak, 0.3)
+        if "ricap_beta" not in options:  # whose crops have more or less room
+            assert usual.bit_generator.state == weak.bit_generator.state
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+@pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_the_expected_smaller_weight_of_mixup_is_proportional_to_the_strength(alpha: float, strength: float) -> None:
+    draw, recipe, count = np.random.default_rng(3), small_recipe(mixup_alpha=alpha), 4000
+    drawn = [draw_mix(recipe, 8, 10, draw, strength) for _ in range(count)]
+    smaller = np.array([min(mix.share, 1 - mix.share) for mix in drawn if isinstance(mix, Mix)])
+    assert len(smaller) == count
+    # the mean of min(b, 1 - b) for b from Beta(a, a): half of it lies below 1/2
+    mean = 2 * beta.expect(lambda b: b, (alpha, alpha), ub=0.5)
+    assert smaller.mean() == pytest.approx(strength * mean, abs=4 * float(smaller.std()) / math.sqrt(count))
+    assert smaller.max() <= strength / 2
+    sides = np.mean([mix.share < 0.5 for mix in drawn if isinstance(mix, Mix)])
+    assert sides == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(count))  # either image may be the weaker one
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 0.5])
+def test_the_box_of_cutmix_has_the_strengths_part_of_its_area(strength: float) -> None:
+    size, recipe = 1000, small_recipe(cutmix_alpha=1.0)
+    for seed in range(100):
+        whole, part = (draw_mix(recipe, size, size, np.random.default_rng(seed), s) for s in (1.0, strength))
+        assert isinstance(whole, Mix)
+        assert isinstance(part, Mix)
+        assert part.box is not None
+        again = np.random.default_rng(seed)
+        area, row, column = (1 - again.beta(1.0, 1.0)) * strength, again.integers(size), again.integers(size)
+        half = math.sqrt(area) * size / 2
+        top, left, bottom, right = part.box
+        assert (top, left) == (max(0, row - int(half)), max(0, column - int(half)))
+        assert (bottom, right) == (min(size, row + int(half)), min(size, column + int(half)))
+        assert 1 - part.share <= 1 - whole.share
+        assert strength or part.share == 1.0
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_the_boundary_of_ricap_is_the_strengths_part_of_its_distance_from_an_edge(strength: float) -> None:
+    size, recipe = 1000, small_recipe(ricap_beta=0.5)
+    for seed in range(100):
+        mix, again = draw_mix(recipe, size, size, np.random.default_rng(seed), strength), np.random.default_rng(seed)
+        assert isinstance(mix, Patches)
+        for place in mix.boxes[0][2:]:
+            drawn = again.beta(0.5, 0.5)
+            expected = strength * drawn if drawn < 0.5 else 1 - strength * (1 - drawn)
+            assert place == pytest.approx(size * expected, abs=0.51)
+        assert strength or sorted(mix.shares) == [0, 0, 0, 1]
+
+
+def test_a_training_mixes_its_first_batch_weakly_and_its_last_strongly_or_the_other_way_round() -> None:
+    """The batches of a training with mixup are what `mixed_batch` makes at the strengths of their steps."""
+    for name, strengths in (("growing", [1 / 8, 3 / 8, 5 / 8, 7 / 8]), ("fading", [7 / 8, 5 / 8, 3 / 8, 1 / 8])):
+        recipe = small_recipe(mixup_alpha=1.0, mix_strength=name, schedule="linear")
+        trainer, data, seen = small_trainer(recipe, epochs=1), small_set(), []
+        trainer.network.register_forward_pre_hook(
+            lambda network, inputs, seen=seen: seen.append(inputs[0].clone()) if network.training else None
+        )
+        trainer.train_epoch()
+        seed = epoch_seed(trainer.seed, 0)
+        draw, host_draw = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+        order = torch.from_numpy(data.train_indices)[torch.randperm(70, generator=draw)]
+        for i, strength in enumerate(strengths):
+            index = order[i * 16 : (i + 1) * 16]
+            x = normalise(trainer.images[index], trainer.mean, trainer.std)
+            expected, _ = mixed_batch(x, trainer.labels[index], recipe, draw, host_draw, strength)
+            assert torch.equal(seen[i], expected)
 
 
 def papers_patches(x: Tensor, partners: list[Tensor], row: int, column: int, corners: Any) -> Tensor:

@@ -74,6 +74,33 @@ def assert_torchvisions(found: Tensor, image: Tensor, name: str, magnitude: floa
         assert int((difference.amax(2) * ~on_ties(name, magnitude, (image.shape[0], image.shape[1]))).max()) == 0
 
 
+def test_trivialaugment_lies_between_crop_and_flip_and_cutout_and_erasing() -> None:
+    """All four on one batch, each image as torchvision makes it, with the same draws."""
+    options = {"crop_padding": 2, "flip": True, "policy": "trivialaugment", "cutout": 4, "erasing": 0.7}
+    recipe, images = small_recipe(**options), pictures(40, (12, 12), 3)
+    index, mean, std = torch.arange(39, -1, -1), torch.tensor(FILL) / 255, torch.tensor([0.25, 0.24, 0.26])
+    draw, host_draw = torch.Generator().manual_seed(4), np.random.default_rng(4)
+    found = augment.augmented_batch(images, index, recipe, mean, std, draw, host_draw)
+    draw, host_draw = torch.Generator().manual_seed(4), np.random.default_rng(4)
+    shown = augment.crop_and_flip(images, index, recipe, draw)
+    (drawn,) = draw_policy(recipe, 40, 12, 12, host_draw)
+    names = [OPERATIONS[number] for number in drawn.operations]
+    centres, rectangles = augment.draw_centres(found, draw), augment.draw_rectangles(found, 0.7, draw)
+    assert len(set(names)) > 8
+    assert not torch.equal(shown, images[index])
+    for i, (image, name) in enumerate(zip(shown, names, strict=True)):
+        magnitude = float(drawn.magnitudes[i])
+        expected = tv.normalize(expected_image(image, name, magnitude).permute(2, 0, 1) / 255, mean, std)
+        row, column = centres[:, i].tolist()
+        expected[:, max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = 0
+        top, left, tall, wide = rectangles[:, i].tolist()
+        expected = tv.erase(expected, top, left, tall, wide, torch.zeros(3, tall, wide))
+        tied = on_ties(name, magnitude, (12, 12))
+        step = 1.01 / 255 / 0.24 if name in BLENDS else 1e-3  # a blend may round to the next of 256 values
+        assert float(((found[i] - expected).abs().amax(0) * ~tied).max()) <= step
+    assert (found == 0).all(1).any()
+
+
 def test_every_operation_but_identity_is_implemented() -> None:
     assert set(BATCHED) == set(OPERATIONS) - {"Identity"}
     assert set(MAPS) <= SIGNED

@@ -39,6 +39,25 @@ def test_the_average_is_the_formula_and_begins_anew_after_each_rung(decay: float
     assert not average.network.weight.requires_grad
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.99, 0.9999])
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 70), (1, 16), (2, 16), (3, 7)])
+def test_a_short_training_is_validated_near_its_last_weights(decay: float, epochs: int, batch_size: int) -> None:
+    """With a constant decay of 0.9999, 99.6% of the average after 40 steps would be the initial weights."""
+    recipe = small_recipe(ema_decay=decay, learning_rate=0.05, batch_size=batch_size)
+    trainer = small_trainer(recipe, epochs=epochs)
+    start = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    reports = trained(trainer)
+    last, average = trainer.network.state_dict(), trainer.update.result.state_dict()
+    steps = trainer.steps_per_epoch * epochs
+    for name in ("stages.1.0.conv2.weight", "stages.1.0.norm2.running_mean"):
+        whole, missing = (last[name] - start[name]).norm(), (last[name] - average[name]).norm()
+        assert float(missing) < 0.7 * float(whole) or steps == 1
+        assert steps > 1 or missing == 0
+    plain = trained(small_trainer(small_recipe(learning_rate=0.05, batch_size=batch_size), epochs=epochs))
+    assert reports[-1].val_loss == pytest.approx(plain[-1].val_loss, abs=0.5)
+    assert [report.train_loss for report in reports] == [report.train_loss for report in plain]
+
+
 def test_only_the_annealed_schedule_begins_anew() -> None:
     found = {}
     for schedule in ("rung-annealed", "cosine"):
