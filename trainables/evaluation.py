@@ -68,8 +68,11 @@ def answers(
     network.eval()
     total = torch.zeros((), device=images.device)  # read once at the end, so no batch waits
     predicted = []
+    batches = equal_batches(indices)
+    if isinstance(images, HostImages):
+        images.begin(batches)
     with heuristic_cudnn():
-        for index in equal_batches(indices):
+        for index in batches:
             x, y = images[index], labels[index]
             with autocast(precision, images.device):
                 logits = network(normalise(x, mean, std)).float()

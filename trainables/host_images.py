@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -22,9 +22,9 @@ class HostImages:
         self._ahead: Iterator[Tensor] = iter(())
         self._next: Tensor | None = None
 
-    def begin(self, order: Tensor, batch: int) -> None:
-        """Announces look-ups of `order`, indices on any device, in batches of `batch`; it waits for the device once."""
-        self._ahead = iter(torch.split(order.cpu(), batch))
+    def begin(self, batches: Sequence[Tensor]) -> None:
+        """Announces look-ups of these batches of indices, which are on any device; it waits for the device once."""
+        self._ahead = iter(torch.split(torch.cat([*batches]).cpu(), [len(batch) for batch in batches]))
         self._fetch()
 
     def __getitem__(self, index: Tensor) -> Tensor:

@@ -111,13 +111,14 @@ class Trainer:
         self.data = data.identity
         self.precision = resolve_precision(recipe, device)
         # On the CPU the images stay in the shared memory map; elsewhere those of the splits are moved once, as uint8.
-        self.images: Tensor | HostImages = torch.from_numpy(data.images)
-        places, used = np.arange(len(data.images)), data.used
+        images, places, used = torch.from_numpy(data.images), np.arange(len(data.images)), data.used
+        self.images: Tensor | HostImages = images
         if room is not None and len(used) * data.images[0].nbytes > room:
-            self.images = HostImages(self.images, device)
+            self.images = HostImages(images, device)
         elif device.type != "cpu":
-            places = used if len(used) < len(places) else places
-            self.images = torch.from_numpy(data.images[used]).to(device) if places is used else self.images.to(device)
+            if len(used) < len(places):
+                images, places = torch.from_numpy(data.images[used]), used
+            self.images = images.to(device)
         self.labels = torch.from_numpy(data.labels[places]).to(device, torch.int64)
         self.train_indices = torch.from_numpy(np.searchsorted(places, data.train_indices)).to(device)
         self.val_indices = torch.from_numpy(np.searchsorted(places, data.val_indices)).to(device)
@@ -166,7 +167,7 @@ class Trainer:
         totals = torch.zeros(2, device=self.device)  # summed loss, correct
         rate = 0.0
         if isinstance(self.images, HostImages):
-            self.images.begin(order[: self.steps_per_epoch * self.recipe.batch_size], self.recipe.batch_size)
+            self.images.begin(torch.split(order, self.recipe.batch_size)[: self.steps_per_epoch])
         for i in range(self.steps_per_epoch):
             step = self.epoch * self.steps_per_epoch + i
             rate = self.update.prepare(step, self.plateau.drops)

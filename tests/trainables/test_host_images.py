@@ -54,7 +54,7 @@ def test_each_batch_is_gathered_while_the_one_before_is_trained(monkeypatch: pyt
 
     monkeypatch.setattr(HostImages, "_gathered", seen)
     images, order = HostImages(IMAGES, CPU), torch.tensor([7, 1, 4, 0, 9])
-    images.begin(order, 2)
+    images.begin(order.split(2))
     for number, index in enumerate(order.split(2), start=1):
         assert len(gathered) == number  # the batch is there when it is asked for
         assert torch.equal(images[index], IMAGES[index])
@@ -64,8 +64,8 @@ def test_each_batch_is_gathered_while_the_one_before_is_trained(monkeypatch: pyt
 
 def test_an_epoch_that_was_broken_off_does_not_spoil_the_next() -> None:
     images = HostImages(IMAGES, CPU)
-    images.begin(torch.arange(10), 2)
-    images.begin(torch.tensor([5, 6]), 2)
+    images.begin(torch.arange(10).split(2))
+    images.begin([torch.tensor([5, 6])])
     assert torch.equal(images[torch.tensor([5, 6])], IMAGES[5:7])
     assert torch.equal(images[torch.tensor([1])], IMAGES[1:2])
 
