@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from results.errors import FilterError as FilterError
+    from results.errors import NewerVersionError as NewerVersionError
     from results.errors import RecordError as RecordError
     from results.errors import RecordLockedError as RecordLockedError
     from results.errors import ResultsError as ResultsError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from results.ranking.query import rank_trials as rank_trials
     from results.record.reading import RunTables as RunTables
     from results.record.reading import read_run as read_run
-    from results.record.reading import read_runs as read_runs
     from results.record.record import Record as Record
     from results.record.record import read_record as read_record
     from results.record.state import RunState as RunState
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from results.record.trial_state import TrialState as TrialState
 
 _MODULES = {
-    "errors": ("FilterError", "RecordError", "RecordLockedError", "ResultsError", "RunNotFoundError", "UserError"),
+    "errors": (
+        *("FilterError", "NewerVersionError", "RecordError", "RecordLockedError", "ResultsError", "RunNotFoundError"),
+        "UserError",
+    ),
     "ranking.query": ("rank_table", "rank_trials"),
-    "record.reading": ("RunTables", "read_run", "read_runs"),
+    "record.reading": ("RunTables", "read_run"),
     "record.record": ("Record", "read_record"),
     "record.state": ("RunState",),
     "record.tables": ("TableWriter", "epochs_table", "trials_table", "write_tables"),

@@ -5,6 +5,7 @@ UserError                  a mistake of the user: one line on stderr and exit co
     ├── RecordError        an event that the record refuses
     │   └── RecordLockedError  another live driver writes to the run
     ├── RunNotFoundError   no run of that name
+    ├── NewerVersionError  a run of a newer version
     └── FilterError        a filter that is not one boolean expression over the columns
 """
 
@@ -29,6 +30,10 @@ class RecordLockedError(RecordError):
 
 class RunNotFoundError(ResultsError):
     """No run of that name; the message names existing runs."""
+
+
+class NewerVersionError(ResultsError):
+    """A run whose tables a newer version wrote; the message says what to upgrade."""
 
 
 class FilterError(ResultsError):

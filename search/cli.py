@@ -11,7 +11,7 @@ check_origin()  # before the first import of a sibling, which might be another d
 
 import typer  # noqa: E402
 
-from results import leaderboard, show  # noqa: E402
+from results import leaderboard, runs, show  # noqa: E402
 from results.console import VersionOption, run_app  # noqa: E402
 from search.evaluate import evaluate_command  # noqa: E402
 from search.export import export_command  # noqa: E402
@@ -26,12 +26,13 @@ app = typer.Typer(name="parambudget", rich_markup_mode=None)
 
 @app.callback()
 def main_command(version: VersionOption = False) -> None:
-    """The best residual network under a parameter budget: search, rank, show, refit, evaluate and export."""
+    """The best residual network under a parameter budget: search, list, rank, show, refit, evaluate and export."""
 
 
 app.command("run", cls=RunCommand)(run_command)
 app.command("space")(space_command)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard_command)
+app.command("runs", epilog=runs.EXAMPLES)(runs.runs_command)
 app.command("show", epilog=show.EXAMPLES)(show.show_command)
 app.command("refit")(refit_command)
 app.command("evaluate")(evaluate_command)

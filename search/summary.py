@@ -22,11 +22,11 @@ from search.text import clock, command_lines, wrapped
 
 def write_json(facts: dict[str, Any], folder: Path) -> None:
     """Writes the `facts` of a session, and the leaderboard of the run in `folder`, as one JSON object to stdout."""
-    from results import rank_table, read_run
+    from results.ranking.query import make_board
     from results.ranking.rendering import OutputFormat, render_board
-    from results.record.reading import with_data
+    from results.record.trials_of_runs import open_runs
 
-    board = rank_table(with_data(read_run(folder).trials, folder))
+    board = make_board(open_runs(folder.parent, [folder]))
     rows = jsonlib.loads(render_board(board, OutputFormat.json))
     sys.stdout.write(jsonlib.dumps(facts | {"leaderboard": rows}) + "\n")
 
@@ -44,10 +44,9 @@ def summarise(
 
     `val_images` is the number of validation images, None if it is not known.
     """
-    from results import rank_table, read_run
-    from results.ranking.query import left_out
+    from results.ranking.query import left_out, make_board
     from results.ranking.rendering import OutputFormat, write_board
-    from results.record.reading import with_data
+    from results.record.trials_of_runs import open_runs
 
     width = console.width if console.is_terminal else None
 
@@ -59,8 +58,8 @@ def summarise(
         console.print("\n".join(command_lines(parts, width)), highlight=False, soft_wrap=True, markup=False)
 
     by_mean = config.trials_per_place > 1
-    board = rank_table(with_data(read_run(folder).trials, folder), over_seeds=None)
-    write_board(board, OutputFormat.table, top=10)
+    board = make_board(open_runs(folder.parent, [folder]))
+    write_board(board.first(10), OutputFormat.table)
     outside = sum(not trial.within_limits for trial in state.trials.values())
     if outside:
         line(f"{left_out(outside)}.")
@@ -93,7 +92,7 @@ def summarise(
             line(f"Run {run} trained {network} on all images; the test set is their only judge", "bold")
         else:
             accuracy = interval_text(best.val_accuracy, val_images)
-            equals = int(board["tied"].fillna(False).sum()) - 1 if "tied" in board.columns else 0
+            equals = 0 if board.over_seeds else board.column("tied").count(True) - 1
             tied = f", tied with {counted(equals, 'other')}" if equals > 0 else ""
             line(f"Best of run {run}: trial {best.trial}, {network}, {accuracy}{tied}", "bold")
         command(last)

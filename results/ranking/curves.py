@@ -17,10 +17,10 @@ from results.record.reading import read_run
 from results.record.tables import EPOCHS_SCHEMA
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from results.ranking.board import Board
 
 
-def write_curves(storage: Path, runs: Sequence[str | Path], board: pd.DataFrame, output: Path) -> None:
+def write_curves(storage: Path, runs: Sequence[str | Path], board: Board, output: Path) -> None:
     """Writes the epochs of the trials of `board` to the CSV file `output`, with the columns of `EPOCHS_SCHEMA`.
 
     `storage` and `runs` are those from which the board was read; a null is an empty cell. For a board over seeds, the
@@ -30,8 +30,8 @@ def write_curves(storage: Path, runs: Sequence[str | Path], board: pd.DataFrame,
         RunNotFoundError: a run no longer exists.
         ResultsError: the file cannot be written.
     """
-    trials = board["trials"] if "trials" in board.columns else [[trial] for trial in board["trial"]]
-    wanted = {(run, trial) for run, some in zip(board["run"], trials, strict=True) for trial in some}
+    trials = board.column("trials") if board.over_seeds else [[trial] for trial in board.column("trial")]
+    wanted = {(run, trial) for run, some in zip(board.column("run"), trials, strict=True) for trial in some}
     tables = []
     for run, folder in find_runs(storage, runs).items():
         if run in {name for name, _ in wanted}:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from results.ranking.board import Board
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class ShortColumn:
     """Whether it is right-aligned."""
     importance: int = 0
     """On a narrow terminal the least important columns are left out first."""
-    needed: Callable[[pd.DataFrame, pd.DataFrame], bool] = lambda shown, board: True
-    """Whether the column is informative, given the rows shown and all rows of the leaderboard."""
+    needed: Callable[[Board], bool] = lambda board: True
+    """Whether the column is informative on the leaderboard."""
 
 
 def dashed(values: Any) -> str:
@@ -62,8 +62,8 @@ def _error(value: Any) -> str:
     return line if len(line) <= 40 else line[:37] + "..."
 
 
-def _is_set(name: str) -> Callable[[pd.DataFrame, pd.DataFrame], bool]:
-    return lambda shown, board: bool(shown[name].notna().any())
+def _is_set(name: str) -> Callable[[Board], bool]:
+    return lambda board: any(map(is_there, board.column(name)))
 
 
 def _limits(value: Any) -> str:
@@ -78,47 +78,59 @@ def _points(value: Any) -> str:
     return f"{100 * value:.1f}"
 
 
-def any_tied(shown: pd.DataFrame) -> bool:
+def is_there(value: Any) -> bool:
+    """Whether a value of a leaderboard is neither null nor NaN."""
+    return value is not None and value == value
+
+
+def any_tied(board: Board) -> bool:
     """Whether a row that is not the first of its data set is tied with the first."""
-    return "tied" in shown.columns and bool((shown["tied"].fillna(False) & (shown["rank"] != 1)).any())
+    if not board.ranked or "tied" not in board.table.schema.names:
+        return False
+    return any(tied and rank != 1 for tied, rank in zip(board.column("tied"), board.column("rank"), strict=True))
 
 
-def _with_half_widths(shown: pd.DataFrame) -> pd.DataFrame:
-    """The rows with half the width of the 95% intervals of their accuracies, where they have the bounds."""
+def _with_half_widths(board: Board) -> Board:
+    """The leaderboard with half the width of the 95% intervals of its accuracies, where it has the bounds."""
+    import pyarrow.compute as pc  # the live table of a search needs this module, and no tables
+
+    from results.record.arrow_arrays import arrow_scalar
+
+    table = board.table
     for name in ("val_accuracy", "test_accuracy"):
-        if f"{name}_low" in shown.columns:
-            shown = shown.assign(**{f"{name}_half": (shown[f"{name}_high"] - shown[f"{name}_low"]) / 2})
-    return shown
+        if f"{name}_low" in table.schema.names:
+            width = pc.subtract(table[f"{name}_high"], table[f"{name}_low"])
+            table = table.append_column(f"{name}_half", pc.divide(width, arrow_scalar(2.0, width.type)))
+    return replace(board, table=table)
 
 
-def _is_true(name: str) -> Callable[[pd.DataFrame, pd.DataFrame], bool]:
-    return lambda shown, board: bool(shown[name].fillna(False).any())
+def _is_true(name: str) -> Callable[[Board], bool]:
+    return lambda board: any(board.column(name))
 
 
-def _any_outside(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
-    return not shown["within_limits"].fillna(True).all()
+def _any_outside(board: Board) -> bool:
+    return False in board.column("within_limits")
 
 
-def _has_extras(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
-    return any(_extras(layout_id) for layout_id in shown["layout_id"])
+def _has_extras(board: Board) -> bool:
+    return any(map(_extras, board.column("layout_id")))
 
 
 def _folder_name(value: Any) -> str:
     return _plain(Path(str(value)).name or value)
 
 
-def _several_sets(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
-    return bool(board["data"].nunique() > 1 or board["dataset"].nunique() > 1)
+def _several_sets(board: Board) -> bool:
+    return bool({"data", "dataset"} & board.differing)
 
 
-def _several_runs(shown: pd.DataFrame, board: pd.DataFrame) -> bool:
-    return bool(board["run"].nunique() > 1)
+def _several_runs(board: Board) -> bool:
+    return "run" in board.differing
 
 
 _RECIPE, _CONSTANT, _SORTED = 6, 5, 11
-SORTED_BY: Final = "sorted_by"
-"""Where a leaderboard's `attrs` have the column that it is sorted by, which is always shown."""
-"""The importance of a searched field of the recipe, and of a part of the layout that is the same in all rows."""
+"""The importance of a searched field of the recipe, of a part of the layout that is the same in all rows, and of the
+column that orders the rows."""
 
 SHORT_COLUMNS: Final = (
     ShortColumn("rank", "rank", str, number=True, importance=10),
@@ -154,28 +166,46 @@ SHORT_COLUMNS: Final = (
 )
 
 
-def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortColumn, list[str]]]:
+TABLE_COLUMNS: Final = (
+    *(column.source for column in SHORT_COLUMNS if not column.source.endswith("_half")),
+    *("val_accuracy_low", "val_accuracy_high", "test_accuracy_low", "test_accuracy_high"),
+    *("data", "rung_epoch", "tied"),
+)
+"""The columns of a leaderboard from which a table is made, beside those that differ between its rows."""
+
+
+def short_columns(board: Board) -> list[tuple[ShortColumn, list[str]]]:
     """The short columns that are informative for the rows shown, each with its cells; null is an empty cell.
 
     A rank that is tied with the first has the mark `=`. Fields of the recipe and seeds that differ between the rows of
     the leaderboard follow the parameters.
     """
-    shown = _with_half_widths(shown)
+    if not board.ranked:
+        return [
+            (ShortColumn(name, name, str, number=not _is_text(board, name)), list(map(_cell, board.column(name))))
+            for name in board.chosen
+        ]
+    board = _with_half_widths(board)
+    order = board.sorted_by
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
-    order = board.attrs.get(SORTED_BY)
+    if board.chosen:
+        known = {column.source: column for column in reversed(columns)}
+        columns = tuple(
+            replace(known.get(name) or _plain_column(name), needed=lambda board: True) for name in board.chosen
+        )
     if order is not None and order not in {column.source for column in columns}:
-        columns = (*columns, ShortColumn(_title(order), order, _setting, number=True))
+        columns = (*columns, _plain_column(order))
     cells = [
         (
-            _weighed(column, board, order),
-            [column.text(value) if present else "" for value, present in _values(shown[column.source])],
+            _weighed(column, board),
+            [column.text(value) if is_there(value) else "" for value in board.column(column.source)],
         )
         for column in columns
-        if column.source in shown.columns and (column.needed(shown, board) or column.source == order)
+        if column.source in board.table.schema.names and (column.needed(board) or column.source == order)
     ]
-    if any_tied(shown):
-        marks = ["=" if tied else " " for tied in shown["tied"].fillna(False)]
+    if any_tied(board):
+        marks = ["=" if tied else " " for tied in board.column("tied")]
         cells = [
             (column, list(map(str.__add__, texts, marks)) if column.source == "rank" else texts)
             for column, texts in cells
@@ -183,21 +213,17 @@ def short_columns(shown: pd.DataFrame, board: pd.DataFrame) -> list[tuple[ShortC
     return cells
 
 
-def _weighed(column: ShortColumn, board: pd.DataFrame, order: str | None) -> ShortColumn:
-    """The column with its importance on this leaderboard, which is sorted by the column `order`."""
-    if column.source == order:
+def _weighed(column: ShortColumn, board: Board) -> ShortColumn:
+    """The column with its importance on this leaderboard."""
+    if column.source == board.sorted_by:
         return replace(column, importance=_SORTED)
-    return replace(column, importance=_CONSTANT) if _is_same(column, board) else column
-
-
-def _is_same(column: ShortColumn, board: pd.DataFrame) -> bool:
-    """Whether `column` describes the layout, and all of several rows have the same."""
     of_layout = column.title in ("blocks", "channels", "extras")
-    return of_layout and len(board) > 1 and bool(board[column.source].map(str).nunique() == 1)
+    same = of_layout and board.total > 1 and column.source not in board.differing
+    return replace(column, importance=_CONSTANT) if same else column
 
 
-def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
-    names = [name for name in board.columns if str(name).startswith("recipe_") or name == "seed"]
+def _searched_columns(board: Board) -> list[ShortColumn]:
+    names = [name for name in board.table.schema.names if name.startswith("recipe_") or name == "seed"]
     return [
         ShortColumn(
             _title(name),
@@ -207,8 +233,21 @@ def _searched_columns(board: pd.DataFrame) -> list[ShortColumn]:
             importance=_RECIPE if name not in ("seed", "recipe_epochs") else 0,
         )
         for name in names
-        if board[name].nunique() > 1
+        if name in board.differing
     ]
+
+
+def _is_text(board: Board, name: str) -> bool:
+    """Whether the column holds texts."""
+    return str(board.table.schema.field(name).type) in ("string", "large_string")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else _setting(value)
+
+
+def _plain_column(name: str) -> ShortColumn:
+    return ShortColumn(_title(name), name, _setting, number=True)
 
 
 def _title(name: str) -> str:
@@ -220,7 +259,3 @@ def _setting(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return dashed(value) if isinstance(value, list) else _plain(value)
-
-
-def _values(column: pd.Series[Any]) -> list[tuple[Any, bool]]:
-    return list(zip(column, column.notna(), strict=True))

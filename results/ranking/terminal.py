@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from results.ranking.intervals import INTERVALS
@@ -16,53 +16,55 @@ from results.ranking.short_columns import ShortColumn, any_tied, short_columns
 from results.ranking.ties import TIES
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from results.ranking.board import Board
 
 _NARROW: Final = {"learning rate": "lr", "batch size": "batch", "weight decay": "decay"}
 """Usual short names of the recipe's fields, for a narrow terminal; filters take them as well."""
 
 
-def print_table(shown: pd.DataFrame, board: pd.DataFrame, console: Console) -> None:
-    """Prints the rows `shown` of the leaderboard `board`, and below them the ranking rule.
+GAP: Final = "  "
+
+
+def print_table(board: Board, console: Console) -> None:
+    """Prints the rows of the leaderboard, and below them the ranking rule.
 
     Where it is too wide, the headings of the recipe's fields are shortened or broken at their spaces; then columns are
     left out, the least important first, until the rest fits the console's width.
     """
-    columns = short_columns(shown, board)
+    columns = short_columns(board)
     dropped: list[ShortColumn] = []
-    unlimited = console.options.update(max_width=10_000)  # within the real width, every table would seem to fit
-
-    def too_wide() -> bool:
-        return console.measure(_table(columns), options=unlimited).maximum > console.width
-
-    if too_wide():
+    if _width(columns) > console.width:
         columns = [(replace(column, title=_narrow(column)), cells) for column, cells in columns]
-    while len(columns) > 1 and too_wide():
+    while len(columns) > 1 and _width(columns) > console.width:
         least = min(reversed(columns), key=lambda pair: pair[0].importance)  # the last one of equal importance
         columns.remove(least)
         dropped.append(least[0])
-    console.print(_table(columns))
-    for line in _lines(shown, len(board), dropped):
-        console.print(Text(line, style="dim"))
+    heading, rows = _table_lines(columns)
+    _print(console, heading, "bold")
+    _print(console, rows)
+    for line in _lines(board, dropped):
+        _print(console, wrap(line, console.width, break_long_words=False, break_on_hyphens=False), "dim")
 
 
-def comparability_lines(shown: pd.DataFrame) -> list[str]:
-    """Sentences on rows whose accuracies are not directly comparable."""
-    lines = []
-    if (shown["rank"] == 1).sum() > 1:
+def comparability_lines(board: Board) -> list[str]:
+    """Sentences on the ranks of the rows, on accuracies that are not directly comparable, and on marks."""
+    if not board.ranked:
+        return list(board.notes)
+    lines = [*([OVER_SEEDS] if board.over_seeds else []), f"Ranked by {RANKING_RULE}."]
+    ranks = board.column("rank")
+    if ranks.count(1) > 1:
         lines.append(PER_DATA_SET)
-    epochs = sorted({int(epoch) for epoch in shown.loc[shown["rank"].notna(), "rung_epoch"].dropna()})
+    reached = zip(ranks, board.column("rung_epoch"), strict=True)
+    epochs = sorted({epoch for rank, epoch in reached if rank is not None and epoch is not None})
     if len(epochs) > 1:
         listed = ", ".join(map(str, epochs[:-1])) + f" and {epochs[-1]}"
         lines.append(f"Mixed fidelities: accuracies after {listed} epochs; --full-fidelity keeps completed trials.")
-    if "mid_course" in shown.columns and shown["mid_course"].fillna(False).any():
+    if not board.over_seeds and any(board.column("mid_course")):
         lines.append(MID_COURSE)
-    intervals = "val_accuracy_low" in shown.columns and bool(shown["val_accuracy_low"].notna().any())
-    if any_tied(shown):
-        lines.append(f"{INTERVALS} {TIES}")
-    elif intervals:
-        lines.append(INTERVALS)
-    return lines
+    plain = not board.over_seeds and not board.chosen
+    intervals = plain and any(low is not None for low in board.column("val_accuracy_low"))
+    explained = [*([INTERVALS] if intervals else []), *([TIES] if any_tied(board) else [])]
+    return [*lines, *([" ".join(explained)] if explained else [])]
 
 
 def _narrow(column: ShortColumn) -> str:
@@ -71,21 +73,41 @@ def _narrow(column: ShortColumn) -> str:
     return _NARROW.get(column.title, column.title.replace(" ", "\n"))
 
 
-def _table(columns: list[tuple[ShortColumn, list[str]]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column, _ in columns:
-        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
-    for row in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*map(Text, row))  # as Text, because a run may be named like markup, `[red]`
-    return table
+def _print(console: Console, lines: list[str], style: str = "") -> None:
+    """Prints lines as they are: a run may be named like markup, `[red]`."""
+    console.print(Text("\n".join(lines), style), soft_wrap=True)
 
 
-def _lines(shown: pd.DataFrame, total: int, dropped: list[ShortColumn]) -> list[str]:
-    lines = [*([OVER_SEEDS] if "seeds" in shown.columns else []), f"Ranked by {RANKING_RULE}."]
-    lines += comparability_lines(shown)
-    if total > len(shown):
-        rows = "layouts and recipes" if "seeds" in shown.columns else "trials"
-        lines.append(f"{len(shown)} of {total} {rows}; --top {total} shows all.")
+def _widths(columns: list[tuple[ShortColumn, list[str]]]) -> list[int]:
+    return [max(map(cell_len, (*column.title.split("\n"), *cells))) for column, cells in columns]
+
+
+def _width(columns: list[tuple[ShortColumn, list[str]]]) -> int:
+    return sum(_widths(columns)) + len(GAP) * (len(columns) - 1)
+
+
+def _table_lines(columns: list[tuple[ShortColumn, list[str]]]) -> tuple[list[str], list[str]]:
+    """The lines of the heading, and the lines below it: one that divides, and one for each row."""
+    widths = _widths(columns)
+    titles = [column.title.split("\n") for column, _ in columns]
+    height = max(map(len, titles))
+    heading = zip(*(title + [""] * (height - len(title)) for title in titles), strict=True)
+
+    def line(cells: tuple[str, ...]) -> str:
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        numbers = (column.number for column, _ in columns)
+        padded = [b + cell if number else cell + b for cell, b, number in zip(cells, blanks, numbers, strict=True)]
+        return GAP.join(padded).rstrip()
+
+    rows = [line(row) for row in zip(*(cells for _, cells in columns), strict=True)]
+    return list(map(line, heading)), ["─" * _width(columns), *rows]
+
+
+def _lines(board: Board, dropped: list[ShortColumn]) -> list[str]:
+    lines = comparability_lines(board)
+    if board.ranked and board.total > board.table.num_rows:
+        rows = "layouts and recipes" if board.over_seeds else "trials"
+        lines.append(f"{board.table.num_rows} of {board.total} {rows}; --top {board.total} shows all.")
     if dropped:
         names = ", ".join(column.title.replace("\n", " ") for column in dropped)
         lines.append(f"Left out at this width: {names}; --format csv has all columns.")

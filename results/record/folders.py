@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -56,11 +57,10 @@ def find_runs(storage: Path, names: Sequence[str | Path] = ()) -> dict[str, Path
             raise ResultsError(problem)
         if not folders:
             raise RunNotFoundError(f"no runs in {storage}; {START_A_SEARCH} or name another --storage")
-    folders = list({folder.resolve(): folder for folder in folders}.values())
-    short = [folder.resolve().name for folder in folders]
-    return {
-        name if short.count(name) == 1 else str(folder): folder for name, folder in zip(short, folders, strict=True)
-    }
+    resolved = {os.path.realpath(folder): folder for folder in folders}
+    short = {path: os.path.basename(path) for path in resolved}
+    counts = Counter(short.values())
+    return {short[path] if counts[short[path]] == 1 else str(folder): folder for path, folder in resolved.items()}
 
 
 def run_not_found(name: str | Path, storage: Path) -> RunNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from results.errors import ResultsError
-from results.record.folders import OLDER_RUNS, RUN_FILE, find_runs, is_run, run_not_found
+from results.errors import NewerVersionError, ResultsError
+from results.record.folders import OLDER_RUNS, RUN_FILE, is_run, run_not_found
 from results.record.lock import dead_holder
 from results.record.record import RECORD_NAME, read_record
 from results.record.tables import (
@@ -78,6 +78,7 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
 
     Raises:
         RunNotFoundError: the folder does not exist or is not a run.
+        NewerVersionError: a newer version wrote the run.
         ResultsError: neither its tables nor its record are usable.
     """
     folder = Path(folder)
@@ -107,9 +108,8 @@ def read_run(folder: Path, run: str | None = None) -> RunTables:
     return _tables(folder, _named(trials.table, run), partial(_named, epochs_of_run, run), notes)
 
 
-def with_data(trials: pa.Table, folder: Path) -> pa.Table:
-    """The trials of the run in `folder` with `DATA_FIELDS` as their last columns."""
-    facts: tuple[str | int | None, ...] = (None,) * len(DATA_FIELDS)
+def data_facts(folder: Path) -> tuple[str | int | None, ...]:
+    """The values of `DATA_FIELDS` for the run in `folder`."""
     try:
         stored = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config, data = stored["config"], stored.get("data", {})
@@ -122,46 +122,35 @@ def with_data(trials: pa.Table, folder: Path) -> pa.Table:
         drawn = "all" if config.get("all_data") else "val" if validation.get("own") else drawn
         known = f"{data['sha256'][:12]}/{drawn}" if data else None
         numbers = data.get("train_images"), validation.get("images"), splits
-        facts = str(config["dataset"]), known, *numbers, config.get("refit_of") or None
+        return str(config["dataset"]), known, *numbers, config.get("refit_of") or None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # a leaderboard shows the trials of a run whose configuration is lost
-    for field, value in zip(DATA_FIELDS, facts, strict=True):
+        return (None,) * len(DATA_FIELDS)  # a leaderboard shows the trials of a run whose configuration is lost
+
+
+def with_data(trials: pa.Table, folder: Path) -> pa.Table:
+    """The trials of the run in `folder` with `DATA_FIELDS` as their last columns."""
+    for field, value in zip(DATA_FIELDS, data_facts(folder), strict=True):
         trials = trials.append_column(field, pa.array([value] * trials.num_rows, field.type))
     return trials
 
 
-def read_runs(storage: str | Path = "runs", names: Sequence[str | Path] = ()) -> tuple[pa.Table, list[str]]:
-    """The trials of all runs below `storage`, or of those named by name or path, with notes on damaged files.
-
-    The table has `DATA_FIELDS` beside the columns of `TRIALS_SCHEMA`. A damaged run is left out, with a note.
-
-    Raises:
-        RunNotFoundError: a named run does not exist, or there is none in `storage`.
-        ResultsError: no run is readable.
-    """
-    tables: list[pa.Table] = []
-    notes: list[str] = []
-    for run, folder in find_runs(Path(storage), names).items():
-        try:
-            tables_of_run = read_run(folder, run)
-        except (ResultsError, OSError) as error:
-            notes.append(_sentence(error))
-            continue
-        tables.append(with_data(tables_of_run.trials, folder))
-        notes += tables_of_run.notes
-    if not tables:
-        raise ResultsError("; ".join(notes))
-    return pa.concat_tables(tables), notes
-
-
 def _tables(folder: Path, trials: pa.Table, make_epochs: Callable[[], pa.Table], notes: list[str]) -> RunTables:
-    if pc.any(pc.equal(trials["status"], "running")).as_py() and (driver := dead_holder(folder)) is not None:
-        resume = f"python -m search.run --resume {shlex.quote(str(folder))}"
-        notes = [*notes, f"{folder}: its driver, process {driver}, has died; `{resume}` continues its trials"]
+    if pc.any(pc.equal(trials["status"], "running")).as_py() and (note := driver_note(folder)) is not None:
+        notes = [*notes, note]
     return RunTables(trials, make_epochs, notes)
 
 
-def _sentence(error: Exception) -> str:
+def driver_note(folder: Path) -> str | None:
+    """A sentence on the last driver of the run in `folder` if it has died; else None."""
+    driver = dead_holder(folder)
+    if driver is None:
+        return None
+    resume = f"python -m search.run --resume {shlex.quote(str(folder))}"
+    return f"{folder}: its driver, process {driver}, has died; `{resume}` continues its trials"
+
+
+def error_sentence(error: Exception) -> str:
+    """A sentence on a run that cannot be read."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: cannot be read ({error.strerror})"
     return str(error)
@@ -173,13 +162,23 @@ def _few(sentences: list[str]) -> list[str]:
     return sentences if more <= 1 else [*sentences[:NOTES_SHOWN], f"and {more} more such lines"]
 
 
-def _record_bytes(folder: Path, notes: list[str]) -> int | None:
-    path = folder / RECORD_NAME
+def record_size(folder: Path) -> int | None:
+    """The bytes of the record in `folder`; None if there is none.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
     try:
-        with path.open("rb") as file:
+        with (folder / RECORD_NAME).open("rb") as file:
             return file.seek(0, 2)
     except FileNotFoundError:
         return None
+
+
+def _record_bytes(folder: Path, notes: list[str]) -> int | None:
+    path = folder / RECORD_NAME
+    try:
+        return record_size(folder)
     except OSError as error:
         notes.append(f"{path}: {error.strerror or error}; the tables are shown as they are")
         return None
@@ -195,6 +194,11 @@ def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
             expected = schema.metadata[SCHEMA_KEY].decode()
             if _is_older(version, expected):  # the record has more; without it, the missing columns are null
                 return _Stored(_completed(parquet.read(), schema), STALE)
+            if _is_older(expected, version):
+                raise NewerVersionError(
+                    f"{path}: written by a newer version of parambudget ({version}; this one reads up to {expected}); "
+                    "upgrade parambudget to read the run"
+                )
             if version != expected or not parquet.schema_arrow.equals(schema):
                 other = "its columns are not those of" if version == expected else f"its schema is {version} instead of"
                 notes.append(f"{path}: {other} {expected}")
@@ -203,6 +207,8 @@ def _stored(path: Path, schema: pa.Schema, notes: list[str]) -> _Stored | None:
             return _Stored(table, int(metadata[RECORD_BYTES_KEY]))
     except FileNotFoundError:
         return None
+    except NewerVersionError:
+        raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         notes.append(f"{path}: damaged ({' '.join(str(error).split())[:100]})")
         return None

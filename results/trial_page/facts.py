@@ -13,11 +13,12 @@ from model_zoo.complexity import flops_by_part, params_by_part, sizes_by_part
 from model_zoo.layout import LayoutError, ResNetLayout
 from model_zoo.memory import count_activation_bytes, saved_bytes_by_part
 from results.errors import ResultsError
-from results.ranking.query import rank_table
+from results.ranking.query import make_board
 from results.ranking.ranking_rule import is_ranked, rule_key
 from results.record.events import LAYOUT_FIELDS
 from results.record.folders import RUN_FILE, find_runs
 from results.record.reading import read_run, with_data
+from results.record.trials_of_runs import TrialsOfRuns
 from results.trial_page.ending import ending
 from results.trial_page.rungs import RungReached, rungs_of
 from results.trial_page.training_again import configuration_toml, training_command
@@ -147,10 +148,10 @@ def _ranks(trials: pa.Table) -> dict[int, int]:
 
     With several validation splits, the trials of a layout and recipe share theirs.
     """
-    board = rank_table(trials)
-    board = board[board["rank"].notna()]
-    places = board["trials"] if "trials" in board.columns else [[trial] for trial in board["trial"]]
-    shared = {trial: int(rank) for rank, numbers in zip(board["rank"], places, strict=True) for trial in numbers}
+    board = make_board(TrialsOfRuns.of(trials), columns=("rank", "trial"))
+    places = board.column("trials") if board.over_seeds else [[trial] for trial in board.column("trial")]
+    ranks = zip(board.column("rank"), places, strict=True)
+    shared = {trial: rank for rank, numbers in ranks if rank is not None for trial in numbers}
     columns = [trials[name].to_pylist() for name in ("trial", "status", "rung")]
     ranked = {trial for trial, status, rung in zip(*columns, strict=True) if is_ranked(status, rung)}
     return {int(trial): rank for trial, rank in shared.items() if trial in ranked}

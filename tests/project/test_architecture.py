@@ -40,7 +40,18 @@ PARTS = {
         *("evaluation", "training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),
-    "results": ("errors", "wording", "streams", "console", "record", "ranking", "trial_page", "leaderboard", "show"),
+    "results": (
+        "errors",
+        "wording",
+        "streams",
+        "console",
+        "record",
+        "ranking",
+        "trial_page",
+        "leaderboard",
+        "runs",
+        "show",
+    ),
 }
 """The parts of a package, each of which imports earlier ones alone."""
 ONLY_IN = {
@@ -141,8 +152,9 @@ def test_every_module_says_what_it_is_for_and_none_hides_a_standard_one(path: Pa
     [
         ("search.run", {"torch", "ray", "pandas", "optuna", "duckdb", "results.record.events"}),
         ("results.leaderboard", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic"}),
+        ("results.runs", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
         ("results.show", {"torch", "ray", "pandas", "optuna", "duckdb", "pydantic", "pyarrow"}),
-        ("results.trial_page.text", {"torch", "ray", "optuna", "duckdb"}),
+        ("results.trial_page.text", {"torch", "ray", "optuna", "pandas"}),
         ("search.space", {"torch", "ray", "pandas", "optuna"}),
         ("search.export", {"torch", "ray", "pandas", "optuna"}),
         ("search.keys", {"torch", "ray", "pandas", "optuna"}),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import results.leaderboard
+import results.runs
 import results.show
 import search.evaluate
 import search.evaluation.final  # its modules keep the function that a test here replaces
@@ -35,9 +36,10 @@ COMMANDS = {
     "predict": (search.evaluate.main, ["mine", "--predict=images", "--output=out.csv"]),
     "hand in": (search.export.main, ["mine", "--output=out.pt2"]),
     "leaderboard": (results.leaderboard.main, []),
+    "runs": (results.runs.main, []),
     "show": (results.show.main, ["mine"]),
 }
-READS = {"export", "predict", "hand in", "leaderboard", "show"}
+READS = {"export", "predict", "hand in", "leaderboard", "runs", "show"}
 STARTS = {"run", "dry run"}
 PLACES = {
     "a file": "is not a folder; name a folder",
@@ -156,7 +158,8 @@ def shell(line: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess
 
 
 STREAMED = (
-    *("results.leaderboard --storage read-only", "results.show mine --storage read-only"),
+    *("results.leaderboard --storage read-only", "results.runs --storage read-only"),
+    "results.show mine --storage read-only",
     *("search.space", "search.run --dry-run"),
 )
 

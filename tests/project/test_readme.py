@@ -15,6 +15,7 @@ import typer
 from PIL import Image
 
 import results.leaderboard
+import results.runs
 import results.show
 import search.cli
 import search.evaluate
@@ -46,6 +47,7 @@ APPS = {
     "search.evaluate": search.evaluate.app,
     "search.export": search.export.app,
     "results.leaderboard": results.leaderboard.app,
+    "results.runs": results.runs.app,
     "results.show": results.show.app,
 }
 MOST_LINES = 120

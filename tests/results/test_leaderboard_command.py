@@ -23,7 +23,8 @@ import results
 from results.console import run_app
 from results.errors import ResultsError
 from results.leaderboard import app, leaderboard_command
-from results.ranking.query import RANKED_SCHEMA, rank_trials
+from results.ranking.board import RANKED_SCHEMA
+from results.ranking.query import rank_trials
 from results.ranking.ranking_rule import RANKING_RULE
 from results.ranking.rendering import OutputFormat, format_of
 from tests.support.processes import session
@@ -253,7 +254,8 @@ def test_notes_on_damage_go_to_stderr(shown: Any, storage: Path) -> None:
     ("arguments", "message"),
     [
         (["--topp", "3"], "no such option --topp; did you mean --top?"),
-        (["--pareto"], "no such option --pareto (see "),
+        (["--pareeto"], "no such option --pareeto; did you mean --pareto?"),
+        (["--plot"], "no such option --plot (see "),
         (["--top", "0"], "--top"),
         (["--top", "many"], "--top"),
         (["--top"], "'--top' requires an argument"),
@@ -289,7 +291,7 @@ def test_help_documents_every_option_and_ends_with_examples(shown: Any) -> None:
         assert re.search(rf"{option}\b[^\n]*\n?\s+[A-Z]", output), option
     head, _, examples = output.partition("Example:\n")
     assert head
-    assert [line.split()[:3] for line in examples.strip().splitlines()] == [["python", "-m", "results.leaderboard"]] * 3
+    assert [line.split()[:3] for line in examples.strip().splitlines()] == [["python", "-m", "results.leaderboard"]] * 5
 
 
 def test_the_examples_of_the_help_run(shown: Any, storage: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -345,7 +347,15 @@ def test_the_command_mounts_in_another_application(storage: Path, capsys: pytest
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a.csv", "csv"), ("a.JSON", "json"), ("a.md", "markdown"), ("a.parquet", "parquet"), ("a", "table")],
+    [
+        ("a.csv", "csv"),
+        ("a.JSON", "json"),
+        ("a.md", "markdown"),
+        ("a.parquet", "parquet"),
+        ("a", "table"),
+        ("a.tex", "latex"),
+        ("a.xlsx", "xlsx"),
+    ],
 )
 def test_the_suffix_is_the_format(name: str, expected: str) -> None:
     assert format_of(Path(name)) is OutputFormat(expected)
@@ -353,8 +363,8 @@ def test_the_suffix_is_the_format(name: str, expected: str) -> None:
 
 
 def test_a_suffix_without_a_format_is_refused() -> None:
-    with pytest.raises(ResultsError, match=r"output: \.xlsx is not a known suffix; use \.csv"):
-        format_of(Path("board.xlsx"))
+    with pytest.raises(ResultsError, match=r"output: \.ods is not a known suffix; use \.csv"):
+        format_of(Path("board.ods"))
 
 
 def test_a_csv_file_holds_every_column(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from results.console import run_app
 from results.leaderboard import app
-from results.ranking.query import arrow_table, rank_table, rank_trials
+from results.ranking.board import Board
+from results.ranking.query import rank_table, rank_trials
 from results.ranking.seeds import SEEDS_SCHEMA
 from results.record.record import Record
 from results.record.tables import TRIALS_SCHEMA
@@ -94,7 +95,7 @@ def by_hand(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], tuple[Any, ...]
 def test_the_means_are_those_of_a_plain_loop(rows: list[dict[str, Any]], random: Any) -> None:
     expected = by_hand(rows)
     random.shuffle(rows)
-    table = arrow_table(rank_table(table_of(rows), over_seeds=True))
+    table = Board.of(rank_table(table_of(rows), over_seeds=True)).table
     assert table.schema.equals(SEEDS_SCHEMA)
     found = table.to_pylist()
     assert len(found) == len(expected)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from results.errors import ResultsError, RunNotFoundError
-from results.ranking.query import RANKED_SCHEMA, arrow_table, rank_table, rank_trials
+from results.ranking.board import RANKED_SCHEMA, Board
+from results.ranking.query import rank_table, rank_trials
 from results.ranking.ranking_rule import rule_key
 from results.ranking.terminal import print_table
 from results.record.reading import read_run
@@ -237,13 +238,13 @@ def test_the_columns_keep_their_types(tmp_path: Path) -> None:
     assert board["blocks"].tolist()[0] == [2, 2]
     trials = read_run(tmp_path / "run").trials.sort_by("trial")
     stored = [name for name in trials.schema.names if name != "answers"]
-    assert arrow_table(board).sort_by("trial").select(stored).to_pylist() == trials.select(stored).to_pylist()
+    assert Board.of(board).table.sort_by("trial").select(stored).to_pylist() == trials.select(stored).to_pylist()
 
 
 def test_an_empty_table_is_an_empty_leaderboard() -> None:
     board = rank_table(TRIALS_SCHEMA.empty_table(), where="params > 1", sort="blocks", top=3, full_fidelity=True)
     assert list(board.columns) == RANKED_SCHEMA.names
-    assert arrow_table(board).num_rows == 0
+    assert Board.of(board).table.num_rows == 0
 
 
 def test_a_damaged_run_is_a_warning(tmp_path: Path) -> None:
@@ -268,13 +269,14 @@ def test_at_80_columns_what_explains_the_order_stays(same_layout: bool, tmp_path
     write_run(tmp_path / "alpha")
     board = rank_trials(tmp_path)
     for number, name in enumerate(["learning_rate", "weight_decay", "label_smoothing", "batch_size"]):
-        board[f"recipe_{name}"] = [0.000123 * (row + number) for row in range(len(board))]
+        step = 64 if name == "batch_size" else 0.000123
+        board[f"recipe_{name}"] = [step * (row + number) for row in range(len(board))]
     if same_layout:
         for name in ("blocks", "channels", "layout_id"):
             board[name] = [board[name].iloc[0]] * len(board)
         board = board[board["rank"].notna() & ~board["mid_course"].fillna(False)]
     screen = io.StringIO()
-    print_table(board, board, Console(file=screen, width=80))
+    print_table(Board.of(board), Console(file=screen, width=80))
     head = screen.getvalue().partition("───")[0]
     assert all(word in head.split() for word in ("rank", "trial", "status", "val", "epochs", "rung", "params"))
     left_out = " ".join(screen.getvalue().split()).partition("Left out at this width: ")[2]

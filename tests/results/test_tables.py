@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,19 +17,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.errors import ResultsError, RunNotFoundError
+from results.errors import NewerVersionError, ResultsError, RunNotFoundError
 from results.record.events import RECIPE_FIELDS
-from results.record.reading import read_run, read_runs
+from results.record.reading import read_run
 from results.record.record import Record, read_record
 from results.record.tables import (
     EPOCHS_SCHEMA,
-    SCHEMA_KEY,
     TRIALS_SCHEMA,
     TableWriter,
     epochs_table,
     trials_table,
     write_tables,
 )
+from results.record.trials_of_runs import open_runs
 from tests.support.examples import examples
 from tests.support.processes import ROOT, session
 from tests.support.results_fixtures import report, run_trial, start_session, suggestion, write_run
@@ -151,7 +152,7 @@ def test_a_table_behind_the_record_is_rebuilt_without_a_note(run: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["trials.parquet", "epochs.parquet"])
-@pytest.mark.parametrize("damage", ["zero bytes", "text", "foreign", "no version", "next version", "a folder"])
+@pytest.mark.parametrize("damage", ["zero bytes", "text", "foreign", "no version", "a folder"])
 def test_a_damaged_or_foreign_table_is_noted_and_rebuilt(run: Path, name: str, damage: str) -> None:
     whole = read_run(run)
     path = run / name
@@ -165,16 +166,30 @@ def test_a_damaged_or_foreign_table_is_noted_and_rebuilt(run: Path, name: str, d
         pq.write_table(pa.table({"x": [1]}), path)
     elif damage == "no version":
         pq.write_table(table.replace_schema_metadata(None), path)
-    elif damage == "next version":
-        kind, _, number = TRIALS_SCHEMA.metadata[SCHEMA_KEY].decode().partition("-v")
-        following = f"{kind}-v{int(number) + 1}"
-        pq.write_table(table.replace_schema_metadata({SCHEMA_KEY: following.encode()}), path)
     else:
         path.mkdir()
     tables = read_run(run)
     assert (tables.trials, tables.epochs) == (whole.trials, whole.epochs)
     assert len(tables.notes) == 1
     assert str(path) in tables.notes[0]
+
+
+@pytest.mark.parametrize(("name", "schema"), [("trials", TRIALS_SCHEMA), ("epochs", EPOCHS_SCHEMA)])
+def test_a_run_of_a_newer_version_is_refused_with_what_to_upgrade(run: Path, name: str, schema: pa.Schema) -> None:
+    known = schema.metadata[b"parambudget.schema"].decode()
+    write_whole(run.parent / "beta")
+    path = run / f"{name}.parquet"
+    newer = {b"parambudget.schema": f"{name}-v99".encode()}
+    pq.write_table(pq.ParquetFile(path).read().replace_schema_metadata(newer), path)
+    message = f"{path}: written by a newer version of parambudget ({name}-v99; this one reads up to {known}); upgrade"
+    with pytest.raises(NewerVersionError, match=re.escape(message)):
+        read_run(run)
+    if name == "trials":
+        trials = open_runs(run.parent)
+        assert trials.columns(["run"])["run"].to_pylist() == ["beta"] * 6
+        assert message in trials.notes[0]
+        with pytest.raises(ResultsError, match="upgrade parambudget"):
+            open_runs(run.parent, ["alpha"])
 
 
 @pytest.mark.parametrize("with_record", [True, False])
@@ -275,22 +290,22 @@ def test_all_runs_of_a_storage_are_read_and_a_damaged_one_is_noted(run: Path) ->
     (storage / "file").write_text("")
     (storage / "gamma").mkdir()
     (storage / "gamma" / "trials.parquet").write_bytes(b"")
-    trials, notes = read_runs(storage)
-    assert trials["run"].to_pylist() == ["alpha"] * 6 + ["beta"] * 6
-    assert len(notes) == 1
-    assert "gamma" in notes[0]
+    trials = open_runs(storage)
+    assert trials.columns(["run"])["run"].to_pylist() == ["alpha"] * 6 + ["beta"] * 6
+    assert len(trials.notes) == 1
+    assert "gamma" in trials.notes[0]
 
 
 def test_runs_are_named_or_given_as_folders(run: Path, tmp_path: Path) -> None:
     other = write_whole(tmp_path / "other" / "alpha")
-    by_name, _ = read_runs(run.parent, ["alpha", str(run)])
-    assert by_name["run"].to_pylist() == ["alpha"] * 6
-    both, _ = read_runs(run.parent, ["alpha", other])
-    assert set(both["run"].to_pylist()) == {str(run), str(other)}
+    by_name = open_runs(run.parent, ["alpha", str(run)])
+    assert by_name.columns(["run"])["run"].to_pylist() == ["alpha"] * 6
+    both = open_runs(run.parent, ["alpha", other])
+    assert set(both.columns(["run"])["run"].to_pylist()) == {str(run), str(other)}
     with pytest.raises(RunNotFoundError, match="beta"):
-        read_runs(run.parent, ["alpha", "beta"])
+        open_runs(run.parent, ["alpha", "beta"])
     with pytest.raises(RunNotFoundError, match=r"python -m search\.run"):
-        read_runs(tmp_path / "absent")
+        open_runs(tmp_path / "absent")
 
 
 def test_writing_waits_twenty_times_what_it_took(tmp_path: Path) -> None:

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from results import Record, rank_trials
+from results.ranking.board import Board
 from results.ranking.intervals import wilson_interval
+from results.ranking.query import make_board
 from results.ranking.rendering import OutputFormat, render_board
 from results.ranking.terminal import print_table
 from results.ranking.ties import Judged, correct_bits, is_tied, ties
+from results.record.trials_of_runs import open_runs
 from tests.support.results_fixtures import report, start_session, suggestion
 from trainables.evaluation import Answers
 
@@ -92,12 +95,12 @@ def test_a_leaderboard_has_intervals_and_ties(tmp_path: Path) -> None:
     assert np.isnan(board["test_accuracy_low"]).all()
     assert "answers" not in board.columns
     text = io.StringIO()
-    print_table(board, board, Console(file=text, width=160))
+    print_table(Board.of(board), Console(file=text, width=160))
     shown = text.getvalue()
     assert f"90.00 %  {50 * (high - low):.1f}" in shown
     assert [line.split()[0] for line in shown.splitlines()[2:5]] == ["1=", "2", "3="]
     assert "± is half of the 95% interval, in points. = is a tie" in shown
-    rows = json.loads(render_board(board, OutputFormat.json))
+    rows = json.loads(render_board(Board.of(board), OutputFormat.json))
     assert [row["tied"] for row in rows] == [True, False, True]
 
 
@@ -107,7 +110,7 @@ def test_a_run_of_an_older_version_has_neither(tmp_path: Path) -> None:
     assert board["tied"].isna().all()
     assert board["val_accuracy_low"].isna().all()
     text = io.StringIO()
-    print_table(board, board, Console(file=text, width=160))
+    print_table(Board.of(board), Console(file=text, width=160))
     assert not {"±", "="} & set(text.getvalue())
 
 
@@ -121,8 +124,8 @@ def test_means_over_seeds_have_standard_errors_instead(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sort", ["test", "flops", "-depth", "lr"])
 def test_the_column_that_orders_the_rows_is_shown_on_a_narrow_terminal(tmp_path: Path, sort: str) -> None:
     write_judged_run(tmp_path / "run", 100, ANSWERS)
-    board = rank_trials(tmp_path, sort=sort)
+    board = make_board(open_runs(tmp_path), sort=sort)
     text = io.StringIO()
-    print_table(board, board, Console(file=text, width=60))
+    print_table(board, Console(file=text, width=60))
     heading = {"-depth": "depth", "lr": "lr"}.get(sort, sort)
     assert heading in text.getvalue().splitlines()[0].split()

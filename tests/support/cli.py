@@ -19,7 +19,7 @@ LIMIT_S = 240
 
 COMMANDS = (
     *("search.run", "search.space", "search.refit", "search.evaluate", "search.export"),
-    *("results.leaderboard", "results.show"),
+    *("results.leaderboard", "results.runs", "results.show"),
 )
 """The modules that are commands."""
 
