@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Literal
 
@@ -66,5 +67,9 @@ class ResNet(nn.Module):
         x = self.stages(x)
         if self.norm is not None:
             x = activated(self.norm(x), self.layout.activation)
-        logits: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))  # (N, C, H, W) -> (N, C): any image size
+        # Under autocast too the logits are float32: in bfloat16 those from 4 to 8 are 1/32 apart, so close classes tie.
+        reduced = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if reduced else contextlib.nullcontext():
+            means = x.mean(dim=(2, 3), dtype=torch.float32 if reduced else None)  # (N, C, H, W) -> (N, C): any size
+            logits: Tensor = self.head(self.dropout(means))
         return logits

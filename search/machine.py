@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from search.gpus import Gpus, gpus
+
 CGROUPS: Final = Path("/sys/fs/cgroup")
 MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
@@ -41,9 +43,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware() -> dict[str, Any]:
-    """Architecture, system, CPU name, CPU cores and memory in bytes of this machine."""
-    return {
+def hardware(with_gpus: bool) -> dict[str, Any]:
+    """Architecture, system, CPU name, CPU cores and memory in bytes of this machine.
+
+    For a run `with_gpus` also the GPUs that torch can use, and the versions of CUDA and cuDNN that it uses them with.
+    """
+    found = gpus() if with_gpus else Gpus()
+    of_gpus = {
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in found.usable],
+        "cuda": found.cuda,
+        "cudnn": found.cudnn,
+    }
+    return (of_gpus if found.usable else {}) | {
         "machine": platform.machine(),
         "system": platform.system(),
         "cpu": cpu_name(),

@@ -3,7 +3,8 @@
 TrainablesError (ValueError)
 ├── DatasetError      a data set that is unknown, cannot be obtained, or is not what it should be
 ├── CheckpointError   a checkpoint that is damaged or belongs to another training
-└── DivergedError     a training whose loss is no longer finite
+├── DivergedError     a training whose loss is no longer finite
+└── DeviceError       a GPU that is reserved for a training, but that torch cannot use
 """
 
 
@@ -17,6 +18,10 @@ class DatasetError(TrainablesError):
 
 class CheckpointError(TrainablesError):
     """A checkpoint that is damaged or belongs to another training."""
+
+
+class DeviceError(TrainablesError):
+    """A GPU that is reserved for a training, but that torch cannot use; the message has torch's reason."""
 
 
 class DivergedError(TrainablesError):

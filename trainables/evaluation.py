@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.augmentation.batch import normalise
-from trainables.devices import autocast
+from trainables.devices import autocast, heuristic_cudnn
+from trainables.host_images import HostImages
 
-EVAL_BATCH = 512
+EVAL_BATCH: Final = 512
+"""Most images of an evaluation's batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +42,18 @@ class Answers:
         return base64.b64encode(zlib.compress(np.packbits(correct).tobytes(), 9)).decode("ascii")
 
 
+def equal_batches(indices: Tensor) -> tuple[Tensor, ...]:
+    """`indices` in the fewest batches of at most `EVAL_BATCH`, of sizes that differ by one at most.
+
+    A short last batch would be another shape, for which a GPU's libraries prepare every layer again.
+    """
+    return indices.tensor_split(-(-len(indices) // EVAL_BATCH))
+
+
 @torch.inference_mode()
 def answers(
     network: nn.Module,
-    images: Tensor,
+    images: Tensor | HostImages,
     labels: Tensor,
     indices: Tensor,
     mean: Tensor,
@@ -57,12 +68,16 @@ def answers(
     network.eval()
     total = torch.zeros((), device=images.device)  # read once at the end, so no batch waits
     predicted = []
-    for index in torch.split(indices, EVAL_BATCH):
-        x, y = images[index], labels[index]
-        with autocast(precision, images.device):
-            logits = network(normalise(x, mean, std)).float()
-            if flip:
-                logits = (logits + network(normalise(x.flip(2), mean, std)).float()) / 2
-        predicted.append(logits.argmax(1))
-        total += F.cross_entropy(logits, y, reduction="sum")
+    batches = equal_batches(indices)
+    if isinstance(images, HostImages):
+        images.begin(batches)
+    with heuristic_cudnn():
+        for index in batches:
+            x, y = images[index], labels[index]
+            with autocast(precision, images.device):
+                logits = network(normalise(x, mean, std)).float()
+                if flip:
+                    logits = (logits + network(normalise(x.flip(2), mean, std)).float()) / 2
+            predicted.append(logits.argmax(1))
+            total += F.cross_entropy(logits, y, reduction="sum")
     return Answers(torch.cat(predicted), labels[indices], total.item() / len(indices))

@@ -6,11 +6,12 @@ before that.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +33,8 @@ CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
 """The environment variable with torch's folder of compiled code."""
 
 BLOCK_SHAPES: Final = 128
-"""Compilations that torch keeps per function: one per shape of a block in training, in evaluation, in a last batch, and
-for each size of the images under progressive resizing."""
+"""Compilations that torch keeps per function: one per shape of a block, in full batches and in a last one, for each
+size of the images under progressive resizing."""
 
 
 def environment() -> dict[str, str]:
@@ -46,15 +47,28 @@ def prepare_process(threads: int, device: torch.device) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    release_memory()
+    if device.type == "cuda":
+        # The batches of a training have one to five shapes, so trying cuDNN's algorithms once per shape should pay off.
+        # Not yet measured.
+        torch.backends.cudnn.benchmark = True
+
+
+def room_for_images(memory_bytes: int, share: float) -> int:
+    """The most bytes of images that a trial with this `share` of a GPU's memory keeps there: a third of its share."""
+    return int(memory_bytes * share / 3)
+
+
+def release_memory() -> None:
+    """Returns the memory of an earlier trial, on the host and on the GPU, to the system."""
+    import torch
+
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; without it a large trial's memory is never freed
     if trim is not None:
         trim(0)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # memory of an earlier trial, which others on the same GPU may need
-        # The batches of a training have one to five shapes, so trying cuDNN's algorithms once per shape should pay off.
-        # Not yet measured.
-        torch.backends.cudnn.benchmark = True
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def compiles(setting: Compile, device: torch.device) -> bool:
@@ -70,18 +84,37 @@ def compile_blocks(network: nn.Module, cache: Path) -> None:
     """Makes each residual block of `network` compile at its first call; equal shapes share one compilation.
 
     The compiled code is kept in the folder `cache`, for other trials and later runs. Names, parameters and buffers of
-    the network do not change.
+    the network do not change. At most as many processes compile as this one has threads. What was compiled for earlier
+    networks of this process is forgotten: torch counts the compilations of a function, which all blocks share, and
+    stops compiling at a limit.
     """
+    import torch
     import torch._dynamo
+    import torch._inductor.config
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
     # Torch writes its default into the environment when some of its modules are imported; a user's folder is kept.
     if os.environ.get(CACHE_VARIABLE, default_cache_dir()) == default_cache_dir():
         os.environ[CACHE_VARIABLE] = str(cache)
+    torch._dynamo.reset()
+    torch._inductor.config.compile_threads = torch.get_num_threads()
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, BLOCK_SHAPES)
     for stage in network.stages.children():  # type: ignore[union-attr]  # a Sequential of Sequentials
         for block in stage.children():
             block.compile(dynamic=False)
+
+
+def uncompiled(compiled: bool) -> contextlib.AbstractContextManager[Any]:
+    """A context in which the blocks of a `compiled` network run as they are written.
+
+    Validation is about 2% of the work, and its batches have other shapes: it would double the compilations.
+    """
+    if not compiled:
+        return contextlib.nullcontext()
+    import torch
+
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def compile_cache() -> Path:

@@ -18,9 +18,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     """Trains the trial in its configuration and reports every epoch.
 
     The configuration has `trial`, `layout` and `recipe` as dicts, `seed`, `rungs`, `data` (the arguments of
-    `load_training_set`), `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator` and `compile`. A result has
-    the fields of `EpochReport`, `done`, `outcome` (None, or at the end completed, stopped by the recipe's patience,
-    diverged, out-of-memory or failed) and `error`.
+    `load_training_set`), `checkpoint` (a path), `recorded_epochs`, `threads`, `accelerator`, `compile` and `resources`.
+    A result has the fields of `EpochReport`, `done`, `outcome` (None, or at the end completed, stopped by the recipe's
+    patience, diverged, out-of-memory or failed) and `error`.
 
     An exception in the training becomes a result with outcome `failed`. Only the death of the process or of its device
     reaches Ray, and the searcher then restarts the trial from its checkpoint in a new process.
@@ -45,14 +45,14 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         try:
             return self._epoch()
         except DivergedError as error:
-            return self._ending("diverged", str(error))
+            outcome, text = "diverged", str(error)
         except Exception as error:  # whatever a layout, recipe or device raises belongs in the trial's row
-            if type(error).__name__ == "AcceleratorError":  # torch's; everything fails in a broken CUDA context
-                raise
-            from trainables.devices import is_out_of_memory
+            from trainables.devices import is_device_lost, is_out_of_memory
 
-            outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
-            return self._ending(outcome, traceback.format_exc())
+            if is_device_lost(error):
+                raise
+            outcome, text = "out-of-memory" if is_out_of_memory(error) else "failed", traceback.format_exc()
+        return self._ending(outcome, text)  # here, where the exception no longer holds the tensors of its frames
 
     def _epoch(self) -> dict[str, Any]:
         checkpoint = Path(self._config["checkpoint"])
@@ -68,14 +68,17 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
 
     def _begin(self, checkpoint: Path) -> Any:
         from trainables.data import load_training_set
-        from trainables.devices import pick_device
-        from trainables.process_settings import prepare_process
+        from trainables.devices import memory_bytes, pick_device
+        from trainables.process_settings import prepare_process, room_for_images
         from trainables.training import Trainer
 
         device = pick_device(self._config["accelerator"])
         prepare_process(self._config["threads"], device)
         if self._images is None:
             self._images = load_training_set(**self._config["data"])
+        room = None
+        if device.type == "cuda":
+            room = room_for_images(memory_bytes(device), self._config["resources"]["gpu"])
         trainer = Trainer(
             ResNetLayout.from_dict(self._config["layout"]),
             Recipe(**self._config["recipe"]),
@@ -85,6 +88,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             seed=self._config["seed"],
             rungs=tuple(self._config["rungs"]),
             compile=self._config["compile"],
+            room=room,
         )
         if checkpoint.exists():
             trainer.load(checkpoint)
@@ -99,5 +103,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     def _ending(self, outcome: str, error: str) -> dict[str, Any]:
         # Ray requires the metric in every result; 0.0 at the last finished epoch reaches no new rung.
         epoch = self._trainer.epoch if self._trainer is not None else 0
-        self._trainer = None  # frees its memory for the next trial
+        self._trainer = None
+        from trainables.process_settings import release_memory
+
+        release_memory()  # which others on the same GPU may need before the next trial begins here
         return {"epoch": epoch, "val_accuracy": 0.0, "done": True, "outcome": outcome, "error": error}

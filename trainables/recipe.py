@@ -205,7 +205,8 @@ class Recipe(BaseModel):
     ricap_beta: NonNegative = 0.0
     """RICAP: both parameters of the Beta distributions of the point where four images meet in one; 0 turns it off."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of convolutions and linear layers; auto is bfloat16 where the device computes it natively."""
+    """Arithmetic of the convolutions; auto is bfloat16 where the device computes it natively. On a GPU from Ampere on
+    the products of float32 convolutions are TF32, with 10 bits of mantissa."""
     keep_weights: Literal["last", "best"] = "last"
     """Weights that a trial is evaluated with: those of its last epoch, or those of its best validation accuracy."""
 

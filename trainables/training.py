@@ -21,11 +21,12 @@ from trainables.data import TrainingSet
 from trainables.devices import autocast, resolve_precision
 from trainables.errors import CheckpointError, DivergedError
 from trainables.evaluation import answers
+from trainables.host_images import HostImages
 from trainables.image_sizes import size_at, sizes_of_training
 from trainables.network_setup import Dropping, starting_network
 from trainables.optimization.update import Update
 from trainables.plateau import Plateau
-from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles
+from trainables.process_settings import Compile, compile_blocks, compile_cache, compiles, uncompiled
 from trainables.recipe import Recipe
 from trainables.schedule import progress
 
@@ -67,7 +68,7 @@ class Trainer:
     Order, augmentation and initial weights depend only on `seed` and the epoch's number, so a trainer that loads a
     checkpoint continues exactly like the one that saved it, to the last bit on a CPU with the same number of threads.
     `rungs` are the epochs at which the schedule anneals; by default only the last one. `compile` changes the speed and
-    the last bits.
+    the last bits. Images of more than `room` bytes stay on the host, and each batch is copied to the device.
 
     Without validation images it reports no accuracy.
 
@@ -87,6 +88,7 @@ class Trainer:
         seed: int = 0,
         rungs: tuple[int, ...] = (),
         compile: Compile = "auto",
+        room: int | None = None,
     ) -> None:
         self.layout, self.recipe, self.device, self.epochs, self.seed = layout, recipe, device, epochs, seed
         self.rungs = rungs or (epochs,)
@@ -108,21 +110,29 @@ class Trainer:
         """The weights and buffers that were validated in the best epoch, for a recipe that keeps them."""
         self.data = data.identity
         self.precision = resolve_precision(recipe, device)
-        # On the CPU the images stay in the shared memory map; elsewhere they are moved once, as uint8.
-        self.images = torch.from_numpy(data.images).to(device)
-        self.labels = torch.from_numpy(data.labels).to(device, torch.int64)
-        self.train_indices = torch.from_numpy(data.train_indices).to(device)
-        self.val_indices = torch.from_numpy(data.val_indices).to(device)
+        # On the CPU the images stay in the shared memory map; elsewhere those of the splits are moved once, as uint8.
+        images, places, used = torch.from_numpy(data.images), np.arange(len(data.images)), data.used
+        self.images: Tensor | HostImages = images
+        if room is not None and len(used) * data.images[0].nbytes > room:
+            self.images = HostImages(images, device)
+        elif device.type != "cpu":
+            if len(used) < len(places):
+                images, places = torch.from_numpy(data.images[used]), used
+            self.images = images.to(device)
+        self.labels = torch.from_numpy(data.labels[places]).to(device, torch.int64)
+        self.train_indices = torch.from_numpy(np.searchsorted(places, data.train_indices)).to(device)
+        self.val_indices = torch.from_numpy(np.searchsorted(places, data.val_indices)).to(device)
         self.mean = torch.tensor(data.mean, device=device)
         self.std = torch.tensor(data.std, device=device)
         self.first_flips: Tensor | None = None
         if recipe.flip_order == "alternating":
-            self.first_flips = first_flips(len(data.images), seed).to(device)
+            self.first_flips = first_flips(len(data.images), seed)[torch.from_numpy(places)].to(device)
         self.network = starting_network(layout, recipe, seed).to(device).to(memory_format=torch.channels_last)
         self.dropping = Dropping(self.network, recipe, device)
         self.update = Update(self.network, recipe, device, self.steps_per_epoch, self.rungs)
         self.optimizer = self.update.optimizer
-        if compiles(compile, device):
+        self.compiled = compiles(compile, device)
+        if self.compiled:
             compile_blocks(self.network, compile_cache())
 
     @property
@@ -156,6 +166,8 @@ class Trainer:
         self.network.train()
         totals = torch.zeros(2, device=self.device)  # summed loss, correct
         rate = 0.0
+        if isinstance(self.images, HostImages):
+            self.images.begin(torch.split(order, self.recipe.batch_size)[: self.steps_per_epoch])
         for i in range(self.steps_per_epoch):
             step = self.epoch * self.steps_per_epoch + i
             rate = self.update.prepare(step, self.plateau.drops)
@@ -168,9 +180,10 @@ class Trainer:
         given = None
         val_accuracy = val_loss = math.nan
         if len(self.val_indices):
-            given = answers(
-                self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
-            )
+            with uncompiled(self.compiled):
+                given = answers(
+                    self.update.result, self.images, self.labels, self.val_indices, self.mean, self.std, self.precision
+                )
             val_accuracy, val_loss = given.accuracy, given.loss
             self._require_finite(val_loss)
         self.epoch += 1
@@ -202,7 +215,10 @@ class Trainer:
         """Takes one step; returns its summed loss and number of correct predictions, (2,), on the device."""
         recipe = self.recipe
         flipped = None if self.first_flips is None else self.first_flips[index] ^ bool(self.epoch % 2)
-        x = augmented_batch(self.images, index, recipe, self.mean, self.std, draw, host_draw, flipped)
+        images, places = self.images, index
+        if isinstance(images, HostImages):
+            images, places = images[index], torch.arange(len(index), device=self.device)
+        x = augmented_batch(images, places, recipe, self.mean, self.std, draw, host_draw, flipped)
         done = progress(recipe, step, self.steps_per_epoch, self.rungs)
         x = resized(x, size_at(self.sizes, done))
         strength = mixing_strength(recipe, done)

@@ -205,11 +205,11 @@ def resume(folder: Path, trials: int) -> dict[str, Any]:
     ray_session, suggest = vars(session)["ray_session"], RecordSearcher.suggest
 
     @contextmanager
-    def timed_session(*arguments: Any) -> Iterator[int]:
+    def timed_session(*arguments: Any) -> Iterator[Any]:
         before = time.perf_counter()
-        with ray_session(*arguments) as concurrency:
+        with ray_session(*arguments) as reserved:
             times["ray"] = time.perf_counter() - before
-            yield concurrency
+            yield reserved
 
     def timed_suggest(searcher: RecordSearcher, trial_id: str) -> Any:
         suggestion = suggest(searcher, trial_id)

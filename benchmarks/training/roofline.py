@@ -36,11 +36,19 @@ class MachineRates:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
-    """FLOP/s of the fastest of some square matrix multiplies in `dtype`, each size run for about `seconds`."""
-    best = 0.0
-    for side in (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048, 4096):
-        a = torch.randn(side, side, device=device).to(dtype)
-        best = max(best, 2 * side**3 / _fastest(partial(torch.mm, a, a), device, seconds))
+    """FLOP/s of the fastest of some square matrix multiplies in `dtype`, each size run for about `seconds`.
+
+    On a GPU float32 is TF32, as it is in the convolutions that are compared with it.
+    """
+    best, before = 0.0, torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        for side in (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048, 4096):
+            a = torch.randn(side, side, device=device).to(dtype)
+            best = max(best, 2 * side**3 / _fastest(partial(torch.mm, a, a), device, seconds))
+    finally:
+        torch.set_float32_matmul_precision(before)
     return best
 
 

@@ -36,6 +36,8 @@ NETWORKS = (SMALL, SEPARABLE, LARGE, MEDIAN)
 LEAST_BATCHES = 4
 EPOCH_IMAGES = 50_000
 """Images of the epoch whose seconds are extrapolated; the student projects trained on 50,000 or 45,000."""
+GPU_IMAGES = 45_000
+"""Images of a whole epoch of CIFAR-10 beside its validation split."""
 TRAINING_PASSES = 3
 LOSS_APART = 0.5
 """Nats from which the difference of the loops' last training losses is too large; they draw different augmentations and
@@ -54,9 +56,12 @@ def networks() -> dict[str, ResNetLayout]:
     return {SMALL: PRESETS[SMALL], SEPARABLE: separable, LARGE: PRESETS[LARGE], MEDIAN: median_layout()}
 
 
-def images_of(layout: ResNetLayout, images: int, batch: int) -> int:
-    """The images of an epoch, in full batches: `images` for the small network, fewer in proportion for larger FLOPs."""
-    share = count_flops(PRESETS[SMALL]) / count_flops(layout)
+def images_of(layout: ResNetLayout, images: int, batch: int, device: str) -> int:
+    """The images of an epoch, in full batches: `images` for the small network, fewer in proportion for larger FLOPs.
+
+    On a GPU each network trains on all of them: what an epoch costs beside its steps would be most of a few steps.
+    """
+    share = 1.0 if _on_gpu(device) else count_flops(PRESETS[SMALL]) / count_flops(layout)
     return max(LEAST_BATCHES, int(images * min(1.0, share)) // batch) * batch
 
 
@@ -72,7 +77,7 @@ def compared(layout: ResNetLayout, arms: Sequence[str], options: argparse.Namesp
         batch_size=options.batch,
         precision=options.precision,
     )
-    images = images_of(layout, options.images, options.batch)
+    images = images_of(layout, options.images, options.batch, options.device)
     job = Job(
         layout.to_dict(),
         recipe.model_dump(),
@@ -172,7 +177,7 @@ def distances(found: dict[str, Any], layout: ResNetLayout, batch: int, facts: di
 def main(given: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures all requested networks and returns the figures."""
     options = _arguments(given)
-    compile_ = options.compile or (["off", "blocks"] if options.device.startswith("cuda") else ["off"])
+    compile_ = options.compile or (["off", "blocks"] if _on_gpu(options.device) else ["off"])
     arms = [arm for arm, setting in zip(ARMS, ("off", "blocks"), strict=False) if setting in compile_]
     found: dict[str, Any] = {"load_before": load(), "rounds": options.rounds, "batch": options.batch}
     found["machine"] = machine(options)
@@ -199,7 +204,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument("--threads", type=count, default=cpus, help="CPU threads per loop")
     parser.add_argument("--workers", type=int, default=2, help="data loader processes of the reference")
-    parser.add_argument("--images", type=count, default=2560, help="images per epoch of the small network")
+    parser.add_argument(
+        "--images", type=count, help="images per epoch of the small network; 2560, on a GPU 45,000 for each network"
+    )
     parser.add_argument("--rounds", type=count, default=5, help="number of timed epochs per loop")
     parser.add_argument("--batch", type=count, default=128, help="images per step")
     parser.add_argument("--device", default=default, help="cpu or cuda")
@@ -215,7 +222,13 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", default="cifar10", help="data set of 32 x 32 x 3 images, or noise")
     parser.add_argument("--data-dir", help="folder of the prepared data sets")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    options.images = options.images or (GPU_IMAGES if _on_gpu(options.device) else 2560)
+    return options
+
+
+def _on_gpu(device: str) -> bool:
+    return device.startswith("cuda")
 
 
 def count(text: str) -> int:

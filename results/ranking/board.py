@@ -50,6 +50,8 @@ class Board:
     """The column that orders the rows, if it is not the rank."""
     chosen: tuple[str, ...] = ()
     """The only columns to show, in this order; empty for those that are informative, or all in a file."""
+    picked: str = ""
+    """What the rows are, if they are not the first ones."""
     ranked: bool = True
     """Whether it is a leaderboard; False for the answer to a query, which has any columns."""
     notes: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ def _figures(board: Board, ranked: Sequence[dict[str, Any]]) -> dict[str, str]:
     sets = sorted(set(filter(None, board.column("dataset"))))
     return {
         "data set": ", ".join(sets),
-        "trials": f"{board.total}, {len(ranked)} ranked",
+        "trials so far": f"{board.total}, {len(ranked)} ranked",
         "best trial": "" if best is None else f"{best['trial']}, {best['layout_id']}",
         "its parameters": "" if best is None else f"{best['params']:,}",
         "its validation accuracy": "" if best is None else _accuracy(best),

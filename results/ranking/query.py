@@ -141,7 +141,7 @@ def make_board(
                 chosen.append(picked.orders)
             wanted = None if columns is None else [*columns, *chosen]
             board = query.means(picked, top) if means else query.board(picked, top, wanted)
-            return replace(board, chosen=tuple(dict.fromkeys(chosen)))
+            return replace(board, chosen=tuple(dict.fromkeys(chosen)), picked=picked.words)
         except RowsChangedError:  # each time one run less is read from its file
             continue
 
@@ -172,6 +172,16 @@ class _Picked(NamedTuple):
     def values(self) -> list[str]:
         """The columns whose values decide."""
         return list(dict.fromkeys([*self.columns, *([self.sort] if self.sort else [])]))
+
+    @property
+    def words(self) -> str:
+        """What the rows are, for a sentence; empty if they are the first ones."""
+        match self.columns:
+            case [column]:
+                return f"the best of each {column}"
+            case [one, two]:
+                return f"the Pareto front of {one} and {two}"
+        return ""
 
     @property
     def orders(self) -> str | None:

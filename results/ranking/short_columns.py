@@ -190,12 +190,12 @@ def short_columns(board: Board) -> list[tuple[ShortColumn, list[str]]]:
     before = 1 + next(i for i, column in enumerate(SHORT_COLUMNS) if column.source == "params")
     columns = (*SHORT_COLUMNS[:before], *_searched_columns(board), *SHORT_COLUMNS[before:])
     if board.chosen:
-        known = {column.source: column for column in reversed(columns)}
+        known = {column.source: column for column in reversed(columns) if column.title != "extras"}
         columns = tuple(
-            replace(known.get(name) or _plain_column(name), needed=lambda board: True) for name in board.chosen
+            replace(known.get(name) or _plain_column(board, name), needed=lambda board: True) for name in board.chosen
         )
     if order is not None and order not in {column.source for column in columns}:
-        columns = (*columns, _plain_column(order))
+        columns = (*columns, _plain_column(board, order))
     cells = [
         (
             _weighed(column, board),
@@ -246,12 +246,14 @@ def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else _setting(value)
 
 
-def _plain_column(name: str) -> ShortColumn:
-    return ShortColumn(_title(name), name, _setting, number=True)
+def _plain_column(board: Board, name: str) -> ShortColumn:
+    return ShortColumn(_title(name), name, _setting, number=not _is_text(board, name))
 
 
 def _title(name: str) -> str:
     """The heading of a recipe's column; `epochs` is the heading of the epochs that a trial has trained."""
+    if name == "layout_id":
+        return "layout"
     return "of epochs" if name == "recipe_epochs" else name.removeprefix("recipe_").replace("_", " ")
 
 

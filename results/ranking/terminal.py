@@ -29,10 +29,13 @@ def print_table(board: Board, console: Console) -> None:
     """Prints the rows of the leaderboard, and below them the ranking rule.
 
     Where it is too wide, the headings of the recipe's fields are shortened or broken at their spaces; then columns are
-    left out, the least important first, until the rest fits the console's width.
+    left out, the least important first, until the rest fits the console's width. Two runs beside each other keep their
+    columns: long values are cut there.
     """
     columns = short_columns(board)
     dropped: list[ShortColumn] = []
+    if not board.ranked and board.notes:
+        columns = _cut(columns, console.width)
     if _width(columns) > console.width:
         columns = [(replace(column, title=_narrow(column)), cells) for column, cells in columns]
     while len(columns) > 1 and _width(columns) > console.width:
@@ -65,6 +68,16 @@ def comparability_lines(board: Board) -> list[str]:
     intervals = plain and any(low is not None for low in board.column("val_accuracy_low"))
     explained = [*([INTERVALS] if intervals else []), *([TIES] if any_tied(board) else [])]
     return [*lines, *([" ".join(explained)] if explained else [])]
+
+
+def _cut(columns: list[tuple[ShortColumn, list[str]]], width: int) -> list[tuple[ShortColumn, list[str]]]:
+    """The columns, of which those behind the first have cells of equal share of `width` at most."""
+    (_, names), *others = columns
+    most = max(8, (width - max(map(cell_len, names))) // max(1, len(others)) - len(GAP))
+    shortened = [
+        (column, [cell if len(cell) <= most else f"{cell[: most - 1]}…" for cell in cells]) for column, cells in others
+    ]
+    return [columns[0], *shortened]
 
 
 def _narrow(column: ShortColumn) -> str:
@@ -107,7 +120,8 @@ def _lines(board: Board, dropped: list[ShortColumn]) -> list[str]:
     lines = comparability_lines(board)
     if board.ranked and board.total > board.table.num_rows:
         rows = "layouts and recipes" if board.over_seeds else "trials"
-        lines.append(f"{board.table.num_rows} of {board.total} {rows}; --top {board.total} shows all.")
+        rest = f": {board.picked}" if board.picked else f"; --top {board.total} shows all"
+        lines.append(f"{board.table.num_rows} of {board.total} {rows}{rest}.")
     if dropped:
         names = ", ".join(column.title.replace("\n", " ") for column in dropped)
         lines.append(f"Left out at this width: {names}; --format csv has all columns.")

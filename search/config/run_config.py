@@ -43,15 +43,15 @@ SamplerName = Annotated[Literal["tpe", "gp", "random", "grid"] | str, BeforeVali
 
 def _read_share(value: Any) -> Any:
     try:
-        if value == "auto" or (not isinstance(value, bool) and 0 <= float(value) < float("inf")):
+        if value == "auto" or (not isinstance(value, bool) and 0 <= float(value) <= 1):
             return value if value == "auto" else float(value)
     except (TypeError, ValueError):
         pass
-    raise ValueError(f"{value!r} given; use a number of at least 0, or auto")
+    raise ValueError(f"{value!r} given; use 0 to 1, which is the share of one GPU, or auto")
 
 
 HeldOut = Annotated[float, Field(gt=0, le=0.5)]
-GpuShare = Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_read_share)]
+GpuShare = Annotated[Annotated[float, Field(ge=0, le=1)] | Literal["auto"], BeforeValidator(_read_share)]
 
 
 class RunConfig(BaseModel):
@@ -114,7 +114,7 @@ class RunConfig(BaseModel):
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
     """CPU cores per trial; a trial runs as many threads."""
     gpus_per_trial: GpuShare = 0.0
-    """GPUs per trial; 0.5 lets two share one, auto as many as fit its memory and still raise throughput."""
+    """GPUs per trial, at most 1; 0.5 lets two share one, auto as many as fit its memory and still raise throughput."""
     compile: Compile = "auto"
     """Whether the residual blocks are compiled: blocks or off; auto compiles them where that is known to be faster."""
     time_budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -146,9 +146,6 @@ class RunConfig(BaseModel):
                 f"grace_epochs: {self.grace_epochs} exceeds max_epochs ({self.max_epochs}); "
                 "lower it or raise max_epochs"
             )
-        share = self.gpus_per_trial
-        if share != "auto" and share > 1 and share != int(share):
-            problems.append(f"gpus_per_trial: {share:g} given; above 1 it must be a whole number")
         if self.seed + self.replicates > 2**31:
             problems.append(
                 f"seed: {self.seed} leaves too few seeds above it for {self.replicates} replicates; "

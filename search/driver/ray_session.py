@@ -14,7 +14,7 @@ from search.config.views import Resources
 from search.driver.stopping import sigterm_kept
 from search.errors import ResourceError
 from search.machine import available_cpus
-from search.planning.resources import check_address, check_local_resources, fitting_concurrency, local_gpus
+from search.planning.resources import check_address, check_local_resources, fitting_concurrency, local_gpus, spread
 from trainables.process_settings import environment
 
 ENVIRONMENT = {
@@ -33,21 +33,22 @@ ENVIRONMENT = {
 def roomier(resources: Resources, concurrency: int) -> dict[str, float] | None:
     """The resources for retrying a trial that ran out of memory; None if it already had everything.
 
-    With GPUs, twice the share of one; without, enough CPU cores that half as many trials run at a time on its node.
+    With GPUs, a whole one; without, enough CPU cores that half as many trials run at a time on its node.
     """
     import ray
 
     if resources.gpus:
-        share = 2 * resources.gpus
-        return {"cpu": resources.cpus, "gpu": share} if share <= 1 else None
+        return {"cpu": resources.cpus, "gpu": 1.0} if resources.gpus < 1 else None
     cpus = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     half = min(concurrency, int(cpus // resources.cpus)) // 2
     return {"cpu": cpus - (half - 1) * resources.cpus, "gpu": 0} if half else None
 
 
 @contextlib.contextmanager
-def ray_session(resources: Resources, address: str | None) -> Iterator[int]:
+def ray_session(resources: Resources, address: str | None, trials: int) -> Iterator[tuple[int, Resources]]:
     """Starts Ray, or connects to it, for the body of the `with`; yields the number of trials at a time.
+
+    With it come the resources to reserve for each, which spread `trials` trials over the GPUs of this machine.
 
     Raises:
         ResourceError: the cluster cannot be reached, or has room for fewer trials than requested.
@@ -62,7 +63,9 @@ def ray_session(resources: Resources, address: str | None) -> Iterator[int]:
         concurrency = check_local_resources(resources)
         with sigterm_kept():
             # Without "local", Ray would join a cluster that runs here or that RAY_ADDRESS names.
-            ray.init(address="local", num_cpus=available_cpus(), num_gpus=local_gpus(resources), **quiet)
+            gpus = local_gpus(resources)
+            ray.init(address="local", num_cpus=available_cpus(), num_gpus=gpus, **quiet)
+            resources = spread(resources, min(concurrency, trials), gpus)
     else:
         quiet.pop("include_dashboard")
         check_address(address)
@@ -75,11 +78,10 @@ def ray_session(resources: Resources, address: str | None) -> Iterator[int]:
             ) from None
     try:
         if address is not None:
-            there = ray.cluster_resources()
-            concurrency = fitting_concurrency(
-                resources, there.get("CPU", 0), there.get("GPU", 0), f"the cluster at {address}"
-            )
-        yield concurrency
+            alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive]
+            concurrency = fitting_concurrency(resources, nodes, f"the cluster at {address}")
+        yield concurrency, resources
     finally:
         try:
             ray.shutdown()

@@ -121,7 +121,7 @@ def run_session(
         ResourceError: the machine or cluster has less than the configuration requests.
     """
     config, folder = prepared.config, prepared.folder
-    budgets, resources = config.budgets, config.resources
+    budgets = config.budgets
     started, started_s = time.monotonic(), time.time()
     stop = StopRequest(started + budgets.time_s if budgets.time_s else None)
     disk = DiskWatch(record, largest_checkpoint(config), budgets.disk_bytes, display, stop.stop_all)
@@ -137,7 +137,7 @@ def run_session(
     session = max(record.state.sessions, default=0) + 1
     with stop_on_signals(stop), ExitStack() as ray_stack:
         with display.waiting("Ray to start"):
-            concurrency = ray_stack.enter_context(ray_session(resources, address))
+            concurrency, resources = ray_stack.enter_context(ray_session(config.resources, address, left))
         ray_stack.enter_context(watched(dead_processes, on_ray_death))
         if address is not None:  # only Ray knows how many trials the cluster runs at a time
             require_room(budgets.disk_bytes, folder, forecast(config, min(concurrency, left)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +11,19 @@ from typing import Any
 from results import RunNotFoundError, RunState
 from search.config import RunConfig
 from search.errors import ConfigError, ResourceError
+from search.gpus import Gpus, gpus
 from search.layouts import require_feasible
-from search.planning.cost import passes_per_epoch
+from search.planning.cost import epoch_images, passes_per_epoch
 from search.planning.disk import forecast, require_room
 from search.planning.gpu_sharing import with_share
 from search.planning.opening import folder_lines, opening_lines
-from search.planning.resources import available_concurrency
+from search.planning.resources import available_concurrency, spread
 from search.runs.reuse import sources_of
 from search.runs.warm_start import first_candidates, stored_candidates
 from search.sampling import Candidate
 from search.sampling.samplers import require_sampler
+from search.text import size_text
+from trainables.process_settings import room_for_images
 
 Say = Callable[[str], None]
 
@@ -91,9 +95,28 @@ def prepare(
     if stored is None:
         passes_per_epoch(config)  # refuses more training images than there are
     opening = opening_lines(config) if stored is None else folder_lines(config)
+    if address is None:
+        opening += _images_on_the_host(config, concurrency)
     for line in opening:
         say(line)
     return Prepared(config, folder, concurrency, first, left_out, reused, opening)
+
+
+def _images_on_the_host(config: RunConfig, concurrency: int) -> list[str]:
+    """A line on images that take too much of a trial's share of the GPU; nothing if they fit or there is none."""
+    found = gpus() if config.resources.gpus else Gpus()
+    if not found.usable:
+        return []
+    images, share = sum(epoch_images(config)), spread(config.resources, concurrency, found.count).gpus
+    taken = images * math.prod(config.dataset_facts.image_shape)
+    room = room_for_images(min(gpu.memory_bytes for gpu in found.usable), share)
+    if taken <= room:
+        return []
+    line = (
+        f"note: {images:,} images are {size_text(taken)}, more than {size_text(room)}, a third of a trial's share of "
+        "the GPU; they stay on the host, and each batch is copied while the one before is trained"
+    )
+    return [line]
 
 
 def _reused(config: RunConfig, storage: Path, *, lenient: bool, say: Say) -> dict[str, Path]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import socket
+from collections.abc import Sequence
+from dataclasses import replace
 
 from search.config.views import Resources
 from search.errors import ResourceError
+from search.gpus import gpus
 from search.machine import available_cpus
 
 
@@ -27,39 +31,68 @@ def check_local_resources(resources: Resources) -> int:
     Raises:
         ResourceError: a trial, or the requested concurrency, needs more than the machine has.
     """
-    return fitting_concurrency(resources, available_cpus(), local_gpus(resources), "this machine")
+    return fitting_concurrency(resources, [(available_cpus(), local_gpus(resources))], "this machine")
 
 
 def local_gpus(resources: Resources) -> int:
-    """The number of CUDA devices, or 1 for MPS; 0 if none is requested, because importing torch takes seconds."""
+    """The number of GPUs that torch can use; 0 if none is requested, because to ask torch takes seconds.
+
+    Raises:
+        ResourceError: one is requested, and torch can use none; the message has torch's reason.
+    """
     if resources.gpus == 0:
         return 0
-    import torch
+    found = gpus()
+    if not found.count:
+        raise ResourceError(found.refusal)
+    return found.count
 
-    return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
+def fitting_concurrency(resources: Resources, nodes: Sequence[tuple[float, float]], where: str) -> int:
+    """The number of trials at a time that `nodes`, the CPUs and GPUs of each, have room for.
 
-def fitting_concurrency(resources: Resources, cpus: float, gpus: float, where: str) -> int:
-    """The number of trials at a time that `cpus` and `gpus` have room for, at most `resources.concurrency`.
+    That is at most `resources.concurrency`. A trial runs on one node.
 
     Raises:
         ResourceError: there is no room for one trial, or for `resources.concurrency` trials.
     """
-    for name, wanted, there in (("cpus_per_trial", resources.cpus, cpus), ("gpus_per_trial", resources.gpus, gpus)):
-        if wanted > there:
+    each = " on one node" if len(nodes) > 1 else ""
+    most = [max(amounts, default=0.0) for amounts in zip(*nodes, strict=True)] or [0.0, 0.0]
+    wanted = (("cpus_per_trial", resources.cpus), ("gpus_per_trial", resources.gpus))
+    for (name, amount), there in zip(wanted, most, strict=True):
+        if amount > there:
             flag = f"--{name.replace('_', '-')}"
-            raise ResourceError(f"{name}: {wanted:g} requested, but {where} has {there:g}; lower {flag}")
-    fits = int(cpus // resources.cpus)
-    if resources.gpus:
-        # Five shares of 0.2 fit, but in floating point 1 // 0.2 is 4.
-        on_gpus = gpus // resources.gpus if resources.gpus >= 1 else gpus * int(1 / resources.gpus + 1e-6)
-        fits = min(fits, int(on_gpus))
+            raise ResourceError(f"{name}: {amount:g} requested, but {where} has {there:g}{each}; lower {flag}")
+    # Five shares of 0.2 fit, but in floating point 1 // 0.2 is 4.
+    per_gpu = int(1 / resources.gpus + 1e-6) if resources.gpus else 0
+    fits = sum(min(int(cpus // resources.cpus), int(gpus) * per_gpu if per_gpu else int(cpus)) for cpus, gpus in nodes)
+    if not fits:
+        raise ResourceError(
+            f"cpus_per_trial: {resources.cpus} CPUs beside {resources.gpus:g} GPUs requested, but no node of {where} "
+            "has both; lower --cpus-per-trial"
+        )
     if resources.concurrency is not None and resources.concurrency > fits:
+        cpus, gpus = (sum(amounts) for amounts in zip(*nodes, strict=True))
         raise ResourceError(
             f"concurrency: {resources.concurrency} trials of {resources.cpus} CPUs and {resources.gpus:g} GPUs "
             f"requested, but {where} has {cpus:g} CPUs and {gpus:g} GPUs, room for {fits}; lower --concurrency"
         )
     return resources.concurrency or fits
+
+
+def spread(resources: Resources, concurrency: int, gpus: int) -> Resources:
+    """`resources` with the largest share of a GPU that leaves room for `concurrency` trials on `gpus` GPUs.
+
+    Ray fills one GPU with shares before it uses the next, so two trials of 0.5 would leave a second GPU idle.
+    """
+    if not resources.gpus:
+        return resources
+    return replace(resources, gpus=max(resources.gpus, gpu_share(-(-concurrency // gpus))))
+
+
+def gpu_share(trials: int) -> float:
+    """The share of a GPU that `trials` trials get each, rounded down to the ten-thousandths in which Ray counts."""
+    return math.floor(10_000 / trials) / 10_000
 
 
 def check_address(address: str) -> None:

@@ -37,7 +37,7 @@ def epoch_time_s(config: RunConfig, layout: ResNetLayout, recipe: Recipe, at_onc
         mean_flops(layout, recipe.first_image_size, recipe.resizing_share, full) / count_flops(layout, full),
         config.data_arguments,
         config.cpus_per_trial,
-        config.resources.gpus > 0,
+        config.resources.gpus,
         config.compile,
     )
     with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as processes:
@@ -49,22 +49,23 @@ def epochs_within(budget_s: float, epoch_s: float, rounds: int) -> int:
     return max(0, int(RESERVE * (budget_s - START_S) / (epoch_s * rounds)))
 
 
-def _measure(arguments: tuple[dict[str, Any], dict[str, Any], float, dict[str, Any], int, bool, Any]) -> float:
+def _measure(arguments: tuple[dict[str, Any], dict[str, Any], float, dict[str, Any], int, float, Any]) -> float:
     from trainables.data import load_training_set
-    from trainables.devices import pick_device
-    from trainables.process_settings import prepare_process
+    from trainables.devices import memory_bytes, pick_device
+    from trainables.process_settings import prepare_process, room_for_images
     from trainables.training import Trainer
 
-    layout, recipe, part_of_step, data_arguments, threads, accelerator, compile = arguments
-    device = pick_device(accelerator)
+    layout, recipe, part_of_step, data_arguments, threads, share, compile = arguments
+    device = pick_device(share > 0)
     prepare_process(threads, device)
+    room = room_for_images(memory_bytes(device), share) if device.type == "cuda" else None
     data, chosen = load_training_set(**data_arguments), Recipe(**recipe)
     steps = chosen.batches(len(data.train_indices))
 
     def timed(batches: int) -> tuple[float, float]:
         """Seconds of a step, and of a validation, in the second of two epochs of this many batches."""
         few = replace(data, train_indices=data.train_indices[: batches * chosen.batch_size])
-        trainer = Trainer(ResNetLayout.from_dict(layout), chosen, few, device, epochs=2, compile=compile)
+        trainer = Trainer(ResNetLayout.from_dict(layout), chosen, few, device, epochs=2, compile=compile, room=room)
         trainer.train_epoch()
         report = trainer.train_epoch()
         return report.train_time_s / chosen.batches(len(few.train_indices)), report.eval_time_s

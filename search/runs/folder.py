@@ -117,7 +117,7 @@ def write_run_file(
         "opening": list(opening),
         "git": git_state(),
         "versions": {"python": platform.python_version()} | versions(),
-        "hardware": hardware(),
+        "hardware": hardware(with_gpus=config.gpus_per_trial != 0),
     }
     names = [folder.name] if named else _numbered(folder.name)
     try:
@@ -272,10 +272,10 @@ def _read_run_file(folder: Path) -> dict[str, Any]:
     return content
 
 
-def began_on_this_hardware(folder: Path) -> bool:
-    """Whether the run in `folder` was started on hardware like this machine's.
+def began_on_this_hardware(folder: Path, with_gpus: bool) -> bool:
+    """Whether the run in `folder` was started on hardware like this machine's, for runs `with_gpus` with its GPUs.
 
     Raises:
         ResumeError: `run.json` is damaged or has another format.
     """
-    return bool(_read_run_file(folder).get("hardware") == hardware())
+    return bool(_read_run_file(folder).get("hardware") == hardware(with_gpus))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import concurrency
 from benchmarks.training import speed as training
 from benchmarks.training.arms import NOISE, Arm, Job, noise, training_set
 from benchmarks.training.phases import PHASES, PhaseClock
@@ -102,9 +103,14 @@ def test_without_a_limit_of_arithmetic_the_roofline_is_the_traffic() -> None:
 
 def test_larger_networks_have_fewer_images_in_full_batches() -> None:
     layouts = training.networks()
-    assert training.images_of(layouts[training.SMALL], 2560, 128) == 2560
-    assert training.images_of(layouts[training.LARGE], 25600, 128) == 896
-    assert training.images_of(layouts[training.LARGE], 2560, 128) == 512
+    assert training.images_of(layouts[training.SMALL], 2560, 128, "cpu") == 2560
+    assert training.images_of(layouts[training.LARGE], 25600, 128, "cpu") == 896
+    assert training.images_of(layouts[training.LARGE], 2560, 128, "cpu") == 512
+    whole = training._arguments(["--device=cuda"]).images
+    assert {training.images_of(layout, whole, 128, "cuda") for layout in layouts.values()} == {44_928}
+    assert training._arguments(["--device=cpu"]).images == 2560
+    assert concurrency._arguments(["--device=cuda"]).batches == 88
+    assert concurrency._arguments(["--device=cpu"]).batches == 4
 
 
 def test_loops_that_do_not_train_alike_are_refused() -> None:

@@ -33,6 +33,18 @@ def test_images_of_any_size_give_one_row_of_logits_each(
     assert torch.isfinite(logits).all()
 
 
+@examples(10)
+@given(layout=layouts(), training=st.booleans())
+def test_logits_are_float32_under_autocast_as_well(layout: ResNetLayout, training: bool) -> None:
+    network = build(layout).train(training)
+    seen: list[torch.Tensor] = []
+    network.head.register_forward_hook(lambda _, given, output: seen.append(given[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(torch.randn(3, layout.in_channels, 9, 9, generator=torch.Generator().manual_seed(0)))
+    assert (seen[0].dtype, logits.dtype) == (torch.float32, torch.float32)
+    assert torch.equal(logits, F.linear(seen[0], network.head.weight, network.head.bias))
+
+
 @pytest.mark.parametrize("squeeze", [0, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("block", list(KINDS))

@@ -22,7 +22,7 @@ ALLOWED = {
 }
 PARTS = {
     "search": (
-        *("errors", "text", "machine", "process"),
+        *("errors", "text", "gpus", "machine", "process"),
         *("layouts", "recipes"),
         *("config", "sampling"),
         "runs",
@@ -36,7 +36,7 @@ PARTS = {
     "trainables": (
         *("errors", "recipe", "schedule", "plateau", "image_sizes"),
         *("data", "augmentation", "optimization", "checkpoints"),
-        *("devices", "process_settings", "network_setup"),
+        *("devices", "process_settings", "network_setup", "host_images"),
         *("evaluation", "training", "ray_trainable"),
     ),
     "model_zoo": ("blocks", "widths", "layout", "complexity", "memory", "network", "building", "presets"),

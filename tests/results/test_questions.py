@@ -73,8 +73,18 @@ def test_chosen_columns_are_shown_alone_and_in_their_order(shown: Any) -> None:
         "val_accuracy",
         "depth",
     ]
+    layouts = shown("alpha", "--columns", "layout_id", "--format", "csv")[1].split()
+    assert shown("alpha", "--columns", "layout_id")[1].split()[:1] == ["layout"]
+    assert set(layouts[1:]) <= set(shown("alpha", "--columns", "layout_id")[1].split())
     code, _, errors = shown("--columns", "val,parms")
     assert (code, errors) == (2, "error: columns 'parms' is not a column; use params, or see --list-columns\n")
+
+
+def test_rows_that_were_picked_are_named_and_not_the_first_of_more(shown: Any) -> None:
+    best, front = (shown("beta", *picks)[1] for picks in (("--by", "status"), ("--pareto", "params,val_accuracy")))
+    assert re.search(r"\d of \d+ trials: the best of each status\.", best)
+    assert "shows all" not in best + front
+    assert ("the Pareto front of params and val_accuracy." in front) == (" of " in front.split("parameters, then")[-1])
 
 
 def test_no_line_of_a_table_ends_in_blanks(shown: Any) -> None:
@@ -135,7 +145,7 @@ def test_two_runs_are_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFi
     write_judged_run(tmp_path / "one", 100, {0: ANSWERS[0]})
     write_judged_run(tmp_path / "two", 100, {0: ANSWERS[1], 1: ANSWERS[0]})
     stored = json.loads((tmp_path / "two" / "run.json").read_text())
-    stored["config"] |= {"seed": 3, "space": {"max_params": 9}}
+    stored["config"] |= {"seed": 3, "space": {"max_params": 9}, "long": "words " * 40}
     (tmp_path / "two" / "run.json").write_text(json.dumps(stored))
 
     def compared(*names: str) -> dict[str, list[str]]:
@@ -144,13 +154,15 @@ def test_two_runs_are_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFi
 
     rows = compared("one", "two")
     assert rows["what"] == ["one", "two"]
-    assert rows["trials"] == ["1, 1 ranked", "2, 2 ranked"]
+    assert rows["trials so far"] == ["1, 1 ranked", "2, 2 ranked"]
     assert rows["median accuracy"] == ["82.00%", "86.00%"]
     assert rows["best after 1 epochs"] == ["82.00%", "90.00%"]
     assert (rows["seed"], rows["space.max_params"]) == (["", "3"], ["", "9"])
     assert "split_seed" not in rows
     assert run_app(app, ["--storage", str(tmp_path), "--compare", "one", "two"]) == 0
     text = " ".join(capsys.readouterr().out.split())
+    assert "what one two" in text  # no run is left out, however long its settings are
+    assert re.search(r'"words words [a-z ]*…', text)
     assert "The best trial of two is better: 0 images are right in one alone and 8 in two alone" in text
     assert run_app(app, ["--storage", str(tmp_path), "--compare", "one", "one"]) == 2
     assert "one and one are the same run; name two" in capsys.readouterr().err

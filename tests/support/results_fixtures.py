@@ -124,9 +124,9 @@ def report(trial: int, epoch: int, rung: int | None, val_accuracy: float = 0.5, 
     }
 
 
-def start_session(record: Record, session: int = 1) -> None:
+def start_session(record: Record, session: int = 1, gpus: float = 0.5) -> None:
     """Appends a `session` event."""
-    record.append("session", session=session, concurrency=2, pid=4242, resources={"cpu": 1, "gpu": 0.5})
+    record.append("session", session=session, concurrency=2, pid=4242, resources={"cpu": 1, "gpu": gpus})
 
 
 def run_trial(

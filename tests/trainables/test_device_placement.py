@@ -1,9 +1,10 @@
 """What a training step of every option does on a GPU, followed without one: no tensor is elsewhere, nothing waits.
 
 Torch's fake tensors have a device, a shape and a type but no values: an operation on two devices raises, and so does
-reading a value back, which on a GPU would wait for it. Six things have no fake counterpart without a driver and are
-stood in for: a GPU's generator, the engine's backward pass, moving a module, pinning memory, NumPy's arrays, and SGD's
-fused kernel. That a GPU computes the right values is for the tests marked gpu.
+reading a value back, which on a GPU would wait for it. Seven things have no fake counterpart without a driver and are
+stood in for: a GPU's generator, the engine's backward pass, moving a module, pinning memory, NumPy's arrays, SGD's
+fused kernel, and what autocast asks the driver. In bfloat16 a fake convolution loses the channels-last layout, which a
+GPU keeps, so the layout is followed in float32. That a GPU computes the right values is for the tests marked gpu.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from trainables.training import Trainer
 
 GPU = torch.device("cuda", 0)
 SHAPE = (16, 16, 3)
+PRECISIONS = ("float32", "bfloat16")
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -127,6 +129,8 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[nn.Module]]:
         patch.setattr(
             torch, "from_numpy", lambda array: torch.empty(array.shape, dtype=getattr(torch, str(array.dtype)))
         )
+        patch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
+        patch.setattr("torch.cuda.is_bf16_supported", lambda *given: True)
         patch.setattr(torch.optim, "SGD", lambda *given, fused=None, **others: plain(*given, **others))
         yield networks
 
@@ -135,6 +139,8 @@ def steps(networks: list[nn.Module], changes: dict[str, Any], layout: ResNetLayo
     """A trainer after two of its steps, which came to sums on the GPU."""
     trainer = Trainer(layout, small_recipe(**changes), small_set(64, 8, SHAPE), GPU, epochs=3)
     networks.append(trainer.network)
+    assert (trainer.images.device, len(trainer.images)) == (GPU, 72)  # one image is in neither split
+    follow_arithmetic(trainer)
     draw, host_draw = torch.Generator(GPU).manual_seed(0), np.random.default_rng(0)
     trainer.network.train()
     for step in range(2):
@@ -149,13 +155,32 @@ def steps(networks: list[nn.Module], changes: dict[str, Any], layout: ResNetLayo
     return trainer
 
 
+def follow_arithmetic(trainer: Trainer) -> None:
+    """Fails a step whose convolutions are not in the recipe's precision and layout, or whose logits not in float32."""
+
+    def of_convolution(module: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
+        assert output.dtype == trainer.precision
+        if trainer.precision == torch.float32:
+            assert given[0].is_contiguous(memory_format=torch.channels_last)
+            assert output.is_contiguous(memory_format=torch.channels_last)
+
+    def of_head(module: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
+        assert (given[0].dtype, output.dtype) == (torch.float32, torch.float32)
+
+    for module in trainer.network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(of_convolution)
+    trainer.network.head.register_forward_hook(of_head)
+
+
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # by copy.deepcopy, of averaged weights
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("changes", OPTIONS, ids=lambda changes: " ".join(map(str, changes.values())) or "plain")
 def test_every_option_keeps_to_its_device_and_waits_for_nothing(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with followed(monkeypatch) as networks:
-        trainer = steps(networks, changes)
+        trainer = steps(networks, changes | {"precision": precision})
         devices = {value.device for value in trainer.network.state_dict().values()}
         devices |= {
             value.device
@@ -166,11 +191,12 @@ def test_every_option_keeps_to_its_device_and_waits_for_nothing(
         assert devices == {GPU}
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("block", ["basic", "preactivation", "bottleneck"])
-def test_every_kind_of_block_does(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_block_does(block: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = ResNetLayout((1, 1), (16, 32), block=block, groups=2, squeeze=4, activation="silu", classes=4)
     with followed(monkeypatch) as networks:
-        trainer = steps(networks, {"stochastic_depth": 0.2, "dropout": 0.2}, layout)
+        trainer = steps(networks, {"stochastic_depth": 0.2, "dropout": 0.2, "precision": precision}, layout)
         assert {value.device for value in trainer.network.state_dict().values()} == {GPU}
 
 

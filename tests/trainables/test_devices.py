@@ -12,6 +12,7 @@ import torch
 
 from tests.support.training_fixtures import AUGMENTED, CPU, LAYOUT, small_recipe, small_set, small_trainer
 from trainables.devices import autocast, pick_device, resolve_precision
+from trainables.errors import DeviceError
 from trainables.recipe import Optimizer
 from trainables.training import Trainer
 
@@ -19,6 +20,12 @@ from trainables.training import Trainer
 def test_no_accelerator_is_taken_unless_asked_for() -> None:
     assert pick_device(accelerator=False) == CPU
     assert (pick_device().type == "cuda") == torch.cuda.is_available()
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is one")
+def test_a_gpu_that_is_asked_for_is_not_replaced_by_the_cpu() -> None:
+    with pytest.raises(DeviceError, match=r"^gpus_per_trial: a GPU is requested, but torch .* cannot use one: [^;]+; "):
+        pick_device(accelerator=True)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

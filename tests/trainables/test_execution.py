@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo
+import torch._inductor.config
+from torch._dynamo.utils import counters
 
 from model_zoo import ResNetLayout
 from search.config import compose
@@ -23,6 +26,7 @@ from tests.support.training_fixtures import (
     small_set,
     small_trainer,
     state_of,
+    trained,
 )
 from trainables import process_settings as execution
 from trainables.training import Trainer
@@ -73,7 +77,7 @@ def test_compiled_blocks_train_like_eager_ones_share_their_compilation_and_resum
     for eager, compiled in zip(*found["losses"].values(), strict=True):
         assert eager == pytest.approx(compiled, rel=1e-3)
     assert found["resumed"] == found["losses"]["blocks"][-1][1]
-    assert found["graphs"] == 3  # six blocks of one shape, in training on small and on full images, and in evaluation
+    assert found["graphs"] == 3  # small and full images, and full ones after the resume; no evaluation compiles
     assert found["same_names"]
     assert any((tmp_path / "compiled").iterdir())
 
@@ -85,6 +89,34 @@ def test_what_is_compiled_is_what_was_asked_for(setting: execution.Compile, monk
     trainer = small_trainer(compile=setting)
     assert compiled == ([trainer.network] if setting == "blocks" else [])
     assert execution.compiles(setting, torch.device("cuda")) == (setting == "blocks")  # not yet measured there
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # which dynamo itself causes
+def test_each_network_of_a_process_is_compiled_however_many_came_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda block, **how: plain(block, backend="eager", **how))
+    monkeypatch.setattr("trainables.training.compile_cache", lambda: tmp_path)
+    monkeypatch.setenv(execution.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(execution, "BLOCK_SHAPES", 2)
+    compiled = []
+    with torch._dynamo.config.patch(recompile_limit=2, accumulated_recompile_limit=3):
+        for _ in range(3):
+            counters.clear()
+            trainer = small_trainer(epochs=2, compile="blocks")
+            assert [report.epoch for report in trained(trainer)] == [1, 2]
+            compiled.append(counters["stats"]["unique_graphs"])
+    assert compiled == [2, 2, 2]  # two shapes of blocks, and no third for the validation's batches
+    torch._dynamo.reset()
+
+
+def test_no_more_processes_compile_than_the_trial_has_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(execution.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(torch._inductor.config, "compile_threads", 32)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    execution.compile_blocks(small_trainer().network, tmp_path)
+    assert torch._inductor.config.compile_threads == 3
 
 
 def test_how_it_is_executed_is_no_part_of_a_training() -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ray import tune
 
 from model_zoo import ResNetLayout
 from tests.support.training_fixtures import AUGMENTED, TIMES, small_recipe, small_trainer, timeless, trained
+from trainables.errors import DeviceError
 from trainables.ray_trainable import TrialTrainable
-from trainables.training import EpochReport
+from trainables.training import EpochReport, Trainer
 
 FIELDS = set(EpochReport.__dataclass_fields__)
 LAYOUT = {"blocks": [1, 1], "channels": [8, 16], "in_channels": 1}
@@ -26,6 +31,44 @@ import trainables.ray_trainable
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*sorted(new & {"torch", "torchvision", "pandas", "plotly", "pyarrow", "duckdb", "sklearn", "PIL", "optuna"}))
 """
+
+
+def coded(text: str, code: int) -> torch.AcceleratorError:
+    """An error of CUDA as torch raises it, with CUDA's own code."""
+    error = torch.AcceleratorError(text)
+    error.error_code = code  # type: ignore[attr-defined]  # torch sets it where it translates its C++ exception
+    return error
+
+
+OUT_OF_MEMORY = [
+    coded("CUDA error: out of memory", 2),
+    coded("CUDA error: memory allocation", 2),
+    torch.AcceleratorError("CUDA error: out of memory"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("FIND was unable to find an engine to execute this computation"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA driver error: out of memory"),
+    RuntimeError("Triton Error [CUDA]: out of memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 5.05 GB, other allocations: 2.29 GB)"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+    MemoryError("Unable to allocate 3.00 GiB for an array"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+BROKEN_CONTEXTS = [
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`",
+    "Triton Error [CUDA]: an illegal memory access was encountered",
+]
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    """A function that raises `error`."""
+
+    def function(*given: Any, **named: Any) -> Any:
+        raise error
+
+    return function
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +154,6 @@ def test_importing_the_trainable_imports_neither_torch_nor_the_other_heavy_ones(
 
 
 def test_torch_computes_on_as_many_threads_as_the_trial_has_cores(config: dict[str, Any]) -> None:
-    import torch
-
     TrialTrainable(config | {"threads": 2}).train()
     assert torch.get_num_threads() == 2
     TrialTrainable(config).train()
@@ -175,16 +216,80 @@ def test_a_damaged_checkpoint_is_the_outcome_failed_and_names_the_file(config: d
 def test_a_lost_device_reaches_ray_which_starts_a_new_process(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
-    from trainables.training import Trainer
-
     def lost(self: Trainer) -> EpochReport:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(Trainer, "train_epoch", lost)
     with pytest.raises(torch.AcceleratorError):
         TrialTrainable(config).train()
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=str)
+def test_every_way_of_running_out_of_memory_is_one_outcome(
+    error: Exception, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.training.Trainer.train_epoch", raising(error))
+    (result,) = results(TrialTrainable(config))
+    assert result["outcome"] == "out-of-memory"
+    assert str(error) in result["error"]
+
+
+@pytest.mark.parametrize("text", BROKEN_CONTEXTS)
+@pytest.mark.parametrize("broken", [True, False])
+def test_an_error_after_which_cuda_answers_nothing_ends_the_process(
+    broken: bool, text: str, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError(text)
+    monkeypatch.setattr("trainables.training.Trainer.train_epoch", raising(error))
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: None)
+    another = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    monkeypatch.setattr("torch.cuda.synchronize", raising(another) if broken else lambda: None)
+    if broken:
+        with pytest.raises(RuntimeError) as raised:
+            TrialTrainable(config).train()
+        assert str(raised.value) == text
+    else:
+        assert [result["outcome"] for result in results(TrialTrainable(config))] == ["failed"]
+
+
+def test_a_full_gpu_on_which_no_context_can_be_made_is_not_a_broken_one(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.training.Trainer.train_epoch", raising(RuntimeError("an error of the layout")))
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: None)
+    monkeypatch.setattr("torch.cuda.synchronize", raising(OUT_OF_MEMORY[0]))
+    assert [result["outcome"] for result in results(TrialTrainable(config))] == ["failed"]
+
+
+def test_a_reserved_gpu_that_torch_cannot_use_ends_the_process_with_torchs_reason(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "The NVIDIA driver on your system is too old (found version 12020)"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.init", raising(RuntimeError(f"{reason}. Please update it.\nMore text")))
+    with pytest.raises(DeviceError, match=f"^gpus_per_trial: a GPU is requested, but torch .*: {re.escape(reason)};"):
+        TrialTrainable(config | {"accelerator": True}).train()
+    assert not Path(config["checkpoint"]).exists()
+
+
+def test_what_ran_out_of_memory_returns_it_at_once(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    networks: list[weakref.ref[torch.nn.Module]] = []
+    alive_when_emptied: list[object] = []
+
+    def full(self: Trainer) -> EpochReport:
+        networks.append(weakref.ref(self.network))
+        here = self.network.stem(torch.zeros(1, 1, 8, 8))  # a frame of the traceback holds it and the trainer
+        raise torch.OutOfMemoryError(f"CUDA out of memory after {here.shape}")
+
+    monkeypatch.setattr(Trainer, "train_epoch", full)
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: alive_when_emptied.append([one() for one in networks]))
+    assert [result["outcome"] for result in results(TrialTrainable(config))] == ["out-of-memory"]
+    assert alive_when_emptied[-1] == [None]
 
 
 def test_a_trial_taken_up_again_goes_on_after_the_recorded_epoch(config: dict[str, Any], tmp_path: Path) -> None:

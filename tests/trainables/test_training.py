@@ -196,6 +196,26 @@ def test_evaluation_is_a_loop_over_single_images(batches: str) -> None:
     assert report.val_loss == pytest.approx(np.mean(losses), rel=1e-4)
 
 
+@pytest.mark.parametrize(("images", "sizes"), [(1000, [500, 500]), (513, [257, 256]), (512, [512]), (7, [7])])
+def test_an_evaluation_takes_equal_batches_and_tries_no_algorithms(
+    images: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    trainer = small_trainer(data=small_set(val=images))
+    seen: list[tuple[int, bool]] = []
+    trainer.network.register_forward_pre_hook(
+        lambda _, given: seen.append((len(given[0]), torch.backends.cudnn.benchmark))
+    )
+    sets = (trainer.images, trainer.labels, trainer.val_indices, trainer.mean, trainer.std)
+    given = answers(trainer.network, *sets, torch.float32)
+    assert seen == [(size, False) for size in sizes]
+    assert torch.backends.cudnn.benchmark
+    assert torch.equal(given.labels, trainer.labels[trainer.val_indices])
+    with pytest.raises(IndexError):
+        answers(trainer.network, trainer.images[:1], *sets[1:], torch.float32)
+    assert torch.backends.cudnn.benchmark
+
+
 def test_evaluation_changes_nothing_but_the_mode() -> None:
     trainer = small_trainer()
     before = state_of(trainer)

@@ -53,6 +53,11 @@ class TrainingSet:
     """Whether `val_indices` are a validation part of its own, not drawn from the training images."""
 
     @property
+    def used(self) -> IndexArray:
+        """Sorted positions of the images that are trained on or validated on."""
+        return np.union1d(self.train_indices, self.val_indices)
+
+    @property
     def format(self) -> ImageFormat:
         """What a network that is trained on it expects of its images."""
         height, width, channels = self.images.shape[1:]

@@ -180,7 +180,7 @@ def test_a_budget_with_a_suffix_has_the_floor_of_the_number(tmp_path: Path) -> N
         ({"cpus_per_trial": 2}, 5, 0, 2),
         ({"gpus_per_trial": 0.5}, 16, 1, 2),
         ({"gpus_per_trial": 0.3}, 16, 2, 6),
-        ({"gpus_per_trial": 2.0}, 16, 5, 2),
+        ({"gpus_per_trial": 1}, 16, 5, 5),
         ({"gpus_per_trial": 0.5}, 1, 1, 1),
         ({"concurrency": 1}, 8, 0, 1),
     ],
@@ -188,7 +188,7 @@ def test_a_budget_with_a_suffix_has_the_floor_of_the_number(tmp_path: Path) -> N
 def test_concurrency_follows_from_the_resources(
     flags: dict[str, float], cpus: float, gpus: float, expected: int
 ) -> None:
-    assert fitting_concurrency(compose(None, None, flags, []).resources, cpus, gpus, "here") == expected
+    assert fitting_concurrency(compose(None, None, flags, []).resources, [(cpus, gpus)], "here") == expected
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,37 @@ def test_concurrency_follows_from_the_resources(
 )
 def test_resources_that_are_not_there_are_refused(flags: dict[str, float], message: str) -> None:
     with pytest.raises(ResourceError, match=message):
-        fitting_concurrency(compose(None, None, flags, []).resources, 2, 0, "here")
+        fitting_concurrency(compose(None, None, flags, []).resources, [(2, 0)], "here")
+
+
+@pytest.mark.parametrize(
+    ("flags", "nodes", "expected"),
+    [
+        ({"cpus_per_trial": 3}, [(4, 0), (4, 0)], 2),
+        ({"gpus_per_trial": 1}, [(4, 1), (64, 0)], 1),
+        ({"gpus_per_trial": 0.5, "cpus_per_trial": 4}, [(4, 2), (16, 1)], 3),
+        ({"gpus_per_trial": 0.3}, [(1, 4), (64, 1), (0, 0)], 4),
+    ],
+)
+def test_a_trial_has_all_it_needs_on_one_node(
+    flags: dict[str, float], nodes: list[tuple[float, float]], expected: int
+) -> None:
+    assert fitting_concurrency(compose(None, None, flags, []).resources, nodes, "there") == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"cpus_per_trial": 8}, "cpus_per_trial: 8 requested, but there has 4 on one node; lower --cpus-per-trial"),
+        (
+            {"gpus_per_trial": 1, "cpus_per_trial": 4},
+            "cpus_per_trial: 4 CPUs beside 1 GPUs requested, but no node of there has both; lower --cpus-per-trial",
+        ),
+    ],
+)
+def test_what_no_node_has_is_refused_although_the_sum_has_it(flags: dict[str, float], message: str) -> None:
+    with pytest.raises(ResourceError, match=f"^{message}$"):
+        fitting_concurrency(compose(None, None, flags, []).resources, [(4, 0), (2, 1), (2, 1)], "there")
 
 
 def test_a_budget_without_a_floor_gets_one_at_four_fifths() -> None:

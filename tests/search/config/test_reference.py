@@ -66,7 +66,7 @@ def test_a_page_that_is_not_current_is_one_line_and_is_written_anew(tmp_path: Pa
     [
         ("trials", "--trials", "whole number, 1 to 1,000,000", "100; digits: 12"),
         ("time_budget_s", "--time-budget", "number, more than 0", "not set"),
-        ("gpus_per_trial", "--gpus-per-trial", "number, at least 0, or auto", "0"),
+        ("gpus_per_trial", "--gpus-per-trial", "number, 0 to 1, or auto", "0"),
         ("seed", "--seed", "whole number, 0 to 2,147,483,647", "0"),
         ("reuse", "--reuse", "list of strings", "none"),
         ("sampler", "--sampler", "one of tpe, gp, random, grid, or string", "tpe"),

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from model_zoo import PRESETS, count_flops
+from model_zoo import PRESETS, ResNetLayout, count_flops
+from model_zoo.complexity import count_norms
 from results import Record, RunState
 from search.config import RunConfig, compose
 from search.config.composition import validated
 from search.config.views import Ladder
+from search.gpus import Gpu, Gpus
 from search.layouts.report import make_report
 from search.planning.plan import make_plan
 from search.planning.plan_text import hours_text
@@ -127,6 +129,43 @@ def test_hours_come_from_earlier_runs_of_the_same_data_on_this_machine(tmp_path:
     assert planned(quicker, tmp_path)["hours_why"] == "this machine lacks the resources that a trial needs"
     shown = run("search.run", "--dry-run", "--trials=20", "--concurrency=1", f"--storage={tmp_path}", cwd=tmp_path)
     assert f"{hours_text(plan)}\n" in shown.stdout
+
+
+def test_hours_on_a_gpu_come_from_runs_with_its_share_on_such_gpus_by_kernels_and_flops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_gpu(
+        name: str = "H200", memory: int = 10**11, processors: int = 132, cuda: str = "13.2", cudnn: int = 92600
+    ) -> None:
+        found = Gpus(usable=(Gpu(name, memory, memory, processors, True),), present=1, cuda=cuda, cudnn=cudnn)
+        for module in ("machine", "planning.resources", "planning.cost", "planning.gpu_sharing"):
+            monkeypatch.setattr(f"search.{module}.gpus", lambda: found)
+
+    fixed = {"batch_size": 128, "optimizer": "sgd", "policy": "none", "sam_radius": 0.0, "precision": "auto"}
+    given = {"dataset": "cifar10", "trials": 1, "max_epochs": 3, "confirm": 0, "gpus_per_trial": 1, "recipe": fixed}
+    config = compose(None, None, given | {"space": {"layouts": ["2-2x16-32"]}}, [])
+    runs: dict[str, tuple[float, dict[str, Any]]] = {
+        "same": (1.0, {}),
+        "shared": (0.125, {}),
+        "other-gpu": (1.0, {"name": "A100"}),
+        "other-memory": (1.0, {"memory": 8 * 10**10}),
+        "other-cuda": (1.0, {"cuda": "12.8"}),
+        "other-cudnn": (1.0, {"cudnn": 91002}),
+    }
+    for name, (share, gpu) in runs.items():
+        with_gpu(**gpu)
+        write_run_file(tmp_path / name, config)
+        with Record(tmp_path / name) as record:
+            start_session(record, gpus=share)
+            run_trial(record, 0, {3: 0.5}, blocks=(1, 2), **fixed)  # three epochs of 2.5 s
+    with_gpu()
+    plan = planned(config, tmp_path)
+    assert plan["hours_why"] == "1 at a time, at the speed of same"
+    # Both wait for the host, so the time goes by kernels: two convolutions more, whatever the FLOPs.
+    earlier, now = (60 + 18 * count_norms(ResNetLayout(blocks, (16, 32)))[0] for blocks in ((1, 2), (2, 2)))
+    assert plan["hours"] == pytest.approx(3 * 2.5 * now / earlier / 3600)
+    with_gpu(processors=1)  # a GPU so slow that it is waited for: now the FLOPs count
+    assert planned(config, tmp_path)["hours"] != pytest.approx(plan["hours"], rel=0.01)
 
 
 @pytest.mark.parametrize(
