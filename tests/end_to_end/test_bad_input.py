@@ -135,7 +135,7 @@ def test_the_console_script_holds_every_command(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("parambudget")
     outcome = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     names = {line.split()[0] for line in outcome.stdout.partition("Commands:")[2].splitlines() if line.strip()}
-    assert names == {"run", "space", "leaderboard", "show", "refit", "evaluate", "export"}
+    assert names == {"run", "space", "leaderboard", "runs", "report", "show", "refit", "evaluate", "export"}
     mistake = subprocess.run([script, "space", "--max-params=1"], cwd=tmp_path, capture_output=True, text=True)
     assert mistake.returncode == 2
     assert mistake.stderr.startswith("error: ")
