@@ -51,7 +51,7 @@ def compared(storage: Path, first: str, second: str) -> tuple[Board, list[str]]:
         values = [str(each.get(name, "")) for each in settings]
         if values[0] != values[1]:
             rows[name] = values
-    names = ["what", *runs]
+    names = [next(name for name in ("what", "what of both", "what of the two") if name not in runs), *runs]
     columns = [list(rows), *map(list, zip(*rows.values(), strict=True))]
     table = pa.table([arrow_array(column, pa.string()) for column in columns], names=names)
     verdict = _verdict(

@@ -164,6 +164,9 @@ def test_two_runs_are_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFi
     assert "what one two" in text  # no run is left out, however long its settings are
     assert re.search(r'"words words [a-z ]*…', text)
     assert "The best trial of two is better: 0 images are right in one alone and 8 in two alone" in text
+    (tmp_path / "one").rename(tmp_path / "what")
+    assert compared("what", "two")["what of both"] == ["what", "two"]
+    (tmp_path / "what").rename(tmp_path / "one")
     assert run_app(app, ["--storage", str(tmp_path), "--compare", "one", "one"]) == 2
     assert "one and one are the same run; name two" in capsys.readouterr().err
 
