@@ -20,6 +20,7 @@ from results.wording import counted
 from search.config import RunConfig
 from search.config.changes import changed
 from search.config.composition import flags_of
+from search.config.notes import notes_on
 from search.driver.disk_watch import PatientRecord
 from search.driver.display import Display, LineDisplay, LiveDisplay, SilentDisplay
 from search.driver.stopping import terminated_like_interrupted
@@ -49,7 +50,7 @@ def launch(
     display = _display(config, quiet or json)
     folder = new_run_folder(storage, name, config.refit_of or config.dataset)
     prepared = prepare(config, folder, RunState(), storage, address, say=say)
-    for sentence in [*config.notes, *prepared.left_out]:
+    for sentence in [*notes_on(config), *prepared.left_out]:
         say(sentence)
     # prepared once, before any trial loads it
     with display.waiting(f"{config.dataset} to be loaded"):

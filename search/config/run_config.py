@@ -5,30 +5,22 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
-from results.ranking.intervals import wilson_interval
 from results.record.trial_state import Limits
 from search.config.views import Budgets, Ladder, Resources
 from search.layouts import LayoutSpace
 from search.layouts.chains import size_problems
 from search.layouts.dimensions import layout_bounds
 from search.recipes import RecipeSpace
-from search.recipes.annealing import unannealed
-from search.recipes.dimensions import Choice
-from search.recipes.table import read_with
 from trainables.data import dataset_info
 from trainables.data.datasets import DatasetInfo
 from trainables.data.splits import TEST_FRACTION, VAL_FRACTION
 from trainables.process_settings import Compile
-from trainables.recipe import USUAL_RATE
 from trainables.schedule import rung_epochs
-
-FEW_VAL_IMAGES: Final = 1_000
-"""Below this many validation images the 95% interval of an accuracy of 95% is wider than 2.7 points."""
 
 
 def _known_sampler(given: Any) -> Any:
@@ -232,44 +224,6 @@ class RunConfig(BaseModel):
     def rungs(self) -> tuple[int, ...]:
         """The epochs at which trials are compared."""
         return rung_epochs(self.grace_epochs, self.reduction_factor, self.max_epochs, self.earlier_max_epochs)
-
-    @property
-    def notes(self) -> list[str]:
-        """Sentences on what the configuration does that its user may not expect."""
-        schedules = unannealed(self.recipe, self.rungs)
-        found = []
-        if schedules:
-            early = ", ".join(map(str, self.rungs[:-1]))
-            found.append(
-                f"note: under {', '.join(schedules)} the learning rate is not zero at epochs {early}, where trials are "
-                "compared; use recipe.schedule=rung-annealed, or set grace_epochs to max_epochs"
-            )
-        facts = self.dataset_facts
-        images = round(self.validation_share * facts.train_images)
-        judged = not (facts.val_images or self.refit_of or self.all_data)
-        if 0 < images < FEW_VAL_IMAGES and judged and self.validation_splits == 1:
-            low, high = wilson_interval(0.95, images)
-            found.append(
-                f"note: with {images:,} validation images the 95% interval of an accuracy of 95% is "
-                f"{100 * (high - low):.1f} points wide; --validation-splits 3 ranks by means over three splits"
-            )
-        lowest = min(self.recipe.values_of("learning_rate"))
-        small = sorted(set(self.recipe.values_of("optimizer")) & USUAL_RATE.keys())
-        found += [
-            f"note: recipe.learning_rate: {lowest:g} or more is high for {name}, whose usual rate is {usual:g}"
-            for name in small
-            if lowest > 20 * (usual := USUAL_RATE[name])
-        ]
-        lists = [part for part in self.recipe.searched if isinstance(part, Choice) and part.name in part.fields]
-        pairs = [(part.name, *self.recipe.values_of(part.name)) for part in lists if part.count == 2]
-        found += [
-            f"note: recipe.{name}: [{low:g}, {high:g}] are two choices, and nothing between them is tried; a range is "
-            f"{{low = {low:g}, high = {high:g}, log = true}}"
-            for name, low, high in pairs
-            if self.sampler != "grid" and isinstance(low, float) and 0 < 10 * low <= high
-        ]
-        found += [f"note: recipe.{name} has no effect here; it needs {read_with(name)}" for name in self.recipe.unread]
-        return found
 
     @property
     def trials_per_place(self) -> int:

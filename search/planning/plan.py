@@ -9,6 +9,7 @@ from typing import Any
 from results import RunState
 from search.config import RunConfig
 from search.config.changes import Change
+from search.config.notes import notes_on
 from search.layouts.report import make_report
 from search.planning.cost import training_cost
 from search.planning.disk import forecast
@@ -39,7 +40,7 @@ def make_plan(prepared: Prepared, storage: Path) -> dict[str, Any]:
         "fixed": [list(row) for row in config.recipe.describe_fixed()],
         "replicates": config.replicates,
         "validation_splits": config.validation_splits,
-        "notes": config.notes,
+        "notes": notes_on(config),
         "asked_trials": config.trials,
         "warm_start": [f"first: {layout.layout_id}" for layout, _ in prepared.first] + prepared.left_out,
         "trials": trials,

@@ -42,19 +42,6 @@ def run_python(*arguments: object, **environment: str) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, env={**os.environ, **environment}, check=False)
 
 
-@pytest.fixture
-def shown(storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the command in this process and returns its exit code, stdout and stderr."""
-
-    def run(*arguments: str, columns: int = 100) -> tuple[int, str, str]:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        code = run_app(app, ["--storage", str(storage), *arguments])
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
-
-
 def test_the_module_runs_without_a_warning(storage: Path) -> None:
     done = run_python("-W", "error", "-m", "results.leaderboard", "--storage", storage, "alpha", COLUMNS="110")
     assert (done.returncode, done.stderr) == (0, b"")

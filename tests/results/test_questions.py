@@ -40,19 +40,6 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def shown(storage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the command in this process and returns its exit code, stdout and stderr."""
-
-    def run(*arguments: str, columns: int = 100) -> tuple[int, str, str]:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        code = run_app(app, ["--storage", str(storage), *arguments])
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
-
-
 def test_every_column_has_a_meaning_and_is_listed(shown: Any) -> None:
     assert MEANINGS.keys() == {*RANKED_SCHEMA.names, *SEEDS_SCHEMA.names}
     code, output, errors = shown("--list-columns")

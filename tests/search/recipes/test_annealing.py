@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from search.config import compose
+from search.config.notes import notes_on
 from search.recipes.annealing import unannealed
 from tests.support.recipe_fixtures import space_of
 from trainables.recipe import Recipe, Schedule
@@ -50,7 +51,7 @@ def test_the_note_names_schedules_and_epochs() -> None:
     lengths = {"max_epochs": 27, "grace_epochs": 3}
 
     def note_with(epochs: int) -> str:
-        notes = compose(None, None, lengths, [*sets, f"recipe.restart_epochs={epochs}"]).notes
+        notes = notes_on(compose(None, None, lengths, [*sets, f"recipe.restart_epochs={epochs}"]))
         (found,) = (note for note in notes if "the learning rate is not zero" in note)
         return found
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from scipy import stats
 
 from search.config import compose
+from search.config.notes import notes_on
 from search.errors import ConfigError
 from search.recipes import RecipeSpace
 from search.recipes.neighbours import Values
@@ -279,8 +280,8 @@ def test_a_note_says_what_a_field_is_read_with() -> None:
         "note: recipe.momentum has no effect here; it needs optimizer sgd, nesterov or muon",
         "note: recipe.lookahead_share has no effect here; it needs lookahead_steps above 0",
     ]
-    assert compose(None, None, {"dataset": "cifar10"}, sets).notes == notes
-    assert compose(None, None, {"dataset": "cifar10"}, [*sets, "recipe.optimizer=[adam,muon]"]).notes == notes[1:]
+    assert notes_on(compose(None, None, {"dataset": "cifar10"}, sets)) == notes
+    assert notes_on(compose(None, None, {"dataset": "cifar10"}, [*sets, "recipe.optimizer=[adam,muon]"])) == notes[1:]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_a_note_says_what_a_field_is_read_with() -> None:
     ],
 )
 def test_a_rate_that_is_much_for_its_optimizer_is_told(optimizer: str, rate: str, told: list[str]) -> None:
-    notes = compose(None, None, {}, [f"recipe.optimizer={optimizer}", f"recipe.learning_rate={rate}"]).notes
+    notes = notes_on(compose(None, None, {}, [f"recipe.optimizer={optimizer}", f"recipe.learning_rate={rate}"]))
     lowest = "0.05" if "low" in rate else "0.1"
     assert [note for note in notes if "usual" in note] == [
         f"note: recipe.learning_rate: {lowest} or more is high for {name}, whose usual rate is 0.001" for name in told
@@ -316,11 +317,11 @@ def test_a_rate_that_is_much_for_its_optimizer_is_told(optimizer: str, rate: str
     ],
 )
 def test_two_values_far_apart_may_be_meant_as_a_range(given: str, told: str | None) -> None:
-    notes = [note for note in compose(None, None, {}, [f"recipe.{given}"]).notes if "two choices" in note]
+    notes = [note for note in notes_on(compose(None, None, {}, [f"recipe.{given}"])) if "two choices" in note]
     assert len(notes) == (told is not None)
     assert told is None or told in notes[0]
     assert "two choices" not in str(
-        compose(None, None, {"sampler": "grid"}, ["recipe.learning_rate=[0.1,0.001]"]).notes
+        notes_on(compose(None, None, {"sampler": "grid"}, ["recipe.learning_rate=[0.1,0.001]"]))
     )
 
 

@@ -16,6 +16,7 @@ from results import RunState, rank_trials, read_record
 from results.leaderboard import app
 from search.config import RunConfig, compose
 from search.config.changes import changed
+from search.config.notes import notes_on
 from search.errors import ConfigError, ResumeError
 from search.evaluation.kept_network import chosen_trial, kept_checkpoint
 from search.runs.checkpoint_files import checkpoint_path, with_weights
@@ -84,7 +85,7 @@ def test_a_resume_cannot_change_the_splits() -> None:
 
 def test_few_validation_images_suggest_more_splits() -> None:
     def notes(**flags: Any) -> list[str]:
-        return [note for note in compose(None, None, flags, []).notes if "--validation-splits" in note]
+        return [note for note in notes_on(compose(None, None, flags, [])) if "--validation-splits" in note]
 
     assert notes() == [
         (
@@ -102,7 +103,7 @@ def test_a_data_set_with_its_own_validation_images_has_no_splits(tmp_path: Path)
         compose(None, None, given, [])
     assert compose(None, None, {**given, "val_folder": False}, []).replicates == 2
     own = compose(None, None, {**given, "validation_splits": 1}, [])
-    assert not any("--validation-splits" in note for note in own.notes)
+    assert not any("--validation-splits" in note for note in notes_on(own))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
