@@ -82,7 +82,7 @@ def commands(storage: Path) -> dict[str, list[str]]:
 
 
 def make_run(folder: Path, trials: int, epochs: int, draw: np.random.Generator) -> None:
-    """Writes the tables of a run with so many `trials`, which have about so many `epochs` together."""
+    """Writes the tables of a run with `trials` trials, which have about `epochs` epochs together."""
     folder.mkdir(parents=True)
     per_trial = np.diff(np.linspace(0, epochs, trials + 1).astype(np.int64))
     record_bytes = BYTES_PER_EVENT * (3 * trials + epochs)
@@ -181,7 +181,7 @@ def _answers(accuracy: float, draw: np.random.Generator) -> str:
 
 
 def make_storage(storage: Path, runs: int, trials: int, epochs: int) -> None:
-    """Writes `runs` runs with so many trials and epochs in all, unless the storage is there."""
+    """Writes `runs` runs with these trials and epochs in all, unless the storage is there."""
     if storage.exists():
         return
     unfinished = storage.with_name(f"{storage.name}.unfinished")

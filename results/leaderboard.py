@@ -188,10 +188,12 @@ def _notes(board: Board, trials: TrialsOfRuns, where: str | None, all_trials: bo
 
 
 def _require_one_question(questions: dict[str, Any], others: dict[str, Any]) -> None:
-    """Checks that at most one of `questions` is asked, and then none of the `others`.
+    """Checks that an option that is a question of its own is given alone.
+
+    `questions` are these options and `others` the options that none of them takes, by flag.
 
     Raises:
-        ResultsError: more are.
+        ResultsError: one is given beside another option.
     """
     asked = [name for name, given in questions.items() if given is not None]
     beside = [*asked[1:], *(name for name, given in others.items() if given not in (None, False, []))]

@@ -126,7 +126,7 @@ def search(
 
 
 def arm_of(name: str) -> Callable[[JointSpace, int], BaseSampler]:
-    """What makes the sampler of an arm; a Gaussian process is told the number of images, as in a search."""
+    """The function that makes the sampler of an arm; it tells a Gaussian process the number of validation images."""
     if name == "gp":
         return lambda candidates, seed: make_sampler("gp", candidates, seed, images=IMAGES)
     return ARMS[name].sampler

@@ -34,7 +34,7 @@ _FACTS: Final = ("run", "dataset", "data", "val_splits", "refit_of")
 _COMPUTED: Final = ("rank", "mid_course", "tied")
 _TIED_BY: Final = ("dataset", "data", "val_accuracy", "val_images", "answers", "val_splits")
 _ALWAYS: Final = ("rank", "dataset", "data", "run", "trial")
-_FEW_SETS: Final = 20  # data sets up to which the first rows of each are asked for one data set at a time
+_FEW_SETS: Final = 20  # most data sets for which the first rows are queried for each data set apart
 
 RANKED: Final = f"status in {RANKED_STATUSES} and rung >= 1"
 """`is_ranked` in SQL."""

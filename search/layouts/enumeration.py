@@ -8,7 +8,6 @@ sample where the walk would take too long.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
@@ -51,10 +50,10 @@ def count_in_window(space: LayoutSpace) -> int:
     if space.layouts:
         return index_of_space(space).count
     total = 0
-    for chain, alike in _distinct_chains(space):
+    for chain, chains_alike in _distinct_chains(space):
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
-            total += alike * int(matching_ranges(chain, front, back)[1].sum())
+            total += chains_alike * int(matching_ranges(chain, front, back)[1].sum())
     return total
 
 
@@ -64,24 +63,21 @@ def count_up_to(space: LayoutSpace, edges: Sequence[int]) -> list[int]:
         params = np.concatenate([batch.params for batch in index_of_space(space).walk()] or [np.zeros(0, np.int64)])
         return [int((params <= edge).sum()) for edge in edges]
     totals = [0] * len(edges)
-    for chain, alike in _distinct_chains(space):
+    for chain, chains_alike in _distinct_chains(space):
         fronts = front_keys(chain)
         for front, back in zip(fronts, back_keys(chain, fronts), strict=True):
             for i, edge in enumerate(edges):
-                totals[i] += alike * int(matching_ranges(chain, front, back, most=edge)[1].sum())
+                totals[i] += chains_alike * int(matching_ranges(chain, front, back, most=edge)[1].sum())
     return totals
 
 
 def _distinct_chains(space: LayoutSpace) -> list[tuple[Chain, int]]:
     """One chain of each group whose layouts have the same parameters, with the number of chains in the group."""
     require_countable(space)
-    first: dict[Hashable, Chain] = {}
-    groups = Counter[Hashable]()
+    groups: dict[Hashable, list[Chain]] = {}
     for chain in chains(space):
-        group = (chain.stages, chain.form.counted)
-        first.setdefault(group, chain)
-        groups[group] += 1
-    return [(chain, groups[group]) for group, chain in first.items()]
+        groups.setdefault((chain.stages, chain.form.counted), []).append(chain)
+    return [(group[0], len(group)) for group in groups.values()]
 
 
 def ends_in_window(space: LayoutSpace) -> tuple[ResNetLayout, ResNetLayout] | None:

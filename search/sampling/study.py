@@ -70,7 +70,7 @@ class RunStudy:
         for number in range(max(state.trials, default=-1) + 1):
             if number in state.trials:
                 self._replay(state, state.trials[number])
-            else:  # its line in the record is damaged; a placeholder keeps the numbers of the next trials
+            else:  # its line in the record is damaged; a failed trial keeps the numbers of the next ones
                 self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
         self._sampler = self.study.sampler = make_sampler(sampler, candidates, seed, replicates, images)
 
