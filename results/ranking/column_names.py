@@ -9,7 +9,11 @@ from typing import Final
 from results.ranking.short_columns import SHORT_COLUMNS
 from results.wording import USUAL_NAMES
 
-HEADINGS: Final = {column.title: column.source for column in SHORT_COLUMNS} | {"accuracy": "val_accuracy"}
+HEADINGS: Final = {
+    "layout": "layout_id",
+    **{column.title: column.source for column in SHORT_COLUMNS},
+    "accuracy": "val_accuracy",
+}
 """Headings of the table with the columns that they show."""
 
 _SUGGESTED: Final = ("trial", "status", "params", "val_accuracy")

@@ -13,9 +13,10 @@ from threadpoolctl import ThreadpoolController
 
 from search.sampling.evidence import Measured, evidence_of, fails, kept, measured, sign_of
 from search.sampling.feasible_sampler import STARTUP_TRIALS, FeasibleSampler
+from search.sampling.features import Floats
 from search.sampling.gaussian_process import Kernel, Posterior, Rows, fit, log_expected_improvement
 from search.sampling.joint_space import C, CandidateSpace
-from search.sampling.pools import Floats, pools_of
+from search.sampling.pools import pools_of
 
 MOST_ROWS = 512
 """Most rows of evidence that the model is given."""

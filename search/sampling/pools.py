@@ -1,15 +1,14 @@
 """Many candidates at once, as rows of numbers that a model can compare: drawn uniformly, or near given ones.
 
-A row has a value along each dimension of its space, NaN where the candidate does not read it, and its features: numbers
-by their position in [0, 1], logarithmic ones by that of their logarithm, and one column per option for choices without
-an order. What is not read is halfway between all values.
+A row has a value along each dimension of its space, NaN where the candidate does not read it, and the features of
+`search.sampling.features`.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Generic, NamedTuple
 
@@ -24,10 +23,10 @@ from search.layouts.batch import LayoutBatch
 from search.layouts.dimensions import DIMENSIONS, decode_layout, encode_batch, encode_layout, layout_bounds
 from search.layouts.lists import FORM_KEYS
 from search.recipes.dimensions import Choice, Number, Range, Values
+from search.sampling.features import Column, Columns, Floats, Lookup, Numbers, options, ordered
 from search.sampling.joint_space import C, Candidate, CandidateSpace, JointSpace
 from trainables.recipe import READ_WITH, reads
 
-Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 MOST_MOVED = 3
@@ -79,67 +78,6 @@ def pools_of(space: CandidateSpace[Any]) -> Pools[Any]:
     return JointPools(space) if isinstance(space, JointSpace) else PlainPools(space)
 
 
-class Numbers:
-    """One column: the position of a value between the ends of its dimension."""
-
-    def __init__(self, low: float, high: float, log: bool = False) -> None:
-        self._of = np.log if log else np.asarray
-        self._low, self._high = float(self._of(low)), float(self._of(high))
-
-    def columns(self, values: Floats) -> Floats:
-        """The column of `values` (N,), of which NaN is not read, (N, 1)."""
-        found: Floats = (self._of(values) - self._low) / ((self._high - self._low) or 1.0)
-        return np.where(np.isnan(found), 0.5, found)[:, None]
-
-
-class Lookup:
-    """The columns of the options of a choice, whose values are whole numbers from `first` on."""
-
-    def __init__(self, table: Floats, first: int = 0) -> None:
-        self._table, self._first = np.vstack([table, table.mean(axis=0)]), first
-
-    def columns(self, values: Floats) -> Floats:
-        """The columns of `values` (N,), of which NaN is not read, (N, K)."""
-        places = np.where(np.isnan(values), len(self._table) - 1, values - self._first).astype(np.intp)
-        found: Floats = self._table[places]
-        return found
-
-
-Column = Numbers | Lookup
-
-
-def options(count: int) -> Lookup:
-    """The columns of a choice without an order: two options are 1 apart."""
-    return Lookup(np.eye(count) / math.sqrt(2))
-
-
-def ordered(numbers: Sequence[float]) -> Lookup:
-    """The column of a choice of numbers, by logarithms if the largest is at least ten times the smallest."""
-    given = np.array(numbers, dtype=np.float64)
-    if given.min() > 0 and given.max() >= 10 * given.min():
-        given = np.log(given)
-    spread = float(np.ptp(given)) or 1.0
-    return Lookup(((given - given.min()) / spread)[:, None])
-
-
-class _Columns:
-    """The columns of all dimensions of a space, and their groups."""
-
-    def __init__(self, of: Mapping[str, Sequence[Column]], further: int = 0) -> None:
-        self.of = of
-        found, group = [], 0
-        for columns in of.values():
-            for column in columns:
-                found += [group] * column.columns(np.array([np.nan])).shape[1]
-                group += 1
-        self.groups = np.array([*found, *range(group, group + further)], dtype=np.intp)
-
-    def features(self, values: Mapping[str, Floats], n: int) -> Floats:
-        """The features of `n` rows with these values, (N, F)."""
-        found = [column.columns(values[name]) for name, columns in self.of.items() for column in columns]
-        return np.hstack(found) if found else np.zeros((n, 0))
-
-
 class PlainPools(Pools[C]):
     """The pools of a space of which nothing but `CandidateSpace` is known.
 
@@ -149,7 +87,7 @@ class PlainPools(Pools[C]):
 
     def __init__(self, space: CandidateSpace[C]) -> None:
         self.space = space
-        self._columns = _Columns({name: _plain_columns(d) for name, d in space.dimensions.items()})
+        self._columns = Columns({name: _plain_columns(d) for name, d in space.dimensions.items()})
         self.groups = self._columns.groups
 
     def drawn(self, generator: np.random.Generator, n: int) -> Pool[C]:
@@ -189,7 +127,7 @@ class JointPools(Pools[Candidate]):
         bounds = layout_bounds(space.space)
         columns = {name: _layout_column(space.space, name, bounds[name]) for name in bounds}
         columns |= {part.name: _recipe_column(part) for part in space.recipes.searched}
-        self._columns = _Columns({name: [column] for name, column in columns.items()}, further=COSTS)
+        self._columns = Columns({name: [column] for name, column in columns.items()}, further=COSTS)
         self.groups = self._columns.groups
         fields = {field for part in space.recipes.searched for field in part.fields}
         self._conditional = {name: others for name, (others, _) in READ_WITH.items() if name in fields}

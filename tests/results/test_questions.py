@@ -61,8 +61,10 @@ def test_chosen_columns_are_shown_alone_and_in_their_order(shown: Any) -> None:
         "depth",
     ]
     layouts = shown("alpha", "--columns", "layout_id", "--format", "csv")[1].split()
-    assert shown("alpha", "--columns", "layout_id")[1].split()[:1] == ["layout"]
-    assert set(layouts[1:]) <= set(shown("alpha", "--columns", "layout_id")[1].split())
+    for name in ("layout_id", "layout", "extras"):
+        words = shown("alpha", "--columns", name)[1].split()
+        assert words[0] == "layout"  # whole, not what follows the blocks and channels
+        assert set(layouts[1:]) <= set(words)
     code, _, errors = shown("--columns", "val,parms")
     assert (code, errors) == (2, "error: columns 'parms' is not a column; use params, or see --list-columns\n")
 

@@ -12,7 +12,8 @@ from benchmarks.sampler.nas_bench_201 import TableCells
 from search.layouts import LayoutSpace
 from search.recipes.dimensions import Values
 from search.sampling import JointSpace
-from search.sampling.pools import MOST_MOVED, Floats, JointPools, PlainPools, Pool, pools_of
+from search.sampling.features import Floats
+from search.sampling.pools import MOST_MOVED, JointPools, PlainPools, Pool, pools_of
 from tests.support.recipe_fixtures import space_of
 from tests.support.zoo_fixtures import even
 
