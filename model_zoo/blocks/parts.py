@@ -42,14 +42,14 @@ class ConvNorm(nn.Module):
         super().__init__()
         # A strided 1x1 convolution reads every other pixel: pools of one take those first, the arithmetic is the same.
         before = stride > 1 and (pool or (kernel == 1 and c_in < FEWEST_STRIDED))
-        self.every_other: nn.Module = nn.Identity()
+        self.pool: nn.Module = nn.Identity()
         if before:  # without padding, so the averages at the edges of odd images are those of fewer pixels
-            self.every_other = nn.AvgPool2d(stride, stride, ceil_mode=True) if pool else nn.AvgPool2d(1, stride)
+            self.pool = nn.AvgPool2d(stride, stride, ceil_mode=True) if pool else nn.AvgPool2d(1, stride)
         self.conv = nn.Conv2d(c_in, c_out, kernel, 1 if before else stride, kernel // 2, bias=bias)
         self.norm = nn.BatchNorm2d(c_out) if has_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(self.conv(self.every_other(x)))
+        y: Tensor = self.norm(self.conv(self.pool(x)))
         return y
 
 
