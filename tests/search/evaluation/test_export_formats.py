@@ -19,13 +19,14 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from model_zoo import ResNetLayout, build
 from results import Record, read_record
 from results.console import run_app
 from results.ranking.intervals import interval_text
 from search.evaluation import onnx_format
 from search.evaluation.export import FACTS_NAME, FORMATS, load_exported
 from search.evaluation.export_card import model_card
-from search.evaluation.onnx_format import OPSET
+from search.evaluation.onnx_format import OPSET, onnx_bytes
 from search.export import app, split_trial
 from search.runs import read_config
 from tests.support.cli import ROOT
@@ -243,3 +244,14 @@ def test_mistakes_are_one_line_and_nothing_is_written(exported: Any, tmp_path: P
         assert message in stderr
     assert [path.name for path in tmp_path.iterdir()] == ["there.pt2"]
     assert there.read_text() == "precious"
+
+
+@pytest.mark.parametrize("size", [8, 9, 17])
+def test_averages_before_skips_and_strided_stems_are_the_same_in_onnx(size: int) -> None:
+    network = build(ResNetLayout((1, 1, 1), (8, 16, 32), skip_pool=True, stem_depth=3, stem_stride=2)).eval()
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    content = onnx_bytes(torch.export.export(network, (images,)), "facts", {})
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.from_numpy(found), network(images), rtol=1e-4, atol=1e-5)
